@@ -1,0 +1,38 @@
+//! `zipcask export`.
+//!
+//! Floor 7. Imports nothing.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::failure::Outcome;
+use crate::out::Out;
+use crate::sorted::Sorted;
+use crate::{bar, json, opened};
+
+/// Write all records to stdout as JSON Lines, in key order
+///
+/// `import` of that into an empty store gives the same content, and an export of that one the same bytes.
+#[derive(Args)]
+pub(crate) struct Export {
+    /// The store's directory
+    dir: PathBuf,
+}
+
+impl Export {
+    pub(crate) fn run(self) -> Outcome {
+        let db = opened::existing(&self.dir)?;
+        let mut sorted = Sorted::of(&db, b"")?;
+        let bar = bar::of_records(sorted.len() as u64, "exporting");
+        let mut out = Out::new();
+        let shown = sorted.pairs(&db, usize::MAX, |key, value| {
+            bar.inc(1);
+            out.bytes(&json::line(key, Some(value)))
+        });
+        bar.finish_and_clear();
+        shown?;
+        out.done()?;
+        sorted.whole()
+    }
+}

@@ -1,0 +1,102 @@
+//! `zipcask import`.
+//!
+//! Floor 7. Imports nothing.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use indicatif::{HumanCount, ProgressBar};
+use zipcask::{Batch, Db, Durability};
+
+use crate::failure::Outcome;
+use crate::json::Form;
+use crate::lines::Lines;
+use crate::out::Out;
+use crate::{bar, opened};
+
+/// Records of a batch.
+pub(crate) const BATCH_RECORDS_MAX: usize = 1000;
+/// Bytes of keys and values after which a batch is full.
+pub(crate) const BATCH_BYTES: usize = 1 << 20;
+
+/// Store the records of a JSON Lines file
+///
+/// A line is an object with `key` and `value`, both strings; bytes that are no text stand in `key_base64` and
+/// `value_base64` instead. That is what `export` writes. Lines are written in batches of up to 1,000 records or 1 MiB,
+/// each in the store whole or not at all; a bad line ends the import, and the batches before it stay.
+#[derive(Args)]
+pub(crate) struct Import {
+    /// The store's directory; made if it is not there
+    dir: PathBuf,
+    /// The file; `-` is stdin
+    file: PathBuf,
+    /// Store whole lines, of any objects, under the text or number in this field
+    #[arg(long, value_name = "FIELD")]
+    key: Option<String>,
+    /// Sync once, at the end, instead of after each batch
+    #[arg(long)]
+    no_sync: bool,
+}
+
+/// An import under way.
+struct Work {
+    db: Db,
+    durability: Durability,
+    batch: Batch,
+    batch_bytes: usize,
+    stored: u64,
+}
+
+impl Import {
+    pub(crate) fn run(self) -> Outcome {
+        let mut lines = Lines::open(&self.file)?;
+        let form = Form::of(self.key);
+        let bar = match lines.total {
+            Some(total) => bar::of_bytes(total, "importing"),
+            None => bar::of_stream("importing"),
+        };
+        let db = opened::or_made(&self.dir)?;
+        let mut work = Work {
+            batch: db.batch(),
+            durability: if self.no_sync { Durability::Os } else { Durability::Sync },
+            db,
+            batch_bytes: 0,
+            stored: 0,
+        };
+        let read = work.read(&mut lines, &form, &bar);
+        bar.finish_and_clear();
+        let stored = HumanCount(work.stored);
+        // What was written stays, so it is made durable even after a bad line.
+        let closed = work.db.close();
+        read.map_err(|failure| failure.and(format_args!("{stored} records were stored before")))?;
+        closed?;
+        Out::new().now(format_args!("imported {stored} records"))
+    }
+}
+
+impl Work {
+    fn read(&mut self, lines: &mut Lines, form: &Form, bar: &ProgressBar) -> Outcome {
+        while let Some(line) = lines.next()? {
+            let (key, value) = match form.parse(line) {
+                Ok(pair) => pair,
+                Err(what) => return Err(lines.bad(what)),
+            };
+            self.batch.put(&self.db, &key, &value);
+            self.batch_bytes += key.len() + value.len();
+            if BATCH_RECORDS_MAX <= self.batch.len() || BATCH_BYTES <= self.batch_bytes {
+                self.commit()?;
+                bar.set_position(lines.done);
+            }
+        }
+        self.commit()
+    }
+
+    fn commit(&mut self) -> Outcome {
+        let batch = std::mem::replace(&mut self.batch, self.db.batch());
+        let records = batch.len() as u64;
+        batch.commit_with(self.durability)?;
+        self.stored += records;
+        self.batch_bytes = 0;
+        Ok(())
+    }
+}

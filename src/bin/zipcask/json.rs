@@ -1,0 +1,117 @@
+//! A record as a line of JSON, there and back.
+//!
+//! Floor 7. Imports nothing.
+
+use std::collections::HashMap;
+
+use serde_json::value::RawValue;
+
+use crate::coding::{from_base64, to_base64};
+
+/// Longest key, in bytes.
+const KEY_LEN_MAX: usize = u16::MAX as usize;
+
+/// What the lines of a file are.
+pub(crate) enum Form {
+    /// `{"key":..,"value":..}`, or one or both as `key_base64`, `value_base64`.
+    Pairs,
+    /// Any objects: stored whole, under this field.
+    KeyedBy(String),
+}
+
+/// A key and its value.
+pub(crate) type Pair = (Vec<u8>, Vec<u8>);
+
+type Fields<'a> = HashMap<String, &'a RawValue>;
+
+/// The line of a record, with its line feed; without a value one of a key.
+pub(crate) fn line(key: &[u8], value: Option<&[u8]>) -> Vec<u8> {
+    let mut line = Vec::with_capacity(key.len() + value.map_or(0, <[u8]>::len) + 32);
+    line.push(b'{');
+    field(&mut line, "key", key);
+    if let Some(value) = value {
+        line.push(b',');
+        field(&mut line, "value", value);
+    }
+    line.extend_from_slice(b"}\n");
+    line
+}
+
+fn field(line: &mut Vec<u8>, name: &str, bytes: &[u8]) {
+    let (name, text) = match str::from_utf8(bytes) {
+        Ok(text) => (name.to_string(), text.to_string()),
+        Err(_) => (format!("{name}_base64"), to_base64(bytes)),
+    };
+    let quoted = |text: String| serde_json::Value::String(text).to_string();
+    line.extend_from_slice(format!("{}:{}", quoted(name), quoted(text)).as_bytes());
+}
+
+impl Form {
+    /// The form that `--key FIELD` asks for.
+    pub(crate) fn of(field: Option<String>) -> Form {
+        field.map_or(Form::Pairs, Form::KeyedBy)
+    }
+
+    /// The record of `line`, or what is wrong with it.
+    pub(crate) fn parse(&self, line: &[u8]) -> Result<Pair, String> {
+        let text =
+            str::from_utf8(line).map_err(|error| format!("not UTF-8 from byte {} on", error.valid_up_to() + 1))?;
+        let fields: Fields<'_> =
+            serde_json::from_str(text).map_err(|error| format!("not a JSON object: {}", within_line(&error)))?;
+        let (key, value) = match self {
+            Form::Pairs => {
+                refuse_others(&fields)?;
+                (bytes_of(&fields, "key")?, bytes_of(&fields, "value")?)
+            }
+            Form::KeyedBy(name) => (key_of(&fields, name)?, line.to_vec()),
+        };
+        if KEY_LEN_MAX < key.len() {
+            return Err(format!("the key has {} bytes; {KEY_LEN_MAX} are the most", key.len()));
+        }
+        Ok((key, value))
+    }
+}
+
+/// A field that is not stored would be lost without a word.
+fn refuse_others(fields: &Fields<'_>) -> Result<(), String> {
+    const KNOWN: [&str; 4] = ["key", "key_base64", "value", "value_base64"];
+    let mut others: Vec<_> = fields.keys().filter(|name| !KNOWN.contains(&name.as_str())).collect();
+    others.sort();
+    match others.first() {
+        None => Ok(()),
+        Some(name) => Err(format!("unknown field {name:?}; `--key FIELD` stores whole lines")),
+    }
+}
+
+/// The bytes of field `name`, or of its base64 twin.
+fn bytes_of(fields: &Fields<'_>, name: &str) -> Result<Vec<u8>, String> {
+    let twin = format!("{name}_base64");
+    match (fields.get(name), fields.get(&twin)) {
+        (Some(text), None) => string(name, text).map(String::into_bytes),
+        (None, Some(text)) => from_base64(&string(&twin, text)?).map_err(|what| format!("field {twin:?} {what}")),
+        (Some(_), Some(_)) => Err(format!("both fields {name:?} and {twin:?}; one must do")),
+        (None, None) => Err(format!("no field {name:?} or {twin:?}")),
+    }
+}
+
+/// The key that field `name` makes: the text of a string, a number as it is written.
+fn key_of(fields: &Fields<'_>, name: &str) -> Result<Vec<u8>, String> {
+    let text = fields.get(name).ok_or_else(|| format!("no field {name:?}"))?;
+    match text.get().as_bytes().first() {
+        Some(b'-' | b'0'..=b'9') => Ok(text.get().as_bytes().to_vec()),
+        Some(b'"') => string(name, text).map(String::into_bytes),
+        _ => Err(format!("field {name:?} is neither a string nor a number")),
+    }
+}
+
+fn string(name: &str, text: &RawValue) -> Result<String, String> {
+    if !text.get().starts_with('"') {
+        return Err(format!("field {name:?} is not a string"));
+    }
+    serde_json::from_str(text.get()).map_err(|error| format!("field {name:?} is no text: {}", within_line(&error)))
+}
+
+/// The parser's words, without the line, which is always 1.
+fn within_line(error: &serde_json::Error) -> String {
+    error.to_string().replace(" at line 1 column", " at column")
+}

@@ -1,0 +1,86 @@
+//! `zipcask`: the store on the command line.
+//!
+//! Floor 7. Imports nothing.
+
+mod bar;
+mod coding;
+mod del;
+mod demo;
+mod export;
+mod failure;
+mod get;
+mod import;
+mod json;
+mod lines;
+mod opened;
+mod out;
+mod put;
+mod scan;
+mod sorted;
+mod stats;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::failure::Outcome;
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  done
+  1  not found: the key, or the store
+  2  the command line is wrong
+  3  damage found: bytes on disk (in the demo: in the store) are not what was written
+  4  anything else
+
+Errors are one line on stderr. `zipcask VERB --help` says more about a verb.";
+
+/// An embedded key-value store, on the command line.
+#[derive(Parser)]
+#[command(name = "zipcask", version, after_help = AFTER_HELP, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    Put(put::Put),
+    Get(get::Get),
+    Del(del::Del),
+    Scan(scan::Scan),
+    Stats(stats::Stats),
+    Verify(verify::Verify),
+    Import(import::Import),
+    Export(export::Export),
+    Demo(demo::Demo),
+    #[command(hide = true)]
+    DemoLoad(demo::child::DemoLoad),
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return failure::of_usage(&error),
+    };
+    match run(cli.verb) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(verb: Verb) -> Outcome {
+    match verb {
+        Verb::Put(put) => put.run(),
+        Verb::Get(get) => get.run(),
+        Verb::Del(del) => del.run(),
+        Verb::Scan(scan) => scan.run(),
+        Verb::Stats(stats) => stats.run(),
+        Verb::Verify(verify) => verify.run(),
+        Verb::Import(import) => import.run(),
+        Verb::Export(export) => export.run(),
+        Verb::Demo(demo) => demo.run(),
+        Verb::DemoLoad(load) => load.run(),
+    }
+}

@@ -1,0 +1,94 @@
+//! `zipcask stats`.
+//!
+//! Floor 7. Imports nothing.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use indicatif::{HumanBytes, HumanCount};
+use serde_json::json;
+
+use crate::failure::Outcome;
+use crate::opened;
+use crate::out::Out;
+
+/// Show sizes and counts of a store
+#[derive(Args)]
+pub(crate) struct Stats {
+    /// The store's directory
+    dir: PathBuf,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Stats {
+    pub(crate) fn run(self) -> Outcome {
+        let stats = opened::existing(&self.dir)?.stats();
+        if self.json { Out::new().now(format_args!("{}", as_json(&stats))) } else { show(&stats) }
+    }
+}
+
+fn as_json(stats: &zipcask::Stats) -> serde_json::Value {
+    let segments: Vec<_> = stats
+        .segments
+        .iter()
+        .map(|segment| {
+            json!({
+                "id": segment.id,
+                "file_bytes": segment.file_bytes,
+                "used_bytes": segment.used_bytes,
+                "live_bytes": segment.live_bytes,
+                "live_records": segment.live_records,
+                "active": segment.active,
+            })
+        })
+        .collect();
+    let copy = stats.recovery.torn_copy.as_ref();
+    json!({
+        "live_keys": stats.live_keys,
+        "live_bytes": stats.live_bytes,
+        "dead_bytes": stats.dead_bytes,
+        "archived_bytes": stats.archived_bytes,
+        "preallocated_bytes": stats.preallocated_bytes,
+        "pinned_bytes": stats.pinned_bytes,
+        "index_bytes": stats.index_bytes,
+        "segments": segments,
+        "recovery": {
+            "segments": stats.recovery.segments,
+            "records": stats.recovery.records,
+            "torn_bytes": stats.recovery.torn_bytes,
+            "torn_copy": copy.map(|path| path.display().to_string()),
+            "ignored": stats.recovery.ignored,
+        },
+    })
+}
+
+fn show(stats: &zipcask::Stats) -> Outcome {
+    let mut out = Out::new();
+    let mut row = |name: &str, figure: String| out.line(format_args!("{name:<21}{figure:>14}"));
+    row("keys", HumanCount(stats.live_keys).to_string())?;
+    for (name, bytes) in [
+        ("live records", stats.live_bytes),
+        ("dead records", stats.dead_bytes),
+        ("archives", stats.archived_bytes),
+        ("unused in segments", stats.preallocated_bytes),
+        ("kept for readers", stats.pinned_bytes),
+        ("index, in memory", stats.index_bytes),
+    ] {
+        row(name, HumanBytes(bytes).to_string())?;
+    }
+    row("segments", HumanCount(stats.segments.len() as u64).to_string())?;
+    let recovery = &stats.recovery;
+    row("read at open", format!("{} records", HumanCount(recovery.records)))?;
+    if 0 < recovery.torn_bytes {
+        row("dropped torn tail", HumanBytes(recovery.torn_bytes).to_string())?;
+    }
+    if let Some(copy) = &recovery.torn_copy {
+        out.line(format_args!("kept the torn tail in {}", copy.display()))?;
+    }
+    for name in &recovery.ignored {
+        out.line(format_args!("left alone: segments/{name}"))?;
+    }
+    out.done()
+}

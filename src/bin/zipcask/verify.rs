@@ -1,0 +1,69 @@
+//! `zipcask verify`.
+//!
+//! Floor 7. Imports nothing.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use indicatif::{HumanBytes, HumanCount};
+use serde_json::json;
+use zipcask::VerifyReport;
+
+use crate::failure::{Code, Failure, Outcome};
+use crate::opened;
+use crate::out::Out;
+
+/// Read every file of a store and check every checksum; exit code 3 if there is damage
+#[derive(Args)]
+pub(crate) struct Verify {
+    /// The store's directory
+    dir: PathBuf,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Verify {
+    pub(crate) fn run(self) -> Outcome {
+        let report = opened::existing(&self.dir)?.verify()?;
+        let shown = if self.json { Out::new().now(format_args!("{}", as_json(&report))) } else { show(&report) };
+        match report.problems().len() {
+            0 => shown,
+            // More important than whether somebody read it.
+            1 => Err(Failure::new(Code::Damage, "1 problem found")),
+            count => {
+                let text = format!("{} problems found", HumanCount(count as u64));
+                Err(Failure::new(Code::Damage, text))
+            }
+        }
+    }
+}
+
+fn as_json(report: &VerifyReport) -> serde_json::Value {
+    let problems: Vec<_> = report
+        .problems()
+        .iter()
+        .map(|problem| json!({ "file": problem.file, "offset": problem.offset, "what": problem.what }))
+        .collect();
+    json!({
+        "clean": report.is_clean(),
+        "files": report.files,
+        "records": report.records,
+        "bytes": report.bytes,
+        "problems": problems,
+    })
+}
+
+fn show(report: &VerifyReport) -> Outcome {
+    let mut out = Out::new();
+    for problem in report.problems() {
+        out.line(format_args!("{problem}"))?;
+    }
+    out.now(format_args!(
+        "checked {} files, {} records, {}: {}",
+        HumanCount(report.files),
+        HumanCount(report.records),
+        HumanBytes(report.bytes),
+        if report.is_clean() { "all as written" } else { "damaged" }
+    ))
+}

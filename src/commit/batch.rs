@@ -1,0 +1,102 @@
+//! What a writer brings to the queue: encoded records and what they ask for.
+//!
+//! Floor 4. Imports `error`, `format`, `limits`, `platform`, `store`.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::record::{self, Draft, Kind};
+use crate::limits::{BATCH_LEN_MAX, EXTENSION_LEN, KEY_LEN_MAX, VALUE_LEN_MAX};
+use crate::platform::Barrier;
+use crate::store::DEFAULT_KEYSPACE;
+
+/// Records that will be on disk whole or not at all: encoded, values checksummed, not yet placed.
+#[derive(Debug, Default)]
+pub(crate) struct Records {
+    bytes: Vec<u8>,
+    entries: Vec<Entry>,
+}
+
+/// One record of `Records`, or of a group of them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry {
+    pub(super) kind: Kind,
+    pub(super) hash: u64,
+    /// Encoded bytes, without the horizon that the first of a group gets.
+    pub(super) len: usize,
+}
+
+/// When the records of a member are written at all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Rule {
+    Always,
+    /// Only if the key of its one record is there: a delete.
+    IfPresent,
+}
+
+/// One ticket's worth of work.
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub(crate) records: Records,
+    pub(crate) rule: Rule,
+    /// The barrier to wait for, over everything written so far.
+    pub(crate) barrier: Option<Barrier>,
+    /// Close the active segment afterwards.
+    pub(crate) seal: bool,
+}
+
+impl Records {
+    pub(crate) fn new() -> Records {
+        Records::default()
+    }
+
+    /// How many.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Adds a put.
+    ///
+    /// # Errors
+    /// `TooLarge` if key, value or the whole passes its limit; nothing is added then.
+    pub(crate) fn put(&mut self, hash: u64, key: &[u8], value: &[u8]) -> Result<()> {
+        self.add(hash, Draft { kind: Kind::Put, keyspace: DEFAULT_KEYSPACE, key, value, expiry: None })
+    }
+
+    /// Adds a delete.
+    ///
+    /// # Errors
+    /// As `put`.
+    pub(crate) fn delete(&mut self, hash: u64, key: &[u8]) -> Result<()> {
+        self.add(hash, Draft { kind: Kind::Delete, keyspace: DEFAULT_KEYSPACE, key, value: &[], expiry: None })
+    }
+
+    fn add(&mut self, hash: u64, draft: Draft<'_>) -> Result<()> {
+        check_len("key", draft.key.len() as u64, KEY_LEN_MAX as u64)?;
+        check_len("value", draft.value.len() as u64, VALUE_LEN_MAX)?;
+        let len = draft.encoded_len();
+        check_len("batch", (self.bytes.len() + len + EXTENSION_LEN) as u64, BATCH_LEN_MAX)?;
+        if let Some(last) = self.entries.last() {
+            let start = self.bytes.len() - last.len;
+            record::set_more_follows(&mut self.bytes[start..]);
+        }
+        self.bytes.reserve(len);
+        draft.encode(&mut self.bytes);
+        self.entries.push(Entry { kind: draft.kind, hash, len });
+        Ok(())
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(super) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+}
+
+fn check_len(what: &str, len: u64, limit: u64) -> Result<()> {
+    if len <= limit {
+        return Ok(());
+    }
+    let text = format!("a {what} of {len} bytes is longer than {limit}; nothing was written");
+    Err(Error::new(ErrorKind::TooLarge, text))
+}

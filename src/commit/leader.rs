@@ -1,0 +1,307 @@
+//! Writing one group: validate, cut, stamp, write, barrier, publish.
+//!
+//! Floor 4. Imports `address`, `commit`, `error`, `format`, `limits`, `platform`, `sabotage`, `store`.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use crate::address::{Location, Seqno};
+use crate::commit::batch::{Entry, Rule};
+use crate::commit::queue::{Done, Share, Work};
+use crate::commit::rotate;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::record::{self, Header, Kind};
+use crate::limits::{EXTENSION_LEN, SEQNO_MAX};
+use crate::platform::Barrier;
+use crate::sabotage::{Sabotage, planted};
+use crate::store::read::{self, Change};
+use crate::store::{Log, Store};
+
+/// Writes the group and says what became of each member.
+///
+/// Members whose rule does not hold leave before anything is written. The rest is written in as few pieces as segments
+/// allow, each by one positioned write, in the order of the tickets; a piece becomes visible after the barrier that any
+/// member of the group asked for (W1, W2), and if one fails, so do all that follow it.
+pub(super) fn write(store: &Store, work: &mut Work) -> Vec<Result<Done>> {
+    let guard = PoisonOnPanic(store);
+    let mut log = store.log();
+    let outcomes = Leader::new(store, &mut log, work).run();
+    drop(log);
+    std::mem::forget(guard);
+    outcomes
+}
+
+/// A leader that panics may have left the log halfway: nobody may write behind it.
+struct PoisonOnPanic<'a>(&'a Store);
+
+impl Drop for PoisonOnPanic<'_> {
+    fn drop(&mut self) {
+        self.0.poison(Error::new(ErrorKind::Io, "a writer panicked while it led a group"));
+    }
+}
+
+struct Leader<'a> {
+    store: &'a Store,
+    log: &'a mut Log,
+    work: &'a mut Work,
+    /// What the most demanding member asked for.
+    barrier: Option<Barrier>,
+    outcomes: Vec<Option<Result<Done>>>,
+}
+
+/// Members to be written together: a run of the survivors, and where their records lie in the work.
+struct Piece {
+    /// Of the survivors.
+    members: Range<usize>,
+    entries: Range<usize>,
+    bytes: Range<usize>,
+}
+
+impl<'a> Leader<'a> {
+    fn new(store: &'a Store, log: &'a mut Log, work: &'a mut Work) -> Leader<'a> {
+        let barrier = work.members.iter().filter_map(|share| share.barrier).max();
+        let outcomes = work.members.iter().map(|_| None).collect();
+        Leader { store, log, work, barrier, outcomes }
+    }
+
+    fn run(mut self) -> Vec<Result<Done>> {
+        let survivors = self.validate();
+        let failure = match self.store.check_poison() {
+            Ok(()) => self.write_all(&survivors).err(),
+            Err(error) => Some(error),
+        };
+        // A group that found no space changed nothing for members that only asked for a barrier.
+        let covered = match failure {
+            Some(_) if self.store.check_poison().is_ok() => self.cover(),
+            _ => failure.clone().map_or(Ok(()), Err),
+        };
+        let last = Done::Written(self.log.last_seqno.into());
+        let answer = |(outcome, share): (Option<Result<Done>>, &Share)| match (outcome, &failure) {
+            (Some(outcome), _) => outcome,
+            (None, Some(error)) if share.entry_count > 0 || share.seal => Err(error.clone()),
+            (None, _) => covered.clone().map(|()| last),
+        };
+        self.outcomes.into_iter().zip(&self.work.members).map(answer).collect()
+    }
+
+    /// The barrier alone, for everything written before.
+    fn cover(&mut self) -> Result<()> {
+        if let (Some(level), Some(active)) = (self.barrier, self.log.active.as_mut()) {
+            // BARRIER: W1, for members without records.
+            active.barrier(level).map_err(|error| self.poisoned(error))?;
+        }
+        self.settle(self.log.last_seqno)
+    }
+
+    /// Answers members whose rule does not hold, and closes the gaps that they leave. Returns the members that stay.
+    fn validate(&mut self) -> Vec<usize> {
+        if self.work.members.iter().all(|share| share.rule == Rule::Always) {
+            return (0..self.work.members.len()).collect();
+        }
+        // What the members before say of a key; what they do not is the index's to say.
+        let mut said: HashMap<Vec<u8>, bool> = HashMap::new();
+        let (mut survivors, mut entries, mut bytes) = (Vec::new(), Vec::new(), vec![0; EXTENSION_LEN]);
+        let (mut entry, mut at) = (0, EXTENSION_LEN);
+        for (i, share) in self.work.members.iter().enumerate() {
+            let own = &self.work.entries[entry..entry + share.entry_count];
+            let records = &self.work.bytes[at..at + share.len];
+            entry += share.entry_count;
+            at += share.len;
+            if share.rule == Rule::IfPresent {
+                match self.is_present(own, records, &said) {
+                    Ok(true) => {}
+                    Ok(false) => {
+                        self.outcomes[i] = Some(Ok(Done::NotPresent));
+                        continue;
+                    }
+                    Err(error) => {
+                        self.outcomes[i] = Some(Err(error));
+                        continue;
+                    }
+                }
+            }
+            let mut record = records;
+            for entry in own {
+                said.insert(key_of(record).to_vec(), entry.kind == Kind::Put);
+                record = &record[entry.len..];
+            }
+            survivors.push(i);
+            entries.extend_from_slice(own);
+            bytes.extend_from_slice(records);
+        }
+        self.work.entries = entries;
+        self.work.bytes = bytes;
+        survivors
+    }
+
+    fn is_present(&self, own: &[Entry], records: &[u8], said: &HashMap<Vec<u8>, bool>) -> Result<bool> {
+        let (Some(entry), key) = (own.first(), key_of(records)) else {
+            return Ok(false);
+        };
+        match said.get(key) {
+            Some(present) => Ok(*present),
+            None => Ok(self.store.find(entry.hash, key)?.is_some()),
+        }
+    }
+
+    /// Writes the survivors, piece by piece.
+    fn write_all(&mut self, survivors: &[usize]) -> Result<()> {
+        let shares: Vec<Share> = survivors.iter().map(|member| self.work.members[*member]).collect();
+        let mut piece = Piece { members: 0..0, entries: 0..0, bytes: EXTENSION_LEN..EXTENSION_LEN };
+        while piece.members.end < shares.len() {
+            let room = self.log.active.as_ref().map_or(0, |active| active.room());
+            piece = cut(&shares, &piece, room);
+            if piece.members.is_empty() {
+                let share = shares[piece.members.end];
+                rotate::next(self.store, self.log, (share.len + EXTENSION_LEN) as u64)?;
+                continue;
+            }
+            self.write_piece(&piece)?;
+            let mut seqno = u64::from(self.log.last_seqno) - piece.entries.len() as u64;
+            for i in piece.members.clone() {
+                seqno += shares[i].entry_count as u64;
+                self.outcomes[survivors[i]] = Some(Ok(Done::Written(seqno)));
+            }
+        }
+        if shares.iter().any(|share| share.seal) {
+            rotate::seal(self.store, self.log)?;
+        }
+        Ok(())
+    }
+
+    /// One positioned write, one barrier, one publication.
+    fn write_piece(&mut self, piece: &Piece) -> Result<()> {
+        let (at, before) = (self.log.active.as_ref().map_or(0, |active| active.end()), self.log.last_seqno);
+        let last_seqno = self.append(piece)?;
+        if planted(Sabotage::PublishBeforeBarrier) {
+            self.publish(piece, at)?;
+            return self.settle(last_seqno);
+        }
+        if let Some(level) = self.barrier {
+            let active = self.log.active.as_mut();
+            // BARRIER: W1, W2. What any member asked for has happened before anyone sees the group.
+            let done = active.map_or(Ok(()), |active| active.barrier(level));
+            if let Err(error) = done {
+                // W7: a failed group was never there.
+                self.log.last_seqno = before;
+                return Err(self.poisoned(error));
+            }
+        }
+        self.publish(piece, at)?;
+        self.settle(last_seqno)
+    }
+
+    /// Stamps the piece's records with seqnos and places, and writes them.
+    fn append(&mut self, piece: &Piece) -> Result<Seqno> {
+        let Some(active) = self.log.active.as_mut() else {
+            return Ok(self.log.last_seqno);
+        };
+        let count = piece.entries.len() as u64;
+        let before = u64::from(self.log.last_seqno);
+        if count == 0 {
+            return Ok(self.log.last_seqno);
+        }
+        if before + count > SEQNO_MAX {
+            return Err(Error::new(ErrorKind::ResourceLimit, "no seqnos are left; copy the store into a new one"));
+        }
+        record::insert_horizon(&mut self.work.bytes, piece.bytes.start, active.durable());
+        let start = piece.bytes.start - EXTENSION_LEN;
+        let bytes = &mut self.work.bytes[start..piece.bytes.end];
+        let (salt, end) = (active.segment().salt(), active.end());
+        let (mut position, mut extension) = (0, EXTENSION_LEN);
+        for (i, entry) in self.work.entries[piece.entries.clone()].iter().enumerate() {
+            let seqno = Seqno::from(before + 1 + i as u64);
+            record::stamp(&mut bytes[position..], seqno, salt, end + position as u64);
+            position += entry.len + std::mem::take(&mut extension);
+        }
+        let last_seqno = Seqno::from(before + count);
+        if let Err(error) = active.append(bytes, count, last_seqno) {
+            return Err(self.failed_append(error));
+        }
+        self.log.last_seqno = last_seqno;
+        Ok(last_seqno)
+    }
+
+    /// Makes the piece, which was written at `at`, readable, and puts it into the index (W2, W6).
+    fn publish(&mut self, piece: &Piece, at: u64) -> Result<()> {
+        let Some(active) = self.log.active.as_ref() else {
+            return Ok(());
+        };
+        let segment = active.segment();
+        segment.tail().publish(active.end());
+        let bytes = &self.work.bytes[piece.bytes.start - EXTENSION_LEN..piece.bytes.end];
+        let (mut position, mut extension) = (0, EXTENSION_LEN);
+        for entry in &self.work.entries[piece.entries.clone()] {
+            let len = entry.len + std::mem::take(&mut extension);
+            let change = Change {
+                hash: entry.hash,
+                key: key_of(&bytes[position..]),
+                location: Location::new(segment.place(), at + position as u64),
+                len: len as u64,
+            };
+            position += len;
+            let indexed = match entry.kind {
+                Kind::Delete => read::index_delete(self.store.registry(), self.store.table(), &change),
+                _ => read::index_put(self.store.registry(), self.store.table(), &change),
+            };
+            indexed.map_err(|error| self.poisoned(error))?;
+        }
+        self.store.watermark().show(self.log.last_seqno);
+        Ok(())
+    }
+
+    /// Says how far the log is durable.
+    fn settle(&mut self, last_seqno: Seqno) -> Result<()> {
+        if planted(Sabotage::PublishBeforeBarrier)
+            && let (Some(level), Some(active)) = (self.barrier, self.log.active.as_mut())
+        {
+            // BARRIER: too late, on purpose.
+            active.barrier(level)?;
+        }
+        if self.log.active.as_ref().is_none_or(|active| active.durable() == active.end()) {
+            self.store.watermark().settle(last_seqno);
+        }
+        Ok(())
+    }
+
+    /// W8: lack of space closes the segment at its tail, and the next write starts another. Anything else is W4.
+    fn failed_append(&mut self, error: Error) -> Error {
+        if error.kind() == ErrorKind::NoSpace {
+            return rotate::seal(self.store, self.log).err().unwrap_or(error);
+        }
+        self.poisoned(error)
+    }
+
+    fn poisoned(&self, error: Error) -> Error {
+        self.store.poison(error.clone());
+        error
+    }
+}
+
+/// As many members after `last` as fit into `room`; none if the first does not.
+fn cut(shares: &[Share], last: &Piece, room: u64) -> Piece {
+    let mut piece = Piece {
+        members: last.members.end..last.members.end,
+        entries: last.entries.end..last.entries.end,
+        bytes: last.bytes.end..last.bytes.end,
+    };
+    for share in &shares[last.members.end..] {
+        let end = piece.bytes.end + share.len;
+        let len = end - piece.bytes.start + EXTENSION_LEN;
+        if share.len > 0 && len as u64 > room {
+            break;
+        }
+        piece.members.end += 1;
+        piece.entries.end += share.entry_count;
+        piece.bytes.end = end;
+    }
+    piece
+}
+
+/// The key of the encoded record at the start of `record`: our own bytes, encoded by `Draft`.
+fn key_of(record: &[u8]) -> &[u8] {
+    match Header::decode(record) {
+        Ok(header) => &record[header.key().start as usize..header.key().end as usize],
+        Err(_) => unreachable!("a record encoded by `Draft` decodes"),
+    }
+}

@@ -1,0 +1,36 @@
+//! Writing: batches, the queue that groups them, the leader that writes a group, rotation.
+//!
+//! Floor 4. Imports `error`, `store`.
+
+pub(crate) mod batch;
+pub(crate) mod durability;
+mod leader;
+pub(crate) mod queue;
+mod rotate;
+
+use crate::commit::batch::Member;
+use crate::commit::queue::{Done, Queue};
+use crate::error::Result;
+use crate::store::Store;
+
+/// Writes one member's records, together with whatever others bring meanwhile, and waits for what it asked for.
+///
+/// # Errors
+/// `Closed`, `Poisoned`; `NoSpace` and `ResourceLimit` with the store as it was; `Io` after which it is poisoned.
+pub(crate) fn commit(store: &Store, queue: &Queue, member: &Member) -> Result<Done> {
+    let ticket = queue.submit(member)?;
+    queue.wait(&ticket, |work| leader::write(store, work))
+}
+
+/// Ends all writing: waits for those under way, seals the log and unlocks the store. The second call does nothing.
+///
+/// # Errors
+/// `Poisoned` after a failed write: then nothing is sealed, and the next open recovers. As the system says.
+pub(crate) fn close(store: &Store, queue: &Queue) -> Result<()> {
+    if !queue.close() {
+        return Ok(());
+    }
+    let sealed = store.check_poison().and_then(|()| rotate::seal(store, &mut store.log()));
+    store.unlock();
+    sealed
+}

@@ -1,0 +1,269 @@
+//! Where writers meet: they fill a shared group while its predecessor is written, and one of them leads.
+//!
+//! Floor 4. Imports `commit`, `error`, `limits`, `platform`, `sync`.
+//!
+//! There is no thread of the store's own. Whoever brings work and finds no leader leads: takes the group, writes it,
+//! and hands the lead to a writer of the next group, if one has come together meanwhile. A lone writer waits for nobody.
+//!
+//! What a group costs and does is the `write` closure's; the queue knows nothing of disks, so that its models are small.
+
+use crate::commit::batch::{Entry, Member, Rule};
+use crate::error::{Error, ErrorKind, Result};
+use crate::limits::EXTENSION_LEN;
+use crate::platform::Barrier;
+use crate::sync::{Arc, Condvar, Mutex, MutexGuard};
+
+/// A buffer longer than this is not kept for the next group.
+const KEPT_LEN_MAX: usize = 1 << 20;
+
+/// What became of a member.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Done {
+    /// Written, the last of its records as this seqno; without records, the last seqno that its barrier covered.
+    Written(u64),
+    /// Its rule did not hold, and nothing was written.
+    NotPresent,
+}
+
+/// Members one after the other, in the order of their tickets.
+#[derive(Debug)]
+pub(super) struct Work {
+    /// All records, behind room for the horizon that the first one gets.
+    pub(super) bytes: Vec<u8>,
+    pub(super) entries: Vec<Entry>,
+    pub(super) members: Vec<Share>,
+}
+
+/// A member's share of the group.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Share {
+    pub(super) entry_count: usize,
+    pub(super) len: usize,
+    pub(super) rule: Rule,
+    pub(super) barrier: Option<Barrier>,
+    pub(super) seal: bool,
+}
+
+impl Default for Work {
+    fn default() -> Self {
+        Work { bytes: vec![0; EXTENSION_LEN], entries: Vec::new(), members: Vec::new() }
+    }
+}
+
+impl Work {
+    fn push(&mut self, member: &Member) {
+        self.bytes.extend_from_slice(member.records.bytes());
+        self.entries.extend_from_slice(member.records.entries());
+        self.members.push(Share {
+            entry_count: member.records.entries().len(),
+            len: member.records.bytes().len(),
+            rule: member.rule,
+            barrier: member.barrier,
+            seal: member.seal,
+        });
+    }
+
+    /// Empties it, and gives back memory that only an unusual group needed.
+    fn reset(&mut self) {
+        if self.bytes.capacity() > KEPT_LEN_MAX {
+            *self = Work::default();
+        }
+        self.bytes.truncate(EXTENSION_LEN);
+        self.entries.clear();
+        self.members.clear();
+    }
+}
+
+/// The queue of a store's writers.
+///
+/// Invariant Q1: at most one thread leads, so groups are written one after the other, in the order of their tickets.
+/// Invariant Q2: a group's outcome is set once, by its leader, after `write` returned: nobody is told Ok before that.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    /// Signalled when nobody leads any more.
+    idle: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    /// The group that is being filled.
+    filling: Work,
+    group: Arc<Group>,
+    /// The buffers of the group before, for the next one.
+    spare: Option<Work>,
+    leading: bool,
+    closed: bool,
+}
+
+/// Those who wait for one write.
+#[derive(Debug)]
+struct Group {
+    progress: Mutex<Progress>,
+    wake: Condvar,
+}
+
+#[derive(Debug)]
+enum Progress {
+    Waiting,
+    /// One of its members is to lead it.
+    Lead,
+    /// By member.
+    Done(Vec<Result<Done>>),
+}
+
+/// A member's place in its group: what it waits on, or asks.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    group: Arc<Group>,
+    member: usize,
+    leads: bool,
+}
+
+impl Group {
+    fn new() -> Arc<Group> {
+        Arc::new(Group { progress: Mutex::new(Progress::Waiting), wake: Condvar::new() })
+    }
+}
+
+impl Queue {
+    pub(crate) fn new() -> Queue {
+        Queue {
+            state: Mutex::new(State {
+                filling: Work::default(),
+                group: Group::new(),
+                spare: None,
+                leading: false,
+                closed: false,
+            }),
+            idle: Condvar::new(),
+        }
+    }
+
+    /// Takes a member in. Whoever does has to `wait` for the ticket: it may have to lead.
+    ///
+    /// # Errors
+    /// `Closed` after `close`.
+    pub(crate) fn submit(&self, member: &Member) -> Result<Ticket> {
+        let mut state = lock(&self.state);
+        if state.closed {
+            return Err(Error::new(ErrorKind::Closed, "the store was closed"));
+        }
+        let ticket =
+            Ticket { group: Arc::clone(&state.group), member: state.filling.members.len(), leads: !state.leading };
+        state.filling.push(member);
+        state.leading = true;
+        Ok(ticket)
+    }
+
+    /// Waits until the ticket's group was written, or leads it.
+    ///
+    /// # Errors
+    /// What `write` said of this member.
+    pub(super) fn wait(&self, ticket: &Ticket, write: impl FnOnce(&mut Work) -> Vec<Result<Done>>) -> Result<Done> {
+        if ticket.leads || self.outlast(ticket) {
+            self.lead(write);
+        }
+        match &*lock(&ticket.group.progress) {
+            Progress::Done(outcomes) => outcomes[ticket.member].clone(),
+            _ => unreachable!("Q2: the group was written before `outlast` or `lead` returned"),
+        }
+    }
+
+    /// Sleeps until the group is written (false) or needs this member to lead it (true).
+    fn outlast(&self, ticket: &Ticket) -> bool {
+        let mut progress = lock(&ticket.group.progress);
+        loop {
+            match &*progress {
+                Progress::Done(_) => return false,
+                Progress::Lead => {
+                    *progress = Progress::Waiting;
+                    return true;
+                }
+                Progress::Waiting => progress = wait(&ticket.group.wake, progress),
+            }
+        }
+    }
+
+    /// Writes the group that is being filled, which is the caller's, and passes the lead on.
+    fn lead(&self, write: impl FnOnce(&mut Work) -> Vec<Result<Done>>) {
+        let (mut work, group) = {
+            let mut state = lock(&self.state);
+            let spare = state.spare.take().unwrap_or_default();
+            (std::mem::replace(&mut state.filling, spare), std::mem::replace(&mut state.group, Group::new()))
+        };
+        let mut relay = Relay { queue: self, group: &group, members: work.members.len() };
+        let outcomes = write(&mut work);
+        relay.finish(outcomes);
+        std::mem::forget(relay);
+        work.reset();
+        self.pass_on(Some(work));
+    }
+
+    /// Hands the lead to a member of the next group, or lays it down.
+    fn pass_on(&self, spare: Option<Work>) {
+        let mut state = lock(&self.state);
+        state.spare = spare;
+        if state.filling.members.is_empty() {
+            state.leading = false;
+            self.idle.notify_all();
+            return;
+        }
+        let next = Arc::clone(&state.group);
+        drop(state);
+        *lock(&next.progress) = Progress::Lead;
+        next.wake.notify_one();
+    }
+
+    /// Refuses new members and waits until those taken in are done.
+    ///
+    /// Returns whether this call was the one that closed it.
+    pub(crate) fn close(&self) -> bool {
+        let mut state = lock(&self.state);
+        let first = !state.closed;
+        state.closed = true;
+        while state.leading {
+            state = wait(&self.idle, state);
+        }
+        first
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        lock(&self.state).closed
+    }
+}
+
+/// Sees to it that a leader that panics leaves nobody waiting: its group gets an error, and the lead is passed on.
+struct Relay<'a> {
+    queue: &'a Queue,
+    group: &'a Group,
+    members: usize,
+}
+
+impl Relay<'_> {
+    fn finish(&mut self, outcomes: Vec<Result<Done>>) {
+        debug_assert_eq!(outcomes.len(), self.members);
+        *lock(&self.group.progress) = Progress::Done(outcomes);
+        self.group.wake.notify_all();
+    }
+}
+
+impl Drop for Relay<'_> {
+    fn drop(&mut self) {
+        let error = Error::new(ErrorKind::Poisoned, "the writer that led this group panicked");
+        self.finish(vec![Err(error); self.members]);
+        self.queue.pass_on(None);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+fn wait<'a, T>(condvar: &Condvar, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+    condvar.wait(guard).unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+#[cfg(all(test, zipcask_loom))]
+#[path = "../../loom-tests/queue.rs"]
+mod loom_models;

@@ -1,0 +1,105 @@
+//! From one segment to the next.
+//!
+//! Floor 4. Imports `address`, `error`, `format`, `limits`, `sabotage`, `segment`, `store`, `sync`.
+
+use crate::address::SegmentId;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::names;
+use crate::format::segment::{SegmentHeader, SegmentKind};
+use crate::limits::{FOOTER_LEN, PLACE_LEN, RECORDS_START};
+use crate::sabotage::{Sabotage, planted};
+use crate::segment::active::{self, Active};
+use crate::segment::{Segment, State};
+use crate::store::{Log, Store};
+use crate::sync::Arc;
+
+/// Makes a segment in which `len` bytes of records fit the active one, having sealed the old one.
+///
+/// The new file is made first: a lack of space or of descriptors leaves everything as it was. Then the old segment is
+/// sealed, and only then the new one gets its name (W5).
+///
+/// # Errors
+/// `NoSpace` and `ResourceLimit` leave the store as it was; everything else poisons it (W4).
+pub(super) fn next(store: &Store, log: &mut Log, len: u64) -> Result<()> {
+    store.check_lock().map_err(|error| poisoned(store, error))?;
+    if log.active.as_ref().is_some_and(Active::is_empty) {
+        seal(store, log)?;
+    }
+    let id = log.next_id;
+    let next_id = id.next().ok_or_else(|| {
+        Error::new(ErrorKind::ResourceLimit, "no segment ids are left; copy the store into a new one")
+    })?;
+    let header = new_header(store, log, id, len)?;
+    let file = active::create(store.disk(), &header).map_err(|error| match error.kind() {
+        ErrorKind::NoSpace | ErrorKind::ResourceLimit => error,
+        _ => poisoned(store, error),
+    })?;
+    let place = store.registry().reserve(header.len)?;
+    if planted(Sabotage::NameBeforeOldIsDurable) {
+        active::name(store.disk(), id)?;
+    }
+    seal(store, log)?;
+    if !planted(Sabotage::NameBeforeOldIsDurable) {
+        active::name(store.disk(), id).map_err(|error| poisoned(store, error))?;
+    }
+    let name = names::segment(id);
+    let mode = store.settings().read_mode;
+    let segment = Segment::new(store.disk(), &name, file, &header, place, RECORDS_START, mode);
+    let segment = Arc::new(segment);
+    store.registry().add(Arc::clone(&segment), place, header.len);
+    log.active = Some(Active::new(segment, log.last_seqno));
+    log.next_id = next_id;
+    log.next_len = (header.len * 2).min(store.settings().segment_size).max(log.next_len);
+    Ok(())
+}
+
+fn new_header(store: &Store, log: &Log, id: SegmentId, len: u64) -> Result<SegmentHeader> {
+    let mut epoch = [0; 16];
+    store
+        .disk()
+        .random(&mut epoch)
+        .map_err(|error| Error::io(format!("cannot draw randomness for segment {id}"), error))?;
+    // A batch that is longer than a segment gets one of its own length, in whole places.
+    let needed = RECORDS_START + len + FOOTER_LEN;
+    let len = if needed <= log.next_len { log.next_len } else { needed.next_multiple_of(PLACE_LEN) };
+    Ok(SegmentHeader {
+        database: store.identity().database,
+        id,
+        epoch,
+        kind: SegmentKind::Log,
+        first_seqno: (u64::from(log.last_seqno) + 1).into(),
+        len,
+    })
+}
+
+/// Closes the active segment, if there is one: durable, with its footer. The next write starts another.
+///
+/// A segment in which nothing was ever written leaves no trace: its id is given again.
+///
+/// # Errors
+/// As the system says; the store is poisoned then (W4).
+pub(super) fn seal(store: &Store, log: &mut Log) -> Result<()> {
+    let Some(active) = log.active.take() else {
+        return Ok(());
+    };
+    if active.is_empty() {
+        let name = names::segment(active.segment().id());
+        log.next_id = active.segment().id();
+        active.segment().set_state(State::Discarded);
+        let removed = store.disk().remove(&name).and_then(|()| {
+            // BARRIER: the name is gone before another file gets it.
+            store.disk().sync_dir(names::SEGMENTS)
+        });
+        return removed.map_err(|error| {
+            poisoned(store, Error::io_as(ErrorKind::Io, format!("cannot remove the empty {name}"), error))
+        });
+    }
+    active.seal().map_err(|error| poisoned(store, error))?;
+    store.watermark().settle(log.last_seqno);
+    Ok(())
+}
+
+fn poisoned(store: &Store, error: Error) -> Error {
+    store.poison(error.clone());
+    error
+}

@@ -1,0 +1,103 @@
+//! Several writes that are in the store whole or not at all.
+//!
+//! Floor 6. Imports `address`, `commit`, `db`, `error`, `sync`.
+
+use std::fmt;
+
+use crate::address::Seqno;
+use crate::commit::batch::{Records, Rule};
+use crate::commit::durability::Durability;
+use crate::db::Shared;
+use crate::db::keyspace::Keyspace;
+use crate::error::{Error, ErrorKind, Result};
+use crate::sync::Arc;
+
+/// Several writes that are in the store whole or not at all, whatever happens; later ones win over earlier ones.
+///
+/// Nothing is written before [`Batch::commit`]; dropping it forgets it.
+pub struct Batch {
+    shared: Arc<Shared>,
+    records: Records,
+    /// The first write that could not be taken, for `commit` to return.
+    refused: Option<Error>,
+}
+
+impl Batch {
+    pub(super) fn new(shared: &Arc<Shared>) -> Batch {
+        Batch { shared: Arc::clone(shared), records: Records::new(), refused: None }
+    }
+
+    /// Adds a put.
+    pub fn put(&mut self, keyspace: impl AsRef<Keyspace>, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> &mut Self {
+        let key = key.as_ref();
+        let hash = self.shared.store.hash(key);
+        let added = self.check(keyspace.as_ref()).and_then(|()| self.records.put(hash, key, value.as_ref()));
+        self.note(added)
+    }
+
+    /// Adds a delete. One of a key that is not there is no error.
+    pub fn delete(&mut self, keyspace: impl AsRef<Keyspace>, key: impl AsRef<[u8]>) -> &mut Self {
+        let key = key.as_ref();
+        let hash = self.shared.store.hash(key);
+        let added = self.check(keyspace.as_ref()).and_then(|()| self.records.delete(hash, key));
+        self.note(added)
+    }
+
+    /// How many writes it has.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Writes all of it. Returns the seqno of its last write; of an empty batch the last of the store.
+    ///
+    /// # Errors
+    /// As [`Keyspace::put`]; `TooLarge` if any of its writes was, or all together are beyond 1 GiB, and `Invalid` if one
+    /// was for another store: nothing is written then.
+    pub fn commit(self) -> Result<Seqno> {
+        let durability = self.shared.durability;
+        self.commit_with(durability)
+    }
+
+    /// Like [`Batch::commit`], waiting for a durability of its own.
+    ///
+    /// # Errors
+    /// As [`Batch::commit`].
+    pub fn commit_with(self, durability: Durability) -> Result<Seqno> {
+        let Batch { shared, records, refused } = self;
+        shared.open_store()?;
+        if let Some(error) = refused {
+            return Err(error);
+        }
+        if records.len() == 0 {
+            return Ok(shared.store.watermark().visible());
+        }
+        shared.commit(records, Rule::Always, durability).map(|done| shared.seqno_of(done))
+    }
+
+    /// # Errors
+    /// `Invalid` if the keyspace is another store's.
+    fn check(&self, keyspace: &Keyspace) -> Result<()> {
+        if Arc::ptr_eq(&self.shared, &keyspace.shared) {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Invalid, "the batch is of one store, the keyspace of another"))
+    }
+
+    fn note(&mut self, added: Result<()>) -> &mut Self {
+        if let Err(error) = added {
+            self.refused.get_or_insert(error);
+        }
+        self
+    }
+}
+
+impl fmt::Debug for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batch").field("len", &self.len()).finish_non_exhaustive()
+    }
+}

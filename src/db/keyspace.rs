@@ -1,0 +1,122 @@
+//! A keyspace: keys and values apart from those of others. The one that a `Db` itself is, is the default keyspace.
+//!
+//! Floor 6. Imports `address`, `commit`, `db`, `error`, `segment`, `sync`.
+
+use std::fmt;
+
+use crate::address::Seqno;
+use crate::commit::batch::{Records, Rule};
+use crate::commit::durability::Durability;
+use crate::commit::queue::Done;
+use crate::db::Shared;
+use crate::db::iter::Iter;
+use crate::db::options::PutOptions;
+use crate::error::Result;
+use crate::segment::value::Value;
+use crate::sync::Arc;
+
+/// A handle of a keyspace: keys and values apart from those of others. A [`Db`](crate::Db) is its store's default
+/// keyspace, and has all of these methods.
+#[derive(Clone)]
+pub struct Keyspace {
+    pub(super) shared: Arc<Shared>,
+}
+
+impl Keyspace {
+    /// Writes `value` under `key`, replacing what was there.
+    ///
+    /// Keys have 0 to 65,535 bytes. Returns once the write is as durable as [`Options::durability`] asks.
+    ///
+    /// # Errors
+    /// `TooLarge` before anything is written. `NoSpace`, `ResourceLimit`: not written, and everything else is as it was.
+    /// `Io`: unknown whether it is durable; the store is `Poisoned` for writes from then on.
+    pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<Seqno> {
+        self.put_with(key, value, PutOptions::new())
+    }
+
+    /// Like [`Keyspace::put`], with options of its own.
+    ///
+    /// # Errors
+    /// As `put`.
+    pub fn put_with(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, options: PutOptions) -> Result<Seqno> {
+        let store = self.shared.open_store()?;
+        let (key, mut records) = (key.as_ref(), Records::new());
+        records.put(store.hash(key), key, value.as_ref())?;
+        let durability = options.durability.unwrap_or(self.shared.durability);
+        self.shared.commit(records, Rule::Always, durability).map(|done| self.shared.seqno_of(done))
+    }
+
+    /// The value of `key`, without copying it where the store is mapped. It stays what it is, whatever happens to the
+    /// key afterwards, and outlives the store.
+    ///
+    /// # Errors
+    /// `Corruption` if the bytes on disk are not what was written: for this key alone.
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
+        self.shared.open_store()?.get(key.as_ref())
+    }
+
+    /// Calls `f` with the value of `key`, for those who need it no longer than that.
+    ///
+    /// # Errors
+    /// As [`Keyspace::get`].
+    pub fn get_with<T>(&self, key: impl AsRef<[u8]>, f: impl FnOnce(&[u8]) -> T) -> Result<Option<T>> {
+        Ok(self.get(key)?.map(|value| f(&value)))
+    }
+
+    /// Whether `key` is there. Its value is not looked at.
+    ///
+    /// # Errors
+    /// As [`Keyspace::get`].
+    pub fn contains_key(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        let (store, key) = (self.shared.open_store()?, key.as_ref());
+        Ok(store.find(store.hash(key), key)?.is_some())
+    }
+
+    /// Removes `key` and says whether it was there. Deleting nothing writes nothing.
+    ///
+    /// # Errors
+    /// As [`Keyspace::put`], and `Corruption` if the key's record, or one that might be its, is damaged.
+    pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        self.delete_with(key, self.shared.durability)
+    }
+
+    /// Like [`Keyspace::delete`], waiting for a durability of its own.
+    ///
+    /// # Errors
+    /// As [`Keyspace::delete`].
+    pub fn delete_with(&self, key: impl AsRef<[u8]>, durability: Durability) -> Result<bool> {
+        let store = self.shared.open_store()?;
+        let (key, mut records) = (key.as_ref(), Records::new());
+        records.delete(store.hash(key), key)?;
+        self.shared.commit(records, Rule::IfPresent, durability).map(|done| done != Done::NotPresent)
+    }
+
+    /// How many keys there are.
+    pub fn len(&self) -> u64 {
+        if self.shared.fork.forked() { 0 } else { self.shared.store.table().len() }
+    }
+
+    /// Whether there is no key.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Every key with its value, each once, as of this call, in no order.
+    ///
+    /// Writers wait while the list of places (8 bytes a key) is taken; after that it disturbs nobody.
+    pub fn iter(&self) -> Iter {
+        Iter::new(&self.shared.store, self.shared.open_store().err())
+    }
+}
+
+impl AsRef<Keyspace> for Keyspace {
+    fn as_ref(&self) -> &Keyspace {
+        self
+    }
+}
+
+impl fmt::Debug for Keyspace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keyspace").field("path", &self.shared.store.disk().path()).finish_non_exhaustive()
+    }
+}

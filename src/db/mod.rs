@@ -1,0 +1,219 @@
+//! What users hold: the database, its options, batches, iterators, figures.
+//!
+//! Floor 6. Imports `address`, `commit`, `error`, `platform`, `store`, `sync`.
+
+pub(crate) mod batch;
+pub(crate) mod iter;
+pub(crate) mod keyspace;
+pub(crate) mod options;
+pub(crate) mod stats;
+
+use std::fmt;
+use std::ops::Deref;
+use std::path::Path;
+
+use crate::address::Seqno;
+use crate::commit;
+use crate::commit::batch::{Member, Records, Rule};
+use crate::commit::durability::Durability;
+use crate::commit::queue::{Done, Queue};
+use crate::db::batch::Batch;
+use crate::db::keyspace::Keyspace;
+use crate::db::options::Options;
+use crate::db::stats::Stats;
+use crate::error::{Error, ErrorKind, Result};
+use crate::platform::fork::ForkGuard;
+use crate::platform::{Barrier, Disk};
+use crate::store::verify::VerifyReport;
+use crate::store::{self, Settings, Store};
+use crate::sync::Arc;
+use crate::sync::plain::{AtomicBool, Ordering};
+
+/// An open store. Cloning gives another handle of the same one; all of them may be used from any thread.
+///
+/// The store closes when the last handle is dropped, or when [`Db::close`] is called on any of them, which can report
+/// what went wrong.
+///
+/// In a process forked off the one that opened it every call is [`ErrorKind::Forked`], counts and figures are zero, and
+/// dropping does nothing.
+#[derive(Clone)]
+pub struct Db {
+    default: Keyspace,
+}
+
+/// What all handles share; dropped with the last.
+struct Shared {
+    store: Arc<Store>,
+    queue: Queue,
+    durability: Durability,
+    fork: ForkGuard,
+    closed: AtomicBool,
+}
+
+impl Db {
+    /// Opens the store in `dir`, making it if there is none, with default options.
+    ///
+    /// # Errors
+    /// As [`Options::open`].
+    pub fn open(dir: impl AsRef<Path>) -> Result<Db> {
+        Options::new().open(dir)
+    }
+
+    pub(crate) fn start(disk: Arc<dyn Disk>, settings: Settings, durability: Durability) -> Result<Db> {
+        let fork = ForkGuard::new();
+        let store = Arc::new(store::open::open(disk, settings)?);
+        let shared = Shared { store, queue: Queue::new(), durability, fork, closed: AtomicBool::new(false) };
+        Ok(Db { default: Keyspace { shared: Arc::new(shared) } })
+    }
+
+    /// The store's directory.
+    pub fn path(&self) -> &Path {
+        self.default.shared.store.disk().path()
+    }
+
+    /// Starts a batch: several writes that will be in the store whole or not at all.
+    pub fn batch(&self) -> Batch {
+        Batch::new(&self.default.shared)
+    }
+
+    /// Makes everything that was acknowledged before this call durable, and returns the last seqno that is.
+    ///
+    /// # Errors
+    /// `Io`: what is durable is unknown then, and the store is `Poisoned` for writes.
+    pub fn sync(&self) -> Result<Seqno> {
+        self.default.shared.open_store()?;
+        self.default
+            .shared
+            .commit(Records::new(), Rule::Always, Durability::Sync)
+            .map(|done| self.default.shared.seqno_of(done))
+    }
+
+    /// The seqno of the newest write that can be read.
+    pub fn last_seqno(&self) -> Seqno {
+        self.default.shared.store.watermark().visible()
+    }
+
+    /// Every write up to this seqno is on stable storage.
+    pub fn durable_seqno(&self) -> Seqno {
+        self.default.shared.store.watermark().durable()
+    }
+
+    /// Returns once every write up to `seqno` is on stable storage: at once, or after a sync.
+    ///
+    /// # Errors
+    /// `Invalid` if nothing was written as `seqno` yet; as [`Db::sync`].
+    pub fn wait_durable(&self, seqno: Seqno) -> Result<()> {
+        if seqno <= self.durable_seqno() {
+            return Ok(());
+        }
+        let last = self.last_seqno();
+        if seqno > last {
+            let text = format!("cannot wait for write {seqno}: the last one is {last}");
+            return Err(Error::new(ErrorKind::Invalid, text));
+        }
+        self.sync().map(drop)
+    }
+
+    /// Closes the active segment, durably; the next write starts another. Without one, does nothing.
+    ///
+    /// # Errors
+    /// As [`Db::sync`].
+    pub fn seal(&self) -> Result<()> {
+        let shared = &self.default.shared;
+        shared.open_store()?;
+        let barrier = Some(Barrier::Durable);
+        let member = Member { records: Records::new(), rule: Rule::Always, barrier, seal: true };
+        commit::commit(&shared.store, &shared.queue, &member).map(drop)
+    }
+
+    /// Reads every file of the store and checks every checksum. Damage is in the report, not an error.
+    ///
+    /// # Errors
+    /// `Io` if a file cannot be read at all.
+    pub fn verify(&self) -> Result<VerifyReport> {
+        self.default.shared.open_store()?.verify()
+    }
+
+    /// Sizes and counts, as of now.
+    pub fn stats(&self) -> Stats {
+        if self.default.shared.fork.forked() {
+            return Stats::default();
+        }
+        Stats::of(&self.default.shared.store)
+    }
+
+    /// Closes the store for all handles: waits for writes under way, makes everything durable, seals the log, and lets
+    /// others open it. Later calls are `Closed`; values and iterators keep what they show.
+    ///
+    /// # Errors
+    /// `Poisoned` after a failed write: the next open recovers what is durable. `Io` if the log cannot be sealed; the
+    /// next open does it. The store is closed either way.
+    pub fn close(self) -> Result<()> {
+        self.default.shared.open_store()?;
+        self.default.shared.close()
+    }
+}
+
+impl Shared {
+    pub(super) fn commit(&self, records: Records, rule: Rule, durability: Durability) -> Result<Done> {
+        let member = Member { records, rule, barrier: durability.barrier(), seal: false };
+        commit::commit(&self.store, &self.queue, &member)
+    }
+
+    pub(super) fn seqno_of(&self, done: Done) -> Seqno {
+        match done {
+            Done::Written(seqno) => seqno.into(),
+            Done::NotPresent => self.store.watermark().visible(),
+        }
+    }
+
+    /// The store, if this process may use it.
+    ///
+    /// # Errors
+    /// `Closed`, `Forked`.
+    #[inline]
+    pub(super) fn open_store(&self) -> Result<&Arc<Store>> {
+        if self.fork.forked() {
+            let text = "the store was opened before this process was forked; open it anew here once it is closed there";
+            return Err(Error::new(ErrorKind::Forked, text));
+        }
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(Error::new(ErrorKind::Closed, "the store was closed"));
+        }
+        Ok(&self.store)
+    }
+
+    fn close(&self) -> Result<()> {
+        self.closed.store(true, Ordering::Relaxed);
+        commit::close(&self.store, &self.queue)
+    }
+}
+
+impl Deref for Db {
+    type Target = Keyspace;
+
+    fn deref(&self) -> &Keyspace {
+        &self.default
+    }
+}
+
+impl AsRef<Keyspace> for Db {
+    fn as_ref(&self) -> &Keyspace {
+        &self.default
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if !self.fork.forked() && !self.queue.is_closed() {
+            // Nobody is left to tell; the next open recovers.
+            let _ = self.close();
+        }
+    }
+}
+
+impl fmt::Debug for Db {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Db").field("path", &self.path()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,165 @@
+//! How a store is opened.
+//!
+//! Floor 6. Imports `commit`, `db`, `error`, `limits`, `platform`, `segment`, `store`, `sync`.
+
+use std::fmt;
+use std::path::Path;
+
+use crate::commit::durability::Durability;
+use crate::db::Db;
+use crate::error::{Error, ErrorKind, Result};
+use crate::limits::{SEGMENT_SIZE_MAX, SEGMENT_SIZE_MIN};
+use crate::platform::Disk;
+use crate::platform::memory::MemoryDisk;
+use crate::platform::real::RealDisk;
+use crate::segment::ReadMode;
+use crate::store::{Progress, Settings};
+use crate::sync::Arc;
+
+/// How a store is opened: every setter takes and returns `Self`.
+///
+/// ```
+/// # fn main() -> zipcask::Result<()> {
+/// # let dir = std::env::temp_dir().join(format!("zipcask-options-{}", std::process::id()));
+/// use zipcask::{Durability, Options};
+///
+/// let db = Options::new().durability(Durability::Os).segment_size(16 << 20).open(&dir)?;
+/// # db.close()?;
+/// # std::fs::remove_dir_all(&dir).expect("it is ours");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Default)]
+pub struct Options {
+    durability: Durability,
+    settings: Settings,
+}
+
+impl Options {
+    /// The defaults: made if missing, every write durable before it returns, segments of 64 MiB, mapped reads.
+    pub fn new() -> Self {
+        Options::default()
+    }
+
+    /// What writes wait for unless they say otherwise. Default: [`Durability::Sync`].
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// Bytes of a segment, 64 KiB to 1 GiB. Default: 64 MiB. Each session starts with smaller ones.
+    pub fn segment_size(mut self, bytes: u64) -> Self {
+        self.settings.segment_size = bytes;
+        self
+    }
+
+    /// How values are read. Default: [`ReadMode::Mmap`].
+    pub fn read_mode(mut self, mode: ReadMode) -> Self {
+        self.settings.read_mode = mode;
+        self
+    }
+
+    /// Whether a missing store is made. Default: true; otherwise opening one is `NotFound`.
+    pub fn create_if_missing(mut self, yes: bool) -> Self {
+        self.settings.create_if_missing = yes;
+        self
+    }
+
+    /// Whether keys come from people who would like the store to be slow: hashes with SipHash-1-3 then, a little slower.
+    /// Chosen when the store is made, and kept. Default: false.
+    pub fn untrusted_keys(mut self, yes: bool) -> Self {
+        self.settings.untrusted_keys = yes;
+        self
+    }
+
+    /// Calls `f` from long jobs, on the thread that runs them.
+    pub fn on_progress(mut self, f: impl Fn(Progress) + Send + Sync + 'static) -> Self {
+        self.settings.on_progress = Some(Arc::new(f));
+        self
+    }
+
+    /// Opens the store in `dir`.
+    ///
+    /// # Errors
+    /// `Invalid` for options out of range and for a directory that holds something else; `NotFound`; `Locked`, naming
+    /// the holder; `Corruption`, naming file and offset; `FormatVersion`; `ReadOnly`; `NoSpace`; `Io`. Nothing of an
+    /// existing store is changed then.
+    pub fn open(self, dir: impl AsRef<Path>) -> Result<Db> {
+        self.check()?;
+        let dir = dir.as_ref();
+        let disk = RealDisk::open(dir, self.settings.create_if_missing).map_err(|error| {
+            let what = format!("cannot open {}", dir.display());
+            match error.kind() {
+                std::io::ErrorKind::NotFound => Error::io_as(ErrorKind::NotFound, what, error),
+                std::io::ErrorKind::NotADirectory => Error::io_as(ErrorKind::Invalid, what, error),
+                _ => Error::io(what, error),
+            }
+        })?;
+        self.open_on(Arc::new(disk))
+    }
+
+    /// Opens an empty store of the same engine on a disk that is memory: for tests and caches.
+    ///
+    /// # Errors
+    /// `Invalid` for options out of range.
+    pub fn open_in_memory(self) -> Result<Db> {
+        self.check()?;
+        self.open_on(Arc::new(MemoryDisk::new()))
+    }
+
+    /// Opens the store on any disk.
+    pub(crate) fn open_on(self, disk: Arc<dyn Disk>) -> Result<Db> {
+        Db::start(disk, self.settings, self.durability)
+    }
+
+    /// For the crash tests: small segments of one length, whatever the bounds.
+    #[cfg(feature = "sim")]
+    pub(crate) fn tiny_segments(mut self, bytes: u64) -> Self {
+        self.settings.segment_size = bytes;
+        self.settings.segment_size_first = bytes;
+        self
+    }
+
+    fn check(&self) -> Result<()> {
+        let size = self.settings.segment_size;
+        if (SEGMENT_SIZE_MIN..=SEGMENT_SIZE_MAX).contains(&size) && size.is_multiple_of(4096) {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Invalid,
+            format!(
+                "segment_size is {size}; it must be a multiple of 4096 from {SEGMENT_SIZE_MIN} to {SEGMENT_SIZE_MAX}"
+            ),
+        ))
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("durability", &self.durability)
+            .field("segment_size", &self.settings.segment_size)
+            .field("read_mode", &self.settings.read_mode)
+            .field("create_if_missing", &self.settings.create_if_missing)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What one put asks for beyond the store's options.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PutOptions {
+    pub(crate) durability: Option<Durability>,
+}
+
+impl PutOptions {
+    /// As the store's options say.
+    pub fn new() -> Self {
+        PutOptions::default()
+    }
+
+    /// What this write waits for.
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = Some(durability);
+        self
+    }
+}

@@ -1,0 +1,79 @@
+//! Sizes and counts.
+//!
+//! Floor 6. Imports `segment`, `store`.
+
+use crate::segment::State;
+use crate::store::Store;
+use crate::store::recovery::RecoveryReport;
+
+/// Sizes and counts of a store at one moment. Bytes of records include their headers and padding.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Keys.
+    pub live_keys: u64,
+    /// Bytes of the records of these keys.
+    pub live_bytes: u64,
+    /// Bytes of records that were overwritten or deleted, and of tombstones.
+    pub dead_bytes: u64,
+    /// Bytes in archives.
+    pub archived_bytes: u64,
+    /// Bytes of segments that no record uses.
+    pub preallocated_bytes: u64,
+    /// Bytes of files that are only kept because something still shows them.
+    pub pinned_bytes: u64,
+    /// Memory of the index.
+    pub index_bytes: u64,
+    /// Each segment, oldest first.
+    pub segments: Vec<SegmentStats>,
+    /// What this open found.
+    pub recovery: RecoveryReport,
+}
+
+/// One segment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct SegmentStats {
+    /// Its number, as in its file's name.
+    pub id: u64,
+    /// Bytes of its file.
+    pub file_bytes: u64,
+    /// Bytes of its records.
+    pub used_bytes: u64,
+    /// Bytes of those that are the newest of their key.
+    pub live_bytes: u64,
+    /// How many those are.
+    pub live_records: u64,
+    /// Whether it is being written (or was, when a failure stopped all writing).
+    pub active: bool,
+}
+
+impl Stats {
+    pub(super) fn of(store: &Store) -> Stats {
+        let segments: Vec<_> = store
+            .segments()
+            .iter()
+            .map(|segment| SegmentStats {
+                id: segment.id().0,
+                file_bytes: segment.len(),
+                used_bytes: segment.used_bytes(),
+                live_bytes: segment.live_bytes(),
+                live_records: segment.live_records(),
+                active: segment.state() == State::Unsealed,
+            })
+            .collect();
+        let sum = |bytes: fn(&SegmentStats) -> u64| segments.iter().map(bytes).sum::<u64>();
+        let (used, live) = (sum(|s| s.used_bytes), sum(|s| s.live_bytes));
+        Stats {
+            live_keys: store.table().len(),
+            live_bytes: live,
+            dead_bytes: used.saturating_sub(live),
+            archived_bytes: 0,
+            preallocated_bytes: sum(|s| s.file_bytes).saturating_sub(used),
+            pinned_bytes: 0,
+            index_bytes: store.table().bytes(),
+            segments,
+            recovery: store.recovery().clone(),
+        }
+    }
+}

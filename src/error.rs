@@ -1,0 +1,153 @@
+//! What goes wrong, sorted by what the caller would do about it.
+//!
+//! Floor 0. Imports `sync`.
+
+use std::{error, fmt, io};
+
+use crate::sync::Arc;
+
+/// The result of every fallible call.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error: its kind says what to do, its text what happened where, its `source()` is the operating system's word.
+///
+/// Cloning is cheap: all writers of a failed group get the same error.
+#[derive(Clone)]
+pub struct Error(Arc<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    text: String,
+    source: Option<Cause>,
+}
+
+enum Cause {
+    Io(io::Error),
+    Earlier(Error),
+}
+
+/// What a caller would do about an error.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// An argument or option that makes no sense here, or a directory that is no store of ours: mend the call.
+    Invalid,
+    /// There is no store there, and `create_if_missing` is off.
+    NotFound,
+    /// A key, value or batch beyond its limit; nothing was written.
+    TooLarge,
+    /// A transaction met a newer write: run it again.
+    Conflict,
+    /// Another process, or another handle in this one, has the store open.
+    Locked,
+    /// The store, its medium or this handle does not take writes.
+    ReadOnly,
+    /// No space left (or a quota is used up): the write is not in the store, everything else is. Free some and go on.
+    NoSpace,
+    /// Descriptors, mappings or memory ran out: retry when there are more.
+    ResourceLimit,
+    /// The operating system failed a call. For a write: unknown whether it is durable.
+    Io,
+    /// An earlier write or sync failed; writes are refused for good, reads go on. Close and open again.
+    Poisoned,
+    /// Bytes on disk are not what was written.
+    Corruption,
+    /// A newer format than this version knows.
+    FormatVersion,
+    /// The store is encrypted with another key.
+    WrongKey,
+    /// The store was closed.
+    Closed,
+    /// This process was forked off one that has the store open; open it anew after the parent closed it.
+    Forked,
+}
+
+impl Error {
+    /// What the caller would do about it.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    pub(crate) fn new(kind: ErrorKind, text: impl Into<String>) -> Error {
+        Error(Arc::new(Inner { kind, text: text.into(), source: None }))
+    }
+
+    /// `file` is damaged at `offset`.
+    pub(crate) fn corruption(file: impl fmt::Display, offset: u64, what: impl fmt::Display) -> Error {
+        Error::new(ErrorKind::Corruption, format!("{file} is damaged at offset {offset}: {what}"))
+    }
+
+    /// A failed system call, its kind chosen by errno; `what` says what was tried on which file.
+    pub(crate) fn io(what: impl Into<String>, source: io::Error) -> Error {
+        let kind = kind_of(&source);
+        Error(Arc::new(Inner { kind, text: what.into(), source: Some(Cause::Io(source)) }))
+    }
+
+    /// A failed system call that is `kind` whatever its errno says, such as a barrier that ran out of space.
+    pub(crate) fn io_as(kind: ErrorKind, what: impl Into<String>, source: io::Error) -> Error {
+        Error(Arc::new(Inner { kind, text: what.into(), source: Some(Cause::Io(source)) }))
+    }
+
+    /// The same failure seen by a later caller: of another kind, with the first as its source.
+    pub(crate) fn because(kind: ErrorKind, text: impl Into<String>, earlier: Error) -> Error {
+        Error(Arc::new(Inner { kind, text: text.into(), source: Some(Cause::Earlier(earlier)) }))
+    }
+}
+
+/// Sorts an errno by what the caller would do.
+fn kind_of(source: &io::Error) -> ErrorKind {
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => ErrorKind::NoSpace,
+        io::ErrorKind::ReadOnlyFilesystem => ErrorKind::ReadOnly,
+        io::ErrorKind::OutOfMemory => ErrorKind::ResourceLimit,
+        // EMFILE and ENFILE have no `io::ErrorKind` of their own; the numbers are the same on every Unix.
+        _ if cfg!(unix) && matches!(source.raw_os_error(), Some(23 | 24)) => ErrorKind::ResourceLimit,
+        _ => ErrorKind::Io,
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.text)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.0.kind, self.0.text)?;
+        let mut source = error::Error::source(self);
+        while let Some(cause) = source {
+            write!(f, ": {cause}")?;
+            source = cause.source();
+        }
+        Ok(())
+    }
+}
+
+impl error::Error for Error {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match &self.0.source {
+            None => None,
+            Some(Cause::Io(source)) => Some(source),
+            Some(Cause::Earlier(error)) => Some(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Error, ErrorKind};
+    use std::io;
+
+    #[test]
+    fn the_errno_chooses_the_kind() {
+        let of = |errno| Error::io("cannot write", io::Error::from_raw_os_error(errno)).kind();
+        assert_eq!(of(28), ErrorKind::NoSpace, "ENOSPC");
+        assert_eq!(of(122), ErrorKind::NoSpace, "EDQUOT");
+        assert_eq!(of(27), ErrorKind::NoSpace, "EFBIG");
+        assert_eq!(of(24), ErrorKind::ResourceLimit, "EMFILE");
+        assert_eq!(of(12), ErrorKind::ResourceLimit, "ENOMEM");
+        assert_eq!(of(30), ErrorKind::ReadOnly, "EROFS");
+        assert_eq!(of(5), ErrorKind::Io, "EIO");
+    }
+}

@@ -1,0 +1,159 @@
+//! The names of the files in a store's directory, and back.
+//!
+//! Floor 1. Imports `address`.
+//!
+//! A name is recognised only if it is exactly what the functions here print: `1.seg` or `+000000001.seg` is foreign.
+
+use crate::address::SegmentId;
+
+pub(crate) const IDENTITY: &str = "ZIPCASK";
+/// The identity before it has its final name.
+pub(crate) const IDENTITY_NEW: &str = "new-ZIPCASK";
+pub(crate) const LOCK: &str = "LOCK";
+pub(crate) const HOLDER: &str = "HOLDER";
+pub(crate) const SEGMENTS: &str = "segments";
+pub(crate) const TORN: &str = "torn";
+
+/// Digits of a segment's id in a name: padded with zeros to this many, more where it needs more.
+const ID_DIGITS: usize = 10;
+
+/// "segments/0000000042.seg"
+pub(crate) fn segment(id: SegmentId) -> String {
+    format!("{SEGMENTS}/{id}.seg")
+}
+
+/// "segments/new-0000000042": before it has a final name
+pub(crate) fn new_segment(id: SegmentId) -> String {
+    format!("{SEGMENTS}/new-{id}")
+}
+
+/// "torn/0000000042-1048576.bin"
+pub(crate) fn torn(id: SegmentId, offset: u64) -> String {
+    format!("{TORN}/{id}-{offset}.bin")
+}
+
+/// What a name inside `segments/` is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum SegmentsEntry {
+    Segment(SegmentId),
+    New(SegmentId),
+    Foreign,
+}
+
+/// What the file `name` inside `segments/` is.
+pub(crate) fn parse_segments_entry(name: &str) -> SegmentsEntry {
+    if let Some(id) = name.strip_suffix(".seg").and_then(parse_id) {
+        SegmentsEntry::Segment(id)
+    } else if let Some(id) = name.strip_prefix("new-").and_then(parse_id) {
+        SegmentsEntry::New(id)
+    } else {
+        SegmentsEntry::Foreign
+    }
+}
+
+/// (segment id, offset) of a name inside `torn/`
+pub(crate) fn parse_torn(name: &str) -> Option<(SegmentId, u64)> {
+    let (id, offset) = name.strip_suffix(".bin")?.split_once('-')?;
+    Some((parse_id(id)?, parse_digits(offset, 1)?))
+}
+
+fn parse_id(digits: &str) -> Option<SegmentId> {
+    parse_digits(digits, ID_DIGITS).filter(|id| *id != 0).map(SegmentId)
+}
+
+/// The number that prints as exactly `digits` when padded with zeros to `width`.
+fn parse_digits(digits: &str, width: usize) -> Option<u64> {
+    let needless_zero = digits.len() > width && digits.starts_with('0');
+    let exact = digits.len() >= width && !needless_zero;
+    (exact && digits.bytes().all(|b| b.is_ascii_digit())).then(|| digits.parse().ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SegmentsEntry, new_segment, parse_segments_entry, parse_torn, segment, torn};
+    use crate::address::SegmentId;
+    use crate::format::cases;
+    use proptest::prelude::*;
+
+    #[test]
+    fn names_are_as_documented() {
+        assert_eq!(segment(SegmentId(42)), "segments/0000000042.seg");
+        assert_eq!(new_segment(SegmentId(42)), "segments/new-0000000042");
+        assert_eq!(torn(SegmentId(42), 1_048_576), "torn/0000000042-1048576.bin");
+        assert_eq!(segment(SegmentId(u64::MAX)), "segments/18446744073709551615.seg");
+    }
+
+    #[test]
+    fn what_is_not_exactly_a_name_of_ours_is_foreign() {
+        for name in [
+            "",
+            ".seg",
+            "new-",
+            "42.seg",
+            "0000000042",
+            "000000042.seg",
+            "00000000042.seg",
+            "+000000042.seg",
+            "-000000042.seg",
+            "0000000000.seg",
+            "new-0000000000",
+            "0000000042.SEG",
+            "0000000042.seg ",
+            " 0000000042.seg",
+            "0000000042.seg.seg",
+            "new-0000000042.seg",
+            "new-42",
+            "NEW-0000000042",
+            "18446744073709551616.seg",
+            "99999999999999999999.seg",
+            "0000 00042.seg",
+            "000000004\u{0662}.seg",
+        ] {
+            assert_eq!(parse_segments_entry(name), SegmentsEntry::Foreign, "{name:?}");
+        }
+        for name in [
+            "",
+            "0000000042.bin",
+            "0000000042-.bin",
+            "-4096.bin",
+            "42-4096.bin",
+            "0000000042-04096.bin",
+            "0000000042-+4096.bin",
+            "0000000042--4096.bin",
+            "0000000042-4096",
+            "0000000000-4096.bin",
+            "0000000042-18446744073709551616.bin",
+        ] {
+            assert_eq!(parse_torn(name), None, "{name:?}");
+        }
+    }
+
+    /// Ids of every length.
+    fn ids() -> impl Strategy<Value = SegmentId> {
+        (any::<u64>(), 0..64_u32).prop_map(|(id, shift)| SegmentId((id >> shift).max(1)))
+    }
+
+    proptest! {
+        #![proptest_config(cases(256))]
+
+        #[test]
+        fn every_name_is_recognised_again(id in ids(), offset: u64) {
+            let inside = |path: String| path.split_once('/').unwrap().1.to_owned();
+            prop_assert_eq!(parse_segments_entry(&inside(segment(id))), SegmentsEntry::Segment(id));
+            prop_assert_eq!(parse_segments_entry(&inside(new_segment(id))), SegmentsEntry::New(id));
+            prop_assert_eq!(parse_torn(&inside(torn(id, offset))), Some((id, offset)));
+        }
+
+        #[test]
+        fn whatever_is_recognised_is_printed_so(name in "(new-)?[+0-9]{1,21}(-[+0-9]{1,3})?(\\.seg|\\.bin)?") {
+            let printed = match parse_segments_entry(&name) {
+                SegmentsEntry::Segment(id) => Some(segment(id)),
+                SegmentsEntry::New(id) => Some(new_segment(id)),
+                SegmentsEntry::Foreign => parse_torn(&name).map(|(id, offset)| torn(id, offset)),
+            };
+            if let Some(printed) = printed {
+                prop_assert_eq!(printed.split_once('/').unwrap().1, name);
+            }
+        }
+    }
+}

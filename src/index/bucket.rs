@@ -1,0 +1,312 @@
+//! A slot, the word that names one record, and a bucket, one cache line of slots.
+//!
+//! Floor 2. Imports `address`, `index`, `limits`, `sync`.
+//!
+//! ```text
+//!  bits of a slot  field
+//!         0..=40   address       of the record, in units of 8 bytes; 0: the slot is empty
+//!        41..=58   fragment      bits 38..=55 of the hash
+//!        59..=62   displacement  how many buckets behind its home the key's bucket is
+//!            63    frozen        the unit is being split, or was: the word never changes again
+//!
+//!  bits of a hash  use
+//!          0..=7   the home bucket in the unit; a unit of fewer buckets uses fewer of them
+//!        38..=63   the unit, from the top; the highest 8 are in no slot (see `draft::Early`)
+//! ```
+//!
+//! A split needs no record, since the fragment has the bits that choose the child. So the fragment tells fewer keys
+//! apart the deeper a unit is: of its 18 bits all at 300 thousand keys, 13 at 10 million, 6 at a billion.
+
+use std::ops::ControlFlow;
+
+use crate::address::Location;
+use crate::index::model::{self, Crossing, Flaw};
+use crate::limits::ADDRESS_BITS;
+use crate::sync::atomic::{AtomicU64, Ordering};
+
+/// Slots of a bucket.
+#[cfg(not(zipcask_loom))]
+pub(crate) const SLOTS: usize = 7;
+#[cfg(zipcask_loom)]
+pub(crate) const SLOTS: usize = 2;
+
+/// A key lies in its home bucket or in one of those behind it, this many in all.
+pub(crate) const WINDOW: usize = 1 << DISPLACEMENT_BITS;
+
+/// The highest bits of the hash: none of a slot, because a directory that small soon outgrows them.
+#[cfg(not(zipcask_loom))]
+pub(crate) const EARLY_BITS: u32 = 8;
+#[cfg(zipcask_loom)]
+pub(crate) const EARLY_BITS: u32 = 1;
+
+/// No unit is deeper: below, the fragment has no bit that would tell its children apart.
+pub(crate) const DEPTH_MAX: u32 = EARLY_BITS + FRAGMENT_BITS;
+
+const FRAGMENT_BITS: u32 = 18;
+const DISPLACEMENT_BITS: u32 = 4;
+const DISPLACEMENT_SHIFT: u32 = ADDRESS_BITS + FRAGMENT_BITS;
+const ADDRESS: u64 = (1 << ADDRESS_BITS) - 1;
+const DISPLACEMENT: u64 = (WINDOW as u64 - 1) << DISPLACEMENT_SHIFT;
+const FROZEN: u64 = 1 << 63;
+/// What must be equal for a word to be a key's.
+const SIGNATURE: u64 = !(ADDRESS | FROZEN);
+
+const _: () = {
+    assert!(ADDRESS_BITS + FRAGMENT_BITS + DISPLACEMENT_BITS + 1 == u64::BITS);
+    #[cfg(not(zipcask_loom))]
+    assert!(size_of::<Bucket>() == 64);
+};
+
+/// What a slot holds: an address, and enough of the hash to pass over nearly all keys that are not the wanted one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Word(u64);
+
+impl Word {
+    pub(crate) const EMPTY: Word = Word(0);
+
+    /// The word of a key in its home bucket, or in a chain.
+    #[inline]
+    pub(crate) fn new(hash: u64, at: Location) -> Word {
+        Word(signature(hash, 0) | at.unit())
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(self) -> bool {
+        self.0 & ADDRESS == 0
+    }
+
+    /// `None` if it is empty.
+    #[inline]
+    pub(crate) fn location(self) -> Option<Location> {
+        Location::from_unit(self.0 & ADDRESS)
+    }
+
+    /// The same key's, at another place.
+    #[inline]
+    pub(crate) fn moved(self, to: Location) -> Word {
+        Word(self.0 & !ADDRESS | to.unit())
+    }
+
+    pub(crate) fn displacement(self) -> usize {
+        ((self.0 & DISPLACEMENT) >> DISPLACEMENT_SHIFT) as usize
+    }
+
+    /// The same, but in the bucket `displacement` behind its home.
+    pub(crate) fn displaced(self, displacement: usize) -> Word {
+        debug_assert!(displacement < WINDOW);
+        Word(self.0 & !DISPLACEMENT | (displacement as u64) << DISPLACEMENT_SHIFT)
+    }
+
+    pub(crate) fn is_frozen(self) -> bool {
+        self.0 & FROZEN != 0
+    }
+
+    pub(crate) fn frozen(self) -> Word {
+        Word(self.0 | FROZEN)
+    }
+
+    #[cfg_attr(not(test), expect(dead_code, reason = "movers come with compaction; the split is built for them"))]
+    pub(crate) fn thawed(self) -> Word {
+        Word(self.0 & !FROZEN)
+    }
+
+    /// Which child the key belongs to when its unit of this depth is split; the early bits are not here.
+    pub(crate) fn child(self, depth: u32) -> usize {
+        debug_assert!((EARLY_BITS..DEPTH_MAX).contains(&depth));
+        (self.0 >> (ADDRESS_BITS + DEPTH_MAX - 1 - depth) & 1) as usize
+    }
+}
+
+/// What the words of a key have in common, `displacement` buckets behind its home.
+#[inline]
+fn signature(hash: u64, displacement: usize) -> u64 {
+    let fragment = hash >> (u64::BITS - DEPTH_MAX) & ((1 << FRAGMENT_BITS) - 1);
+    fragment << ADDRESS_BITS | (displacement as u64) << DISPLACEMENT_SHIFT
+}
+
+/// One word that readers load while the inserter and movers change it.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    word: AtomicU64,
+    crossing: Crossing,
+}
+
+impl Slot {
+    pub(crate) fn new(word: Word) -> Slot {
+        Slot { word: AtomicU64::new(word.0), crossing: Crossing::new() }
+    }
+
+    #[inline]
+    pub(crate) fn load(&self) -> Word {
+        self.crossing.pass();
+        // ORDER: Acquire; pairs with the Release in `replace`: who sees a location sees the record there (R2).
+        Word(self.word.load(model::ordering(Ordering::Acquire, Flaw::SlotReadRelaxed)))
+    }
+
+    /// Puts `new` in the place of exactly `old`, else returns what is there (I1).
+    #[inline]
+    pub(crate) fn replace(&self, old: Word, new: Word) -> Result<(), Word> {
+        debug_assert!(!old.is_frozen() && !new.is_frozen());
+        self.crossing.pass();
+        let old = if model::planted(Flaw::ReplacedBlindly) { self.load() } else { old };
+        // ORDER: Release; pairs with the Acquire in `load` and in `freeze`.
+        let order = model::ordering(Ordering::Release, Flaw::SlotWrittenRelaxed);
+        let done = self.word.compare_exchange(old.0, new.0, order, Ordering::Relaxed);
+        done.map(drop).map_err(Word)
+    }
+
+    /// Makes this word the slot's last and returns it (I5).
+    pub(crate) fn freeze(&self) -> Word {
+        if model::planted(Flaw::NoFreeze) {
+            return self.load();
+        }
+        self.crossing.pass();
+        // ORDER: Acquire; pairs with the Release of the mover that wrote the word, whose record the copy names too.
+        // Who loads the frozen word itself pairs with that mover: a read-modify-write goes on with its release.
+        let order = model::ordering(Ordering::Acquire, Flaw::FreezeRelaxed);
+        Word(self.word.fetch_or(FROZEN, order) & !FROZEN)
+    }
+}
+
+/// Shows to `visit` the words of `slots` that may be of the key with this hash, until it breaks.
+#[inline]
+pub(crate) fn search<'s, const N: usize, B>(
+    slots: &'s [Slot; N],
+    hash: u64,
+    displacement: usize,
+    visit: &mut impl FnMut(&'s Slot, Word) -> ControlFlow<B>,
+) -> ControlFlow<B> {
+    // All words are compared before the first is visited: branches on single words would be mispredicted.
+    let wanted = signature(hash, displacement);
+    let mut words = [Word::EMPTY; N];
+    let mut hits = 0_u32;
+    for (i, (word, slot)) in words.iter_mut().zip(slots).enumerate() {
+        *word = slot.load();
+        hits |= u32::from((word.0 ^ wanted) & SIGNATURE == 0) << i;
+    }
+    while hits != 0 {
+        let i = hits.trailing_zeros() as usize;
+        hits &= hits - 1;
+        if !words[i].is_empty() {
+            visit(&slots[i], words[i])?;
+        }
+    }
+    ControlFlow::Continue(())
+}
+
+/// Where the keys of one home are besides in it: 0 for nearly every bucket.
+///
+/// Bit d is set while one lies d buckets behind; bit 0, while one lies in the unit's chain.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Reach(u64);
+
+impl Reach {
+    #[inline]
+    pub(crate) fn is_home_only(self) -> bool {
+        self.0 == 0
+    }
+
+    #[inline]
+    pub(crate) fn has_chain(self) -> bool {
+        self.0 & 1 != 0
+    }
+
+    pub(crate) fn with_chain(self) -> Reach {
+        Reach(self.0 | 1)
+    }
+
+    pub(crate) fn with(self, displacement: usize) -> Reach {
+        debug_assert!((1..WINDOW).contains(&displacement));
+        Reach(self.0 | 1 << displacement)
+    }
+
+    /// How far from home the keys are, nearest first.
+    pub(crate) fn displacements(self) -> impl Iterator<Item = usize> {
+        let mut rest = self.0 & !1;
+        std::iter::from_fn(move || {
+            let next = (rest != 0).then(|| rest.trailing_zeros() as usize)?;
+            rest &= rest - 1;
+            Some(next)
+        })
+    }
+}
+
+/// One cache line: in the common case all that a `get` reads of a unit.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub(crate) struct Bucket {
+    pub(crate) slots: [Slot; SLOTS],
+    /// Relaxed: no one but the inserter writes it, and who knows that a key is there knows of the reach from before.
+    reach: AtomicU64,
+    crossing: Crossing,
+}
+
+impl Bucket {
+    pub(crate) fn new(words: [Word; SLOTS], reach: Reach) -> Bucket {
+        Bucket { slots: words.map(Slot::new), reach: AtomicU64::new(reach.0), crossing: Crossing::new() }
+    }
+
+    #[inline]
+    pub(crate) fn reach(&self) -> Reach {
+        self.crossing.pass();
+        Reach(self.reach.load(Ordering::Relaxed))
+    }
+
+    /// The inserter's only.
+    pub(crate) fn set_reach(&self, reach: Reach) {
+        self.crossing.pass();
+        self.reach.store(reach.0, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(zipcask_loom))]
+mod tests {
+    use super::{DEPTH_MAX, EARLY_BITS, Reach, WINDOW, Word};
+    use crate::address::Location;
+    use crate::limits::ADDRESS_BITS;
+
+    fn at(unit: u64) -> Location {
+        Location::from_unit(unit).unwrap()
+    }
+
+    #[test]
+    fn the_fields_of_a_word_do_not_touch_each_other() {
+        let top = at((1 << ADDRESS_BITS) - 1);
+        for hash in [0, u64::MAX, 0x0123_4567_89ab_cdef] {
+            let word = Word::new(hash, top);
+            for displacement in 0..WINDOW {
+                let other = word.displaced(displacement);
+                assert_eq!(other.displacement(), displacement);
+                assert_eq!(other.location(), Some(top));
+                assert_eq!(other.frozen().displacement(), displacement);
+                assert_eq!(other.frozen().thawed(), other);
+                assert_eq!(other.moved(at(1)).moved(top), other);
+                assert_eq!(other.displaced(0), word);
+            }
+        }
+    }
+
+    #[test]
+    fn a_word_knows_the_bits_of_its_hash_below_the_early_ones() {
+        for bit in EARLY_BITS..DEPTH_MAX {
+            let word = Word::new(1 << (63 - bit), at(1));
+            for depth in EARLY_BITS..DEPTH_MAX {
+                assert_eq!(word.child(depth), usize::from(depth == bit), "bit {bit}, depth {depth}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_reach_names_each_displacement_once_and_the_chain_apart() {
+        let reach = Reach::default().with(15).with_chain().with(1).with(15);
+        assert_eq!(reach.displacements().collect::<Vec<_>>(), [1, 15]);
+        assert!(reach.has_chain() && !reach.is_home_only());
+        assert!(!Reach::default().with(3).has_chain());
+        assert!(Reach::default().is_home_only());
+    }
+}
+
+#[cfg(all(test, zipcask_loom))]
+#[path = "../../loom-tests/bucket.rs"]
+mod loom_models;

@@ -1,0 +1,87 @@
+//! What loom's models need inside of the index: flaws to plant, so that they prove that they would notice them, and
+//! crossings, so that loom looks at every order of two accesses.
+//!
+//! Floor 2. Imports `sync`.
+//!
+//! Without loom `planted` is the constant `false`, a crossing is nothing, and both cost nothing.
+
+#[cfg(zipcask_loom)]
+use crate::sync::atomic::AtomicU64;
+use crate::sync::atomic::Ordering;
+
+/// A step of the index's protocols left out, or an ordering taken away.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Flaw {
+    /// A slot is written without releasing the record that it names.
+    SlotWrittenRelaxed,
+    /// A slot is read without acquiring the record that it names.
+    SlotReadRelaxed,
+    /// A pointer is published without what it points to.
+    PointerWrittenRelaxed,
+    /// A pointer is followed without acquiring what it points to.
+    PointerReadRelaxed,
+    /// What a mover released is not acquired when its word is frozen and copied.
+    FreezeRelaxed,
+    /// A unit is copied while movers may still change it.
+    NoFreeze,
+    /// A mover that meets a frozen word takes it for changed.
+    FrozenIsChanged,
+    /// The inserter overwrites a slot whatever is in it.
+    ReplacedBlindly,
+    /// The reach of a home is taken down and built up again.
+    ReachRebuiltInPlace,
+}
+
+#[cfg(zipcask_loom)]
+std::thread_local! {
+    // The threads of a model are coroutines on the thread of its test.
+    static PLANTED: std::cell::Cell<Option<Flaw>> = const { std::cell::Cell::new(None) };
+}
+
+/// Plants `flaw` in all models that this thread runs from here on; `None` takes it out again.
+#[cfg(all(test, zipcask_loom))]
+pub(crate) fn plant(flaw: Option<Flaw>) {
+    PLANTED.set(flaw);
+}
+
+/// Whether this flaw is planted.
+#[inline]
+pub(crate) fn planted(flaw: Flaw) -> bool {
+    #[cfg(zipcask_loom)]
+    return PLANTED.get() == Some(flaw);
+    #[cfg(not(zipcask_loom))]
+    {
+        let _ = flaw;
+        false
+    }
+}
+
+/// `sound`, unless `flaw` is planted.
+#[inline]
+pub(crate) fn ordering(sound: Ordering, flaw: Flaw) -> Ordering {
+    if planted(flaw) { Ordering::Relaxed } else { sound }
+}
+
+/// Stands before every access to one atomic.
+///
+/// loom 0.7 keeps of an atomic only who was last there. So where a thread loads before it stores, its own load hides
+/// from the store those of other threads, and orders in which they differ are never tried (tokio-rs/loom#166, #392).
+/// A relaxed read-modify-write of a word that means nothing orders no memory, but no two of them hide each other.
+#[derive(Debug)]
+pub(crate) struct Crossing(#[cfg(zipcask_loom)] AtomicU64);
+
+impl Crossing {
+    #[inline]
+    pub(crate) fn new() -> Crossing {
+        Crossing(
+            #[cfg(zipcask_loom)]
+            AtomicU64::new(0),
+        )
+    }
+
+    #[inline]
+    pub(crate) fn pass(&self) {
+        #[cfg(zipcask_loom)]
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}

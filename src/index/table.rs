@@ -1,0 +1,268 @@
+//! The table of one keyspace: finding, adding, replacing and removing the location of a key.
+//!
+//! Floor 2. Imports `address`, `index`, `sync`.
+//!
+//! A reader loads the root, the directory's entry and the words of one unit, and never looks back. It may work in a
+//! unit that is being split, or that was; then what it finds was true when it loaded the entry, or later: a unit's words
+//! are the truth until they freeze, and no word of its children changes before the entries name them.
+
+use std::ops::ControlFlow;
+
+use crossbeam_utils::CachePadded;
+
+use crate::address::Location;
+use crate::index::bucket::Word;
+use crate::index::inserter::Inserter;
+use crate::index::model::{self, Flaw};
+use crate::index::pin::{Pin, Published};
+use crate::index::unit::{Head, Unit};
+use crate::sync::plain::{AtomicU64, Mutex, MutexGuard, PoisonError};
+use crate::sync::{atomic::Ordering, yield_now};
+
+/// What the record at a location is, asked by the key at hand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Probe {
+    Same,
+    Other,
+    /// Its bytes are damaged: it may or may not be the key.
+    Unreadable,
+}
+
+/// What a `get` found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Found {
+    At(Location),
+    Absent,
+    /// No candidate has the key, but this one, the first of them, could not be read.
+    Unreadable(Location),
+}
+
+/// Where the records of a keyspace's keys are.
+///
+/// An empty table has allocated nothing.
+#[derive(Debug)]
+pub(crate) struct Table {
+    /// Null until the first insert. On a line of its own: every reader loads it, and the inserter rarely stores it.
+    pub(crate) root: CachePadded<Published<Directory>>,
+    /// Uncontended: one thread at a time inserts or removes. It makes that a matter of speed and not of soundness.
+    inserter: Mutex<Inserter>,
+    len: AtomicU64,
+    /// Memory behind `root` and `inserter`.
+    bytes: AtomicU64,
+}
+
+/// The units by the top bits of the hash. One of depth d stands in as many entries as it has hashes at this depth.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    pub(crate) depth: u32,
+    pub(crate) units: Box<[Published<Head>]>,
+}
+
+impl Directory {
+    /// The entry of the unit that this hash belongs to.
+    #[inline]
+    pub(crate) fn index(&self, hash: u64) -> usize {
+        // In two steps, since a shift by 64 is none.
+        (hash >> 1 >> (u64::BITS - 1 - self.depth)) as usize
+    }
+
+    /// Memory it takes.
+    pub(crate) fn bytes(&self) -> u64 {
+        (size_of::<Directory>() + size_of_val::<[_]>(&self.units)) as u64
+    }
+}
+
+impl Table {
+    pub(crate) fn new() -> Table {
+        Table {
+            root: CachePadded::new(Published::new(std::ptr::null_mut())),
+            inserter: Mutex::new(Inserter::default()),
+            len: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// Any thread, lock-free, while one thread inserts or removes. An Unreadable candidate does not end the search.
+    ///
+    /// The location was the key's at some moment of this call. Who goes on to use it has to have pinned, before the
+    /// call, what the location leads to.
+    #[inline]
+    pub(crate) fn get(&self, hash: u64, mut probe: impl FnMut(Location) -> Probe) -> Found {
+        let pin = Pin::new();
+        let Some(unit) = self.unit(hash, &pin) else {
+            return Found::Absent;
+        };
+        let mut unreadable = None;
+        let found = unit.search(hash, |_, word| {
+            let Some(at) = word.location() else {
+                return ControlFlow::Continue(());
+            };
+            match probe(at) {
+                Probe::Same => return ControlFlow::Break(at),
+                Probe::Other => {}
+                Probe::Unreadable => unreadable = unreadable.or(Some(at)),
+            }
+            ControlFlow::Continue(())
+        });
+        match (found, unreadable) {
+            (ControlFlow::Break(at), _) => Found::At(at),
+            (ControlFlow::Continue(()), Some(at)) => Found::Unreadable(at),
+            (ControlFlow::Continue(()), None) => Found::Absent,
+        }
+    }
+
+    /// One thread at a time. Puts `to` in place of the location that probes `Same`, which is returned; else adds it.
+    ///
+    /// Unreadable is taken for Other.
+    pub(crate) fn insert(&self, hash: u64, to: Location, mut probe: impl FnMut(Location) -> Probe) -> Option<Location> {
+        let mut inserter = self.lock();
+        let pin = Pin::new();
+        let replaced = self.exchange(hash, &pin, |word| word.moved(to), &mut probe);
+        if replaced.is_none() {
+            self.add(&mut inserter, hash, Word::new(hash, to), &pin);
+            self.len.store(self.len() + 1, Ordering::Relaxed);
+        }
+        replaced
+    }
+
+    /// One thread at a time (the same as for insert). Returns what was removed.
+    ///
+    /// Unreadable is taken for Other.
+    pub(crate) fn remove(&self, hash: u64, mut probe: impl FnMut(Location) -> Probe) -> Option<Location> {
+        let _inserter = self.lock();
+        let pin = Pin::new();
+        let removed = self.exchange(hash, &pin, |_| Word::EMPTY, &mut probe)?;
+        if let Some(unit) = self.unit(hash, &pin) {
+            unit.settle(hash);
+        }
+        self.len.store(self.len() - 1, Ordering::Relaxed);
+        Some(removed)
+    }
+
+    /// Any thread. Puts `to` in the place of `from`, if the index still says so, and returns whether it did.
+    ///
+    /// Waits while the unit of the key is being split: an answer of `false` is final.
+    #[cfg_attr(not(test), expect(dead_code, reason = "movers come with compaction; the split is built for them"))]
+    pub(crate) fn replace(&self, hash: u64, from: Location, to: Location) -> bool {
+        let pin = Pin::new();
+        loop {
+            let Some(unit) = self.unit(hash, &pin) else {
+                return false;
+            };
+            let found = unit.search(hash, |slot, word| {
+                if word.location() == Some(from) {
+                    return ControlFlow::Break((slot, word));
+                }
+                ControlFlow::Continue(())
+            });
+            let ControlFlow::Break((slot, word)) = found else {
+                return false;
+            };
+            let seen = match word.is_frozen() {
+                true => word,
+                false => match slot.replace(word, word.moved(to)) {
+                    Ok(()) => return true,
+                    Err(seen) => seen,
+                },
+            };
+            if seen != word.frozen() || model::planted(Flaw::FrozenIsChanged) {
+                return false;
+            }
+            // The key is about to be found in a child of this unit.
+            yield_now();
+        }
+    }
+
+    /// Live keys.
+    pub(crate) fn len(&self) -> u64 {
+        self.len.load(Ordering::Relaxed)
+    }
+
+    /// Memory it takes.
+    pub(crate) fn bytes(&self) -> u64 {
+        size_of::<Table>() as u64 + self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// The unit that this hash belongs to; `None` before the first insert.
+    #[inline]
+    pub(crate) fn unit<'p>(&'p self, hash: u64, pin: &'p Pin) -> Option<Unit<'p>> {
+        let directory = self.directory(pin)?;
+        let name = directory.units[directory.index(hash)].load();
+        // SAFETY: entries name units that `allocate` made; one that was there since the pin was made is freed only
+        // after it has gone (`grow`).
+        Some(unsafe { Unit::new(name, pin) })
+    }
+
+    /// `None` before the first insert.
+    #[inline]
+    pub(crate) fn directory<'p>(&'p self, _pin: &'p Pin) -> Option<&'p Directory> {
+        // SAFETY: the root is null or a directory that `grow` made; one that was there since the pin was made is freed
+        // only after it has gone.
+        unsafe { self.root.load().as_ref() }
+    }
+
+    /// Changes the word of the key, if it is there, to what `change` makes of it; returns its location until then.
+    fn exchange(
+        &self,
+        hash: u64,
+        pin: &Pin,
+        change: impl Fn(Word) -> Word,
+        mut probe: impl FnMut(Location) -> Probe,
+    ) -> Option<Location> {
+        let unit = self.unit(hash, pin)?;
+        loop {
+            let found = unit.search(hash, |slot, word| match word.location() {
+                Some(at) if probe(at) == Probe::Same => ControlFlow::Break((slot, word, at)),
+                _ => ControlFlow::Continue(()),
+            });
+            let ControlFlow::Break((slot, word, at)) = found else {
+                return None;
+            };
+            if slot.replace(word, change(word)).is_ok() {
+                return Some(at);
+            }
+            // A mover was faster: the record lies elsewhere.
+        }
+    }
+
+    /// Adds a key that is not there.
+    fn add(&self, inserter: &mut Inserter, hash: u64, word: Word, pin: &Pin) {
+        loop {
+            let Some(unit) = self.unit(hash, pin) else {
+                self.begin(inserter, pin);
+                continue;
+            };
+            if let Some(vacancy) = unit.vacancy(hash) {
+                inserter.note(hash, unit, vacancy);
+                unit.occupy(hash, vacancy, word);
+                return;
+            }
+            if !self.grow(inserter, hash, unit, pin) {
+                inserter.unit_bytes += unit.chain(hash, word);
+                self.count_bytes(inserter, pin);
+                return;
+            }
+        }
+    }
+
+    /// Brings `bytes` up to date.
+    pub(crate) fn count_bytes(&self, inserter: &Inserter, pin: &Pin) {
+        let directory = self.directory(pin).map_or(0, Directory::bytes);
+        self.bytes.store(inserter.bytes() + directory, Ordering::Relaxed);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inserter> {
+        // A probe may panic, but is called only while nothing is half done.
+        self.inserter.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        self.free();
+    }
+}
+
+#[cfg(all(test, zipcask_loom))]
+#[path = "../../loom-tests/table.rs"]
+mod loom_models;

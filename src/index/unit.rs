@@ -1,0 +1,373 @@
+//! The part of a table that grows as one: a head line, and behind it in the same allocation up to 256 buckets.
+//!
+//! Floor 2. Imports `index`.
+//!
+//! A directory names a unit by a pointer to its head, in whose lowest bits is the logarithm of its number of buckets.
+//! So a `get` needs nothing of the head, and reads but one line of the unit.
+
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::marker::PhantomData;
+use std::ops::ControlFlow;
+use std::ptr::{self, NonNull};
+
+use crate::index::bucket::{self, Bucket, Reach, SLOTS, Slot, WINDOW, Word};
+use crate::index::draft::{Draft, Entry, Seat};
+use crate::index::model::{self, Flaw};
+use crate::index::pin::{Pin, Published};
+
+/// Buckets of a table's first unit, and of all units but the first.
+#[cfg(not(zipcask_loom))]
+pub(crate) const BUCKETS: (usize, usize) = (64, 256);
+#[cfg(zipcask_loom)]
+pub(crate) const BUCKETS: (usize, usize) = (1, 2);
+
+/// Slots of a link: with its other two words it takes two cache lines.
+#[cfg(not(zipcask_loom))]
+const LINK_SLOTS: usize = 14;
+#[cfg(zipcask_loom)]
+const LINK_SLOTS: usize = 2;
+
+const ALIGN: usize = align_of::<Head>();
+
+const _: () = {
+    assert!(ALIGN == align_of::<Bucket>());
+    assert!(BUCKETS.0.is_power_of_two() && BUCKETS.1.is_power_of_two() && BUCKETS.1 <= 256);
+    assert!((BUCKETS.1.ilog2() as usize) < ALIGN);
+};
+
+/// The first line of a unit.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub(crate) struct Head {
+    depth: u32,
+    /// Keys that found no slot, when the unit was too deep to be split: none but of hostile hashes.
+    chain: Published<Link>,
+}
+
+/// Some keys of one home that found no slot in its window. Linked in at the front, never unlinked.
+#[derive(Debug)]
+struct Link {
+    home: usize,
+    next: *mut Link,
+    slots: [Slot; LINK_SLOTS],
+}
+
+/// A unit that stays allocated while the pin lives.
+#[derive(Clone, Copy)]
+pub(crate) struct Unit<'p> {
+    head: NonNull<Head>,
+    mask: usize,
+    pinned: PhantomData<&'p Pin>,
+}
+
+/// An empty slot for a key.
+#[derive(Clone, Copy)]
+pub(crate) struct Vacancy {
+    pub(crate) bucket: usize,
+    pub(crate) slot: usize,
+    displacement: usize,
+}
+
+/// Allocates the unit that `draft` describes and returns the pointer that a directory names it by.
+pub(crate) fn allocate(draft: &Draft) -> *mut Head {
+    let buckets = draft.words.len();
+    let layout = layout(buckets);
+    // SAFETY: the layout has a size above 0.
+    let head = unsafe { alloc(layout) }.cast::<Head>();
+    if head.is_null() {
+        handle_alloc_error(layout);
+    }
+    let mut chain = ptr::null_mut();
+    for &(home, word) in &draft.chain {
+        chain = link(chain, home, word);
+    }
+    // SAFETY: the allocation begins with a head and is aligned for it.
+    unsafe { head.write(Head { depth: draft.depth, chain: Published::new(chain) }) };
+    for (i, (&words, &reach)) in draft.words.iter().zip(&draft.reach).enumerate() {
+        // SAFETY: `layout` has room for this many buckets right behind the head, whose size is a multiple of theirs
+        // in alignment.
+        unsafe { head.add(1).cast::<Bucket>().add(i).write(Bucket::new(words, reach)) };
+    }
+    head.map_addr(|address| address | buckets.ilog2() as usize)
+}
+
+/// Frees a unit.
+///
+/// # Safety
+///
+/// `named` came from `allocate`, is freed this once, and nobody uses it.
+pub(crate) unsafe fn free(named: *mut Head) {
+    let (head, buckets) = parts(named);
+    // SAFETY: by the caller's promise this is a unit, and ours alone.
+    unsafe {
+        let mut next = (*head).chain.load();
+        while !next.is_null() {
+            next = Box::from_raw(next).next;
+        }
+        let first = head.add(1).cast::<Bucket>();
+        ptr::slice_from_raw_parts_mut(first, buckets).drop_in_place();
+        head.drop_in_place();
+        dealloc(head.cast(), layout(buckets));
+    }
+}
+
+/// Makes a link for one home's keys, with its first.
+fn link(next: *mut Link, home: usize, word: Word) -> *mut Link {
+    let mut words = [Word::EMPTY; LINK_SLOTS];
+    words[0] = word;
+    Box::into_raw(Box::new(Link { home, next, slots: words.map(Slot::new) }))
+}
+
+fn layout(buckets: usize) -> Layout {
+    let size = size_of::<Head>() + buckets * size_of::<Bucket>();
+    Layout::from_size_align(size, ALIGN).expect("a unit is some kilobytes")
+}
+
+/// The head and the number of buckets.
+#[inline]
+fn parts(named: *mut Head) -> (*mut Head, usize) {
+    (named.map_addr(|address| address & !(ALIGN - 1)), 1 << (named.addr() & (ALIGN - 1)))
+}
+
+impl<'p> Unit<'p> {
+    /// # Safety
+    ///
+    /// `named` came from `allocate`, and is freed only after the pin has gone.
+    #[inline]
+    pub(crate) unsafe fn new(named: *mut Head, _pin: &'p Pin) -> Unit<'p> {
+        let (head, buckets) = parts(named);
+        // SAFETY: what `allocate` returns is not null.
+        let head = unsafe { NonNull::new_unchecked(head) };
+        Unit { head, mask: buckets - 1, pinned: PhantomData }
+    }
+
+    /// The pointer that a directory names this unit by.
+    pub(crate) fn name(self) -> *mut Head {
+        self.head.as_ptr().map_addr(|address| address | self.buckets().ilog2() as usize)
+    }
+
+    pub(crate) fn buckets(self) -> usize {
+        self.mask + 1
+    }
+
+    /// How many bits of the hash its keys have in common, from the top.
+    pub(crate) fn depth(self) -> u32 {
+        self.head().depth
+    }
+
+    /// Memory it takes.
+    pub(crate) fn bytes(self) -> u64 {
+        let links = self.links().count() * size_of::<Link>();
+        (layout(self.buckets()).size() + links) as u64
+    }
+
+    fn head(self) -> &'p Head {
+        // SAFETY: the unit stays while the pin lives (`new`); of a head nobody makes a unique reference.
+        unsafe { self.head.as_ref() }
+    }
+
+    /// The bucket of this number, modulo how many there are.
+    #[inline]
+    fn bucket(self, number: usize) -> &'p Bucket {
+        // SAFETY: as many buckets as the pointer's lowest bits say lie behind the head, and stay while the pin lives.
+        unsafe { self.head.add(1).cast::<Bucket>().add(number & self.mask).as_ref() }
+    }
+
+    fn links(self) -> impl Iterator<Item = &'p Link> {
+        let mut next = self.head().chain.load();
+        std::iter::from_fn(move || {
+            // SAFETY: links stay as long as their unit, and only their slots change.
+            let link = unsafe { next.as_ref() }?;
+            next = link.next;
+            Some(link)
+        })
+    }
+
+    fn links_of(self, hash: u64) -> impl Iterator<Item = &'p Link> {
+        let home = hash as usize & self.mask;
+        self.links().filter(move |link| link.home == home)
+    }
+
+    /// Shows to `visit` each word that may be of the key with this hash, and its slot, until it breaks.
+    #[inline]
+    pub(crate) fn search<B>(
+        self,
+        hash: u64,
+        mut visit: impl FnMut(&'p Slot, Word) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        let home = self.bucket(hash as usize);
+        bucket::search(&home.slots, hash, 0, &mut visit)?;
+        let reach = home.reach();
+        if reach.is_home_only() {
+            return ControlFlow::Continue(());
+        }
+        for displacement in reach.displacements() {
+            let bucket = self.bucket(hash as usize + displacement);
+            bucket::search(&bucket.slots, hash, displacement, &mut visit)?;
+        }
+        if reach.has_chain() {
+            for link in self.links_of(hash) {
+                bucket::search(&link.slots, hash, 0, &mut visit)?;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// The empty slot nearest to the home of this hash. The inserter's only, like all below.
+    pub(crate) fn vacancy(self, hash: u64) -> Option<Vacancy> {
+        (0..WINDOW.min(self.buckets())).find_map(|displacement| {
+            let bucket = (hash as usize + displacement) & self.mask;
+            let slot = self.bucket(bucket).slots.iter().position(|slot| slot.load().is_empty())?;
+            Some(Vacancy { bucket, slot, displacement })
+        })
+    }
+
+    /// Puts the key's word into its empty slot.
+    pub(crate) fn occupy(self, hash: u64, vacancy: Vacancy, word: Word) {
+        let Vacancy { bucket, slot, displacement } = vacancy;
+        if displacement > 0 {
+            let home = self.bucket(hash as usize);
+            home.set_reach(home.reach().with(displacement));
+        }
+        fill(&self.bucket(bucket).slots[slot], word.displaced(displacement));
+    }
+
+    /// Puts the key's word into the chain; returns how many bytes that took.
+    pub(crate) fn chain(self, hash: u64, word: Word) -> u64 {
+        let home = self.bucket(hash as usize);
+        home.set_reach(home.reach().with_chain());
+        let mut slots = self.links_of(hash).flat_map(|link| &link.slots);
+        if let Some(slot) = slots.find(|slot| slot.load().is_empty()) {
+            fill(slot, word);
+            return 0;
+        }
+        let chain = &self.head().chain;
+        chain.store(link(chain.load(), hash as usize & self.mask, word));
+        size_of::<Link>() as u64
+    }
+
+    /// Takes from the reach of a key's home, after the key went, what no other key needs (I7).
+    pub(crate) fn settle(self, hash: u64) {
+        let home = self.bucket(hash as usize);
+        let before = home.reach();
+        if before.is_home_only() {
+            return;
+        }
+        if model::planted(Flaw::ReachRebuiltInPlace) {
+            home.set_reach(Reach::default());
+        }
+        let lies_in = |slots: &[Slot], displacement| {
+            let mut words = slots.iter().map(Slot::load);
+            words.any(|word| !word.is_empty() && word.displacement() == displacement)
+        };
+        let mut after = Reach::default();
+        for displacement in before.displacements() {
+            let bucket = self.bucket(hash as usize + displacement);
+            if lies_in(&bucket.slots, displacement) {
+                after = after.with(displacement);
+            }
+        }
+        if before.has_chain() && self.links_of(hash).any(|link| lies_in(&link.slots, 0)) {
+            after = after.with_chain();
+        }
+        if after != before || model::planted(Flaw::ReachRebuiltInPlace) {
+            home.set_reach(after);
+        }
+    }
+
+    /// Freezes every word, one after the other, and returns those that name a key. Who changes them is done or has
+    /// failed when this ends. Empty slots are the inserter's alone and need no freezing.
+    pub(crate) fn freeze(self) -> impl Iterator<Item = Entry> {
+        let seats = (0..self.buckets()).flat_map(|bucket| (0..SLOTS).map(move |slot| (bucket, slot)));
+        let seated = seats.filter_map(move |(bucket, slot)| {
+            let word = frozen(&self.bucket(bucket).slots[slot])?;
+            let home = bucket.wrapping_sub(word.displacement()) & self.mask;
+            Some(Entry { word, home, seat: Seat::Slot { bucket, slot } })
+        });
+        let chained = self.links().flat_map(|link| link.slots.iter().map(|slot| (link.home, slot)));
+        seated.chain(chained.filter_map(|(home, slot)| Some(Entry { word: frozen(slot)?, home, seat: Seat::Chain })))
+    }
+
+    /// Every word that names a key. Any thread's.
+    pub(crate) fn words(self) -> impl Iterator<Item = Word> {
+        let seated = (0..self.buckets()).flat_map(move |bucket| &self.bucket(bucket).slots);
+        let chained = self.links().flat_map(|link| &link.slots);
+        seated.chain(chained).map(Slot::load).filter(|word| !word.is_empty())
+    }
+}
+
+/// Puts a word into an empty slot, which nobody else does.
+fn fill(slot: &Slot, word: Word) {
+    let filled = slot.replace(Word::EMPTY, word);
+    assert_eq!(filled, Ok(()), "only the inserter fills empty slots");
+}
+
+/// The slot's last word; `None` if it is empty.
+fn frozen(slot: &Slot) -> Option<Word> {
+    let word = if slot.load().is_empty() { Word::EMPTY } else { slot.freeze() };
+    (!word.is_empty()).then_some(word)
+}
+
+#[cfg(test)]
+#[cfg(not(zipcask_loom))]
+mod tests {
+    use super::{LINK_SLOTS, SLOTS, Unit, WINDOW, allocate, free};
+    use crate::address::Location;
+    use crate::index::bucket::{Reach, Word};
+    use crate::index::draft::Draft;
+    use crate::index::pin::Pin;
+    use std::ops::ControlFlow;
+
+    const HASH: u64 = 60;
+
+    fn word(unit: usize) -> Word {
+        Word::new(HASH, Location::from_unit(unit as u64).unwrap())
+    }
+
+    /// Adds a key of this home.
+    fn add(unit: Unit<'_>, number: usize) {
+        match unit.vacancy(HASH) {
+            Some(vacancy) => unit.occupy(HASH, vacancy, word(number)),
+            None => drop(unit.chain(HASH, word(number))),
+        }
+    }
+
+    fn remove(unit: Unit<'_>, number: usize) {
+        let found = unit.search(HASH, |slot, found| match found.location() == word(number).location() {
+            true => ControlFlow::Break((slot, found)),
+            false => ControlFlow::Continue(()),
+        });
+        let ControlFlow::Break((slot, found)) = found else { panic!("{number} is missing") };
+        slot.replace(found, Word::EMPTY).unwrap();
+        unit.settle(HASH);
+    }
+
+    #[test]
+    fn the_reach_of_a_home_is_that_of_its_keys_whatever_came_and_went() {
+        const FULL: usize = SLOTS * WINDOW;
+        let (pin, named) = (Pin::new(), allocate(&Draft::new(0, 64)));
+        // SAFETY: freed at the end of this test.
+        let unit = unsafe { Unit::new(named, &pin) };
+        let reach = |displacements: std::ops::Range<usize>| displacements.fold(Reach::default(), Reach::with);
+        let home = unit.bucket(HASH as usize);
+        let empty = unit.bytes();
+
+        (1..=FULL + LINK_SLOTS + 1).for_each(|number| add(unit, number));
+        assert_eq!(home.reach(), reach(1..WINDOW).with_chain());
+        let full = unit.bytes();
+        assert!(full > empty);
+        (FULL + 1..=FULL + LINK_SLOTS).for_each(|number| remove(unit, number));
+        assert!(home.reach().has_chain(), "one is left in the chain");
+        remove(unit, FULL + LINK_SLOTS + 1);
+        assert_eq!(home.reach(), reach(1..WINDOW));
+
+        (SLOTS + 1..FULL).for_each(|number| remove(unit, number));
+        assert_eq!(home.reach(), reach(WINDOW - 1..WINDOW), "one is left");
+        remove(unit, FULL);
+        assert_eq!(home.reach(), Reach::default());
+        (SLOTS + 1..=FULL + LINK_SLOTS + 1).for_each(|number| add(unit, number));
+        assert_eq!(unit.bytes(), full, "the chain's places are used again");
+        // SAFETY: `allocate` made it, and nobody else knows of it.
+        unsafe { free(named) };
+    }
+}

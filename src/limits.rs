@@ -1,0 +1,58 @@
+//! Every constant of the engine, tied together by compile-time asserts.
+//!
+//! Floor 0. Imports nothing.
+
+/// Longest key, in bytes: its length is a u16 on disk.
+pub(crate) const KEY_LEN_MAX: usize = u16::MAX as usize;
+/// Longest value, in bytes: its length is a u32 on disk.
+pub(crate) const VALUE_LEN_MAX: u64 = u32::MAX as u64;
+
+/// Bits of a seqno on disk.
+pub(crate) const SEQNO_BITS: u32 = 48;
+/// Largest seqno.
+pub(crate) const SEQNO_MAX: u64 = (1 << SEQNO_BITS) - 1;
+
+/// The smallest unit a disk writes whole: what a power cut may tear a write into.
+pub(crate) const SECTOR: usize = 512;
+/// Records, headers and lengths of files are multiples of this.
+pub(crate) const RECORD_ALIGN: u64 = 8;
+/// Bytes of a record's fixed header.
+pub(crate) const RECORD_HEADER_LEN: usize = 24;
+/// Bytes of each header extension.
+pub(crate) const EXTENSION_LEN: usize = 8;
+/// Where a segment's records begin: header, horizon slots and header copy lie before.
+pub(crate) const RECORDS_START: u64 = 4096;
+/// Offset of the first horizon slot; the second follows in the next sector.
+pub(crate) const HORIZON_SLOT: u64 = SECTOR as u64;
+/// Offset of the second copy of a segment's header.
+pub(crate) const HEADER_COPY: u64 = 7 * SECTOR as u64;
+/// Bytes of the footer, the last of a segment.
+pub(crate) const FOOTER_LEN: u64 = 64;
+/// What a segment's length exceeds its largest batch by.
+pub(crate) const SEGMENT_OVERHEAD: u64 = 8 * 1024;
+
+/// Bounds and default of `Options::segment_size`.
+pub(crate) const SEGMENT_SIZE_MIN: u64 = 64 * 1024;
+pub(crate) const SEGMENT_SIZE_MAX: u64 = 1 << 30;
+pub(crate) const SEGMENT_SIZE_DEFAULT: u64 = 64 << 20;
+/// Length of the first segment of a session; the next ones double up to `segment_size`.
+pub(crate) const SEGMENT_SIZE_FIRST: u64 = 1 << 20;
+/// Largest batch, in encoded bytes.
+pub(crate) const BATCH_LEN_MAX: u64 = SEGMENT_SIZE_MAX - SEGMENT_OVERHEAD;
+
+/// Bits of an address: it counts units of `RECORD_ALIGN` bytes in one linear space of 16 TiB.
+pub(crate) const ADDRESS_BITS: u32 = 41;
+/// Bytes of one place of the registry; a file takes as many as it spans.
+pub(crate) const PLACE_LEN: u64 = 1 << 20;
+/// Places in all.
+pub(crate) const PLACE_COUNT: u64 = (RECORD_ALIGN << ADDRESS_BITS) / PLACE_LEN;
+
+const _: () = {
+    assert!(RECORDS_START >= HEADER_COPY + SECTOR as u64);
+    assert!(RECORDS_START.is_multiple_of(RECORD_ALIGN) && FOOTER_LEN.is_multiple_of(RECORD_ALIGN));
+    assert!(SEGMENT_OVERHEAD >= RECORDS_START + FOOTER_LEN);
+    assert!(SEGMENT_SIZE_MIN > SEGMENT_OVERHEAD && SEGMENT_SIZE_FIRST <= SEGMENT_SIZE_DEFAULT);
+    assert!(SEGMENT_SIZE_MAX.is_multiple_of(PLACE_LEN));
+    assert!(PLACE_COUNT == 1 << 24);
+    assert!(RECORD_ALIGN.is_power_of_two() && PLACE_LEN.is_power_of_two());
+};

@@ -1,0 +1,33 @@
+//! The machine's time.
+//!
+//! Floor 1. Imports `platform`.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::platform::Clock;
+
+/// The machine's own clocks.
+#[derive(Debug)]
+pub(crate) struct SystemClock {
+    start: Instant,
+}
+
+impl SystemClock {
+    /// A clock whose monotonic time counts from this call.
+    pub(crate) fn new() -> SystemClock {
+        SystemClock { start: Instant::now() }
+    }
+}
+
+impl Clock for SystemClock {
+    /// 0 on a machine whose clock stands before 1970.
+    fn wall_ms(&self) -> u64 {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let since = since.unwrap_or(Duration::ZERO);
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn monotonic_ns(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+}

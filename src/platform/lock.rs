@@ -1,0 +1,237 @@
+//! The lock of a store on a real disk.
+//!
+//! Floor 1. Imports `platform`, `sync`.
+//!
+//! The lock is the system's, on the file `LOCK`, which is never removed: whoever removes it lets in a second holder.
+//! `HOLDER` beside it tells a human who has it. Nothing in it is trusted, and it may be missing or stale.
+
+use std::io::{Read, Write};
+use std::time::SystemTime;
+use std::{fs, io, process};
+
+use crate::platform::fork::ForkGuard;
+use crate::platform::os::Dir;
+use crate::platform::{Access, Lock, LockError};
+use crate::sync::Arc;
+
+const LOCK: &str = "LOCK";
+const HOLDER: &str = "HOLDER";
+/// How much of `HOLDER` is looked at.
+const HOLDER_LEN_MAX: u64 = 200;
+/// How often a `LOCK` that was replaced between opening and locking is opened anew.
+const ATTEMPTS_MAX: u32 = 16;
+
+/// The lock, held by this process.
+#[derive(Debug)]
+pub(crate) struct RealLock {
+    dir: Arc<Dir>,
+    file: fs::File,
+    owner: ForkGuard,
+}
+
+impl RealLock {
+    /// Takes the lock of `dir`, or says who has it.
+    ///
+    /// # Errors
+    ///
+    /// `Held` at once if another process or another handle has it. `Io` keeps errno: where the medium or the mode
+    /// forbids writing, that of opening `LOCK` (EROFS, EACCES).
+    pub(crate) fn take(dir: &Arc<Dir>) -> Result<RealLock, LockError> {
+        for _ in 0..ATTEMPTS_MAX {
+            let file = dir.open_or_create(LOCK)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(fs::TryLockError::WouldBlock) => return Err(LockError::Held(holder(dir))),
+                Err(fs::TryLockError::Error(error)) => return Err(LockError::Io(error)),
+            }
+            // Only now: a file that was removed while we waited to lock it locks nobody out.
+            if dir.is_named(&file, LOCK)? {
+                sign(dir);
+                return Ok(RealLock { dir: Arc::clone(dir), file, owner: ForkGuard::new() });
+            }
+        }
+        Err(LockError::Io(io::Error::other("LOCK is removed again and again")))
+    }
+}
+
+impl Lock for RealLock {
+    fn still_ours(&self) -> io::Result<bool> {
+        self.dir.is_named(&self.file, LOCK)
+    }
+}
+
+impl Drop for RealLock {
+    fn drop(&mut self) {
+        // In a forked child the lock is still the parent's; closing a descriptor it shares releases nothing.
+        if self.owner.forked() {
+            return;
+        }
+        // Where LOCK was replaced, HOLDER may be another's.
+        if self.still_ours().unwrap_or(false) {
+            let _ = self.dir.remove(HOLDER);
+        }
+        // Not by closing alone: a child between fork and exec may hold the descriptor too.
+        let _ = self.file.unlock();
+    }
+}
+
+/// Writes who has the lock; advice only, so that failing to is no error.
+fn sign(dir: &Dir) {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let line = format!(
+        "process {}, zipcask {}, since {} s after 1970\n",
+        process::id(),
+        env!("CARGO_PKG_VERSION"),
+        since.map_or(0, |since| since.as_secs()),
+    );
+    // A fresh file, never one that lies there: that might be a link to something of worth.
+    let _ = dir.remove(HOLDER);
+    if let Ok(mut file) = dir.create(HOLDER) {
+        let _ = file.write_all(line.as_bytes());
+    }
+}
+
+/// Who has the lock, as far as `HOLDER` tells: its first line, without anything that could upset a terminal.
+fn holder(dir: &Dir) -> Option<String> {
+    let file = dir.open(HOLDER, Access::Read).ok()?;
+    let mut bytes = Vec::new();
+    file.take(HOLDER_LEN_MAX).read_to_end(&mut bytes).ok()?;
+    let line = bytes.split(|&byte| byte == b'\n').next()?;
+    let printable = line.iter().filter(|byte| matches!(byte, b' '..=b'~'));
+    let text: String = printable.map(|&byte| char::from(byte)).collect();
+    (!text.is_empty()).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::platform::real::RealDisk;
+    use crate::platform::{Disk, LockError};
+    use std::io::{BufRead, BufReader, Read};
+    use std::path::Path;
+    use std::process::{self, Child, Command, Stdio};
+    use std::{env, fs, io};
+
+    const CHILD_DIR: &str = "ZIPCASK_TEST_LOCK_DIR";
+
+    fn disk(path: &Path) -> RealDisk {
+        RealDisk::open(path, false).unwrap()
+    }
+
+    fn holder_of(path: &Path) -> Option<String> {
+        match disk(path).lock() {
+            Err(LockError::Held(holder)) => holder,
+            other => panic!("the lock is not held: {other:?}"),
+        }
+    }
+
+    /// Starts a process that takes the lock of `path` and keeps it until its input ends.
+    fn holding_child(path: &Path) -> Child {
+        let test = "platform::lock::tests::child_that_holds_the_lock";
+        let mut child = Command::new(env::current_exe().unwrap())
+            .args([test, "--exact", "--ignored", "--nocapture"])
+            .env(CHILD_DIR, path)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = BufReader::new(child.stdout.as_mut().unwrap());
+        let mut lines = output.lines().map(Result::unwrap);
+        assert!(lines.any(|line| line.ends_with("locked")), "no lock in the child");
+        child
+    }
+
+    #[test]
+    #[ignore = "the other half of the tests below, started by them"]
+    fn child_that_holds_the_lock() {
+        let Some(path) = env::var_os(CHILD_DIR) else {
+            return;
+        };
+        let _lock = disk(Path::new(&path)).lock().unwrap();
+        println!("locked");
+        io::stdin().read_to_end(&mut Vec::new()).unwrap();
+    }
+
+    #[test]
+    fn a_second_handle_is_told_who_holds_the_lock() {
+        let temp = tempfile::tempdir().unwrap();
+        let lock = disk(temp.path()).lock().unwrap();
+        let holder = holder_of(temp.path()).unwrap();
+        assert!(holder.starts_with(&format!("process {}, zipcask ", process::id())), "{holder}");
+        drop(lock);
+        assert!(!temp.path().join("HOLDER").exists());
+        assert!(temp.path().join("LOCK").exists());
+    }
+
+    #[test]
+    fn another_process_is_told_who_holds_the_lock() {
+        let temp = tempfile::tempdir().unwrap();
+        let mut child = holding_child(temp.path());
+        let holder = holder_of(temp.path()).unwrap();
+        assert!(holder.starts_with(&format!("process {}, ", child.id())), "{holder}");
+        drop(child.stdin.take());
+        assert!(child.wait().unwrap().success());
+        disk(temp.path()).lock().unwrap();
+    }
+
+    #[test]
+    fn a_killed_process_leaves_no_lock_behind() {
+        let temp = tempfile::tempdir().unwrap();
+        let mut child = holding_child(temp.path());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(temp.path().join("HOLDER").exists(), "it had no time to tidy up");
+        let _lock = disk(temp.path()).lock().unwrap();
+        let holder = holder_of(temp.path()).unwrap();
+        assert!(holder.starts_with(&format!("process {}, ", process::id())), "{holder}");
+    }
+
+    #[test]
+    fn a_removed_or_replaced_lock_file_is_noticed() {
+        let temp = tempfile::tempdir().unwrap();
+        let first = disk(temp.path()).lock().unwrap();
+        assert!(first.still_ours().unwrap());
+        fs::remove_file(temp.path().join("LOCK")).unwrap();
+        assert!(!first.still_ours().unwrap());
+        let second = disk(temp.path()).lock().unwrap();
+        assert!(second.still_ours().unwrap());
+        assert!(!first.still_ours().unwrap(), "the new LOCK is not the one we hold");
+        drop(first);
+        assert!(temp.path().join("HOLDER").exists(), "it is the second one's");
+        assert!(holder_of(temp.path()).is_some());
+    }
+
+    #[test]
+    fn whatever_lies_in_holder_is_only_shown() {
+        let temp = tempfile::tempdir().unwrap();
+        let _lock = disk(temp.path()).lock().unwrap();
+        let holder = temp.path().join("HOLDER");
+        fs::write(&holder, b"\x1b[31mred\x00\xff\nmore").unwrap();
+        assert_eq!(holder_of(temp.path()).unwrap(), "[31mred");
+        fs::write(&holder, vec![b'x'; 1 << 20]).unwrap();
+        assert_eq!(holder_of(temp.path()).unwrap().len(), 200);
+        fs::write(&holder, b"").unwrap();
+        assert_eq!(holder_of(temp.path()), None);
+        fs::remove_file(&holder).unwrap();
+        assert_eq!(holder_of(temp.path()), None);
+        fs::create_dir(&holder).unwrap();
+        assert_eq!(holder_of(temp.path()), None);
+    }
+
+    #[test]
+    fn an_unwritable_holder_does_not_keep_the_lock_from_us() {
+        let temp = tempfile::tempdir().unwrap();
+        fs::create_dir(temp.path().join("HOLDER")).unwrap();
+        let lock = disk(temp.path()).lock().unwrap();
+        assert!(lock.still_ours().unwrap());
+    }
+
+    #[test]
+    fn a_holder_that_is_a_link_to_something_of_worth_does_it_no_harm() {
+        let temp = tempfile::tempdir().unwrap();
+        let worthy = temp.path().join("worthy");
+        fs::write(&worthy, "precious").unwrap();
+        fs::hard_link(&worthy, temp.path().join("HOLDER")).unwrap();
+        drop(disk(temp.path()).lock().unwrap());
+        assert_eq!(fs::read_to_string(worthy).unwrap(), "precious");
+    }
+}

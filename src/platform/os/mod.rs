@@ -1,0 +1,40 @@
+//! What differs from system to system: one file each, with the same few verbs.
+//!
+//! Floor 1. Imports `platform`.
+//!
+//! | verb | what it does |
+//! |---|---|
+//! | `Dir` | a directory held open, and what is done with the names in it |
+//! | `make_private_dir`, `sync_dir_at` | make a directory for its owner alone; make the names in one durable |
+//! | `read_at`, `write_at` | one system call each: may be short, may be interrupted |
+//! | `read_device_at` | what the device holds, as far as the system lets us ask |
+//! | `allocate` | reserve room, where the file system can; may leave the length to the caller |
+//! | `barrier`, `sync` | make contents durable; one call, never made again by itself |
+//! | `word_wiped_on_fork` | a word of this process that is 0 in a forked child, where the system has such |
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod linux;
+#[cfg(target_vendor = "apple")]
+mod macos;
+#[cfg(all(unix, not(any(target_os = "linux", target_os = "android", target_vendor = "apple"))))]
+mod other;
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
+#[cfg(not(any(unix, windows)))]
+compile_error!("zipcask needs positioned reads, mappings and file locks: a Unix, or Windows");
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) use crate::platform::os::linux::{barrier, read_device_at, sync, word_wiped_on_fork};
+#[cfg(target_vendor = "apple")]
+pub(crate) use crate::platform::os::macos::{barrier, read_device_at, sync, word_wiped_on_fork};
+#[cfg(all(unix, not(any(target_os = "linux", target_os = "android", target_vendor = "apple"))))]
+pub(crate) use crate::platform::os::other::{barrier, read_device_at, sync, word_wiped_on_fork};
+#[cfg(unix)]
+pub(crate) use crate::platform::os::unix::{Dir, allocate, make_private_dir, read_at, sync_dir_at, write_at};
+#[cfg(windows)]
+pub(crate) use crate::platform::os::windows::{
+    Dir, allocate, barrier, make_private_dir, read_at, read_device_at, sync, sync_dir_at, word_wiped_on_fork, write_at,
+};

@@ -1,0 +1,32 @@
+//! Unixes that have no file of their own: what POSIX promises and no more.
+//!
+//! Floor 1. Imports `platform`, `sync`.
+
+use std::os::fd::AsFd;
+use std::{fs, io};
+
+use crate::platform::Barrier;
+use crate::platform::os;
+use crate::platform::real::read_through;
+use crate::sync::plain::AtomicU64;
+
+/// fsync at either level: not all of them have fdatasync.
+pub(crate) fn barrier(file: &fs::File, _level: Barrier) -> io::Result<Barrier> {
+    sync(file)?;
+    Ok(Barrier::Durable)
+}
+
+/// Makes a file or the names in a folder durable.
+pub(crate) fn sync(fd: &impl AsFd) -> io::Result<()> {
+    Ok(rustix::fs::fsync(fd)?)
+}
+
+/// Reads as ever: after a failed sync this may show bytes that the device does not hold.
+pub(crate) fn read_device_at(file: &fs::File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+    read_through(bytes, offset, |bytes, offset| os::read_at(file, bytes, offset))
+}
+
+/// None that all of them share.
+pub(crate) fn word_wiped_on_fork() -> Option<&'static AtomicU64> {
+    None
+}

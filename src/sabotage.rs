@@ -1,0 +1,54 @@
+//! Bugs that can be planted on purpose, so that the crash tests can prove that they would find them.
+//!
+//! Floor 0. Imports nothing.
+//!
+//! Compiled in by the feature `sim` only; without it `planted` is the constant `false` and costs nothing.
+
+#![cfg_attr(not(feature = "sim"), allow(unreachable_pub, reason = "public for the crash tests alone"))]
+
+/// A protocol step left out or done in the wrong order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(not(feature = "sim"), expect(dead_code, reason = "planted by the crash tests only"))]
+pub enum Sabotage {
+    /// Directory syncs are skipped.
+    NoDirectorySync,
+    /// Writes are acknowledged without their barrier.
+    AcknowledgeBeforeSync,
+    /// Values are accepted whatever their checksum.
+    NoValueCrc,
+    /// Records are not bound to their segment, epoch and offset.
+    NoSalt,
+    /// Recovery goes on writing behind a torn tail instead of starting a new segment.
+    AppendAfterTornTail,
+    /// A segment with a bad header is taken for a leftover and removed.
+    BadHeaderIsLeftover,
+    /// A group becomes visible before its barrier.
+    PublishBeforeBarrier,
+    /// The next segment gets its name before the old one is durable.
+    NameBeforeOldIsDurable,
+    /// The identity gets its name before its bytes are durable.
+    IdentityNamedBeforeWritten,
+}
+
+#[cfg(feature = "sim")]
+std::thread_local! {
+    static PLANTED: std::cell::Cell<Option<Sabotage>> = const { std::cell::Cell::new(None) };
+}
+
+/// Plants `bug` in everything that this thread does from here on; `None` takes it out again.
+#[cfg(feature = "sim")]
+pub fn plant(bug: Option<Sabotage>) {
+    PLANTED.set(bug);
+}
+
+/// Whether this bug is planted on this thread.
+#[inline]
+pub(crate) fn planted(bug: Sabotage) -> bool {
+    #[cfg(feature = "sim")]
+    return PLANTED.get() == Some(bug);
+    #[cfg(not(feature = "sim"))]
+    {
+        let _ = bug;
+        false
+    }
+}

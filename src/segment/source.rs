@@ -1,0 +1,39 @@
+//! Filling a buffer from a file, from where the truth is.
+//!
+//! Floor 2. Imports `error`, `platform`.
+
+use crate::error::{Error, Result};
+use crate::platform::File;
+
+/// Where the bytes come from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Source {
+    /// Through the page cache.
+    Cache,
+    /// From the device: the truth after a failed sync (W4).
+    Device,
+}
+
+impl Source {
+    /// Fills `bytes` from `offset` on.
+    ///
+    /// # Errors
+    /// `Corruption` if the file ends before: somebody cut it. Else as the system says.
+    pub(crate) fn read_exact(self, file: &dyn File, path: &str, bytes: &mut [u8], offset: u64) -> Result<()> {
+        let mut done = 0;
+        while done < bytes.len() {
+            let at = offset + done as u64;
+            let rest = &mut bytes[done..];
+            let read = match self {
+                Source::Cache => file.read_at(rest, at),
+                Source::Device => file.read_device_at(rest, at),
+            };
+            match read {
+                Ok(0) => return Err(Error::corruption(path, at, "the file ends here, and should not")),
+                Ok(n) => done += n,
+                Err(error) => return Err(Error::io(format!("cannot read {path} at offset {at}"), error)),
+            }
+        }
+        Ok(())
+    }
+}

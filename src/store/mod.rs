@@ -1,0 +1,218 @@
+//! The one owner of a store's state: directory, segments, index, watermarks.
+//!
+//! Floor 3. Imports `address`, `error`, `format`, `index`, `limits`, `platform`, `segment`, `sync`.
+
+mod init;
+pub(crate) mod open;
+pub(crate) mod read;
+pub(crate) mod recovery;
+mod torn;
+pub(crate) mod verify;
+pub(crate) mod watermark;
+
+use std::io;
+
+use crate::address::{SegmentId, Seqno};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::identity::Identity;
+use crate::index::hash::Hasher;
+use crate::index::table::Table;
+use crate::limits::{SEGMENT_SIZE_DEFAULT, SEGMENT_SIZE_FIRST};
+use crate::platform::{Disk, Lock, LockError};
+use crate::segment::active::Active;
+use crate::segment::registry::Registry;
+use crate::segment::{ReadMode, Segment, State};
+use crate::store::recovery::RecoveryReport;
+use crate::store::watermark::Watermark;
+use crate::sync::Arc;
+use crate::sync::plain::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+/// The keyspace that a `Db` itself is.
+pub(crate) const DEFAULT_KEYSPACE: u16 = 0;
+
+/// How far a long job has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Progress {
+    /// What is being done.
+    pub phase: Phase,
+    /// Bytes looked at so far.
+    pub done: u64,
+    /// Bytes to look at.
+    pub total: u64,
+}
+
+/// A long job.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Phase {
+    /// Open reads the log.
+    Recovery,
+    /// `verify` reads everything.
+    Verify,
+}
+
+/// What the user's options come down to.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) segment_size: u64,
+    /// Length of a session's first segment.
+    pub(crate) segment_size_first: u64,
+    pub(crate) read_mode: ReadMode,
+    pub(crate) create_if_missing: bool,
+    /// For a new store only; an old one keeps the hash it was made with.
+    pub(crate) untrusted_keys: bool,
+    pub(crate) on_progress: Option<Arc<dyn Fn(Progress) + Send + Sync>>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            segment_size: SEGMENT_SIZE_DEFAULT,
+            segment_size_first: SEGMENT_SIZE_FIRST,
+            read_mode: ReadMode::Mmap,
+            create_if_missing: true,
+            untrusted_keys: false,
+            on_progress: None,
+        }
+    }
+}
+
+/// An open store. Readers use it freely; whoever holds `log` may write.
+pub(crate) struct Store {
+    disk: Arc<dyn Disk>,
+    settings: Settings,
+    identity: Identity,
+    hasher: Hasher,
+    registry: Registry,
+    table: Table,
+    watermark: Watermark,
+    log: Mutex<Log>,
+    /// The failure after which no write is taken any more (W4).
+    poison: OnceLock<Error>,
+    recovery: RecoveryReport,
+    lock: Mutex<Option<Box<dyn Lock>>>,
+}
+
+/// What only the one writer of the log touches.
+#[derive(Debug)]
+pub(crate) struct Log {
+    /// `None` until the first write after an open or a seal.
+    pub(crate) active: Option<Active>,
+    pub(crate) next_id: SegmentId,
+    pub(crate) next_len: u64,
+    /// The last seqno written: W7, a failed group leaves it where it was.
+    pub(crate) last_seqno: Seqno,
+}
+
+impl Store {
+    pub(crate) fn disk(&self) -> &dyn Disk {
+        &*self.disk
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The log's segments, oldest first.
+    pub(crate) fn segments(&self) -> Vec<Arc<Segment>> {
+        let mut segments = self.registry.files();
+        segments.retain(|segment| segment.state() != State::Discarded);
+        segments
+    }
+
+    pub(crate) fn table(&self) -> &Table {
+        &self.table
+    }
+
+    pub(crate) fn watermark(&self) -> &Watermark {
+        &self.watermark
+    }
+
+    pub(crate) fn recovery(&self) -> &RecoveryReport {
+        &self.recovery
+    }
+
+    pub(crate) fn hash(&self, key: &[u8]) -> u64 {
+        self.hasher.hash(key)
+    }
+
+    /// The right to write to the log. Held by the commit leader for a group, and by `close`.
+    pub(crate) fn log(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Refuses writes from here on, for good; the first cause stays (W4).
+    pub(crate) fn poison(&self, cause: Error) {
+        let _ = self.poison.set(cause);
+    }
+
+    /// # Errors
+    /// `Poisoned` after a failed write or sync.
+    pub(crate) fn check_poison(&self) -> Result<()> {
+        match self.poison.get() {
+            None => Ok(()),
+            Some(cause) => Err(Error::because(
+                ErrorKind::Poisoned,
+                format!(
+                    "{} takes no more writes after a failure; close it and open it again",
+                    self.disk.path().display()
+                ),
+                cause.clone(),
+            )),
+        }
+    }
+
+    /// # Errors
+    /// `Poisoned` if somebody removed or replaced the file LOCK: another process may be writing.
+    pub(crate) fn check_lock(&self) -> Result<()> {
+        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let ours = lock.as_ref().is_none_or(|lock| lock.still_ours().unwrap_or(false));
+        if ours {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Poisoned,
+            format!("the file LOCK in {} was removed or replaced while it was held", self.disk.path().display()),
+        ))
+    }
+
+    /// Lets other processes open the store.
+    pub(crate) fn unlock(&self) {
+        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+/// Names the file in an error of the seam.
+fn failed(disk: &dyn Disk, what: &str, name: &str) -> impl FnOnce(io::Error) -> Error {
+    let text = format!("cannot {what} {}", disk.path().join(name).display());
+    move |error| Error::io(text, error)
+}
+
+/// Takes the lock.
+///
+/// # Errors
+/// `Locked`, naming the holder; `ReadOnly` if the lock file may not be written.
+fn take_lock(disk: &dyn Disk) -> Result<Box<dyn Lock>> {
+    disk.lock().map_err(|error| match error {
+        LockError::Held(holder) => {
+            let holder = holder.unwrap_or_else(|| "another process".to_string());
+            Error::new(ErrorKind::Locked, format!("{} is open in {holder}; close it there", disk.path().display()))
+        }
+        LockError::Io(error) => {
+            let what = format!("cannot lock {}", disk.path().display());
+            match error.kind() {
+                io::ErrorKind::PermissionDenied => Error::io_as(ErrorKind::ReadOnly, what, error),
+                _ => Error::io(what, error),
+            }
+        }
+    })
+}

@@ -1,0 +1,384 @@
+//! Rebuilding the index from the log at open, and closing what a crash left open.
+//!
+//! Floor 3. Imports `address`, `error`, `format`, `index`, `limits`, `platform`, `sabotage`, `segment`, `store`, `sync`.
+//!
+//! Files are read in the order of their ids, which is the order of their records' age, so the newest record of a key is
+//! simply the last one seen (O2).
+
+use std::ops::Range;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::address::{Location, SegmentId, Seqno};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::identity::Identity;
+use crate::format::names::{self, SegmentsEntry};
+use crate::format::record::Kind;
+use crate::format::segment::{Footer, SegmentHeader};
+use crate::index::hash::Hasher;
+use crate::index::table::Table;
+use crate::limits::{FOOTER_LEN, HEADER_COPY, RECORDS_START, SECTOR, SEGMENT_SIZE_MAX};
+use crate::platform::{Access, Disk, File};
+use crate::sabotage::{Sabotage, planted};
+use crate::segment::active::Active;
+use crate::segment::registry::Registry;
+use crate::segment::scan::{Scan, Scanned, Step, Values};
+use crate::segment::source::Source;
+use crate::segment::{Segment, State};
+use crate::store::read::{self, Change};
+use crate::store::torn::{self, End, Unsealed};
+use crate::store::{DEFAULT_KEYSPACE, Phase, Progress, Settings, failed};
+use crate::sync::Arc;
+
+/// What an open found.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct RecoveryReport {
+    /// Segments read.
+    pub segments: u64,
+    /// Records read one by one.
+    pub records: u64,
+    /// Bytes dropped at the torn tail of the newest segment: writes that nobody had been told were durable.
+    pub torn_bytes: u64,
+    /// Where those bytes were kept for inspection.
+    pub torn_copy: Option<PathBuf>,
+    /// How long it took.
+    pub duration: Duration,
+    /// Names in `segments/` that are none of ours, left alone.
+    pub ignored: Vec<String>,
+}
+
+/// What recovery hands over.
+pub(super) struct Outcome {
+    pub(super) last_seqno: Seqno,
+    pub(super) next_id: SegmentId,
+    pub(super) report: RecoveryReport,
+    /// A segment to go on writing: only ever by sabotage.
+    pub(super) resumed: Option<Active>,
+    /// Why the torn segment could not be sealed (O6).
+    pub(super) unsealed: Option<Error>,
+}
+
+/// One run of recovery.
+pub(super) struct Recovery<'a> {
+    disk: &'a dyn Disk,
+    settings: &'a Settings,
+    identity: &'a Identity,
+    hasher: &'a Hasher,
+    registry: &'a Registry,
+    table: &'a Table,
+    outcome: Outcome,
+}
+
+/// A segment opened, its header checked.
+struct Opened {
+    name: String,
+    path: String,
+    file: Arc<dyn File>,
+    /// Bytes that the file has: fewer than its header says, if somebody cut it.
+    len: u64,
+    header: SegmentHeader,
+}
+
+impl<'a> Recovery<'a> {
+    pub(super) fn new(
+        disk: &'a dyn Disk,
+        settings: &'a Settings,
+        identity: &'a Identity,
+        hasher: &'a Hasher,
+        registry: &'a Registry,
+        table: &'a Table,
+    ) -> Recovery<'a> {
+        let outcome = Outcome {
+            last_seqno: Seqno::default(),
+            next_id: SegmentId::FIRST,
+            report: RecoveryReport::default(),
+            resumed: None,
+            unsealed: None,
+        };
+        Recovery { disk, settings, identity, hasher, registry, table, outcome }
+    }
+
+    /// Reads every segment, seals the newest if need be, and removes what never had a final name.
+    ///
+    /// # Errors
+    /// `Corruption`, naming file and offset, if anything that was durable is not there; nothing is changed then.
+    pub(super) fn run(mut self) -> Result<Outcome> {
+        let start = self.disk.clock().monotonic_ns();
+        let (segments, leftovers) = self.list()?;
+        let mut opened = Vec::with_capacity(segments.len());
+        for id in segments {
+            if let Some(segment) = self.open_segment(id)? {
+                opened.push(segment);
+            }
+        }
+        let total = opened.iter().map(|segment| segment.header.len).sum();
+        let mut done = 0;
+        for (i, segment) in opened.iter().enumerate() {
+            self.recover(segment, opened.get(i + 1))?;
+            done += segment.header.len;
+            if let Some(report) = &self.settings.on_progress {
+                report(Progress { phase: Phase::Recovery, done, total });
+            }
+        }
+        for id in leftovers {
+            // Best effort: the name is in nobody's way but the next segment's, which removes it too.
+            let _ = self.disk.remove(&names::new_segment(id));
+        }
+        let end = self.disk.clock().monotonic_ns();
+        self.outcome.report.duration = Duration::from_nanos(end.saturating_sub(start));
+        Ok(self.outcome)
+    }
+
+    /// The ids of the segments, without a gap, and those of temporaries.
+    fn list(&mut self) -> Result<(Vec<SegmentId>, Vec<SegmentId>)> {
+        let entries = self.disk.list(names::SEGMENTS).map_err(failed(self.disk, "list", names::SEGMENTS))?;
+        let (mut segments, mut leftovers) = (Vec::new(), Vec::new());
+        for name in entries {
+            match names::parse_segments_entry(&name) {
+                SegmentsEntry::Segment(id) => segments.push(id),
+                SegmentsEntry::New(id) => leftovers.push(id),
+                SegmentsEntry::Foreign => self.outcome.report.ignored.push(name),
+            }
+        }
+        segments.sort_unstable();
+        let mut expected = SegmentId::FIRST;
+        for id in &segments {
+            if *id != expected {
+                let path = self.disk.path().join(names::segment(expected));
+                let what = format_args!("the file is missing, though {id} is there; restore it from a backup");
+                return Err(Error::corruption(path.display(), 0, what));
+            }
+            expected = id.next().ok_or_else(|| {
+                let path = self.disk.path().join(names::segment(*id));
+                Error::corruption(path.display(), 0, "no id is left after this one")
+            })?;
+        }
+        self.outcome.next_id = expected;
+        Ok((segments, leftovers))
+    }
+
+    /// Opens one segment and checks that it is whole, ours and the one that its name says.
+    fn open_segment(&mut self, id: SegmentId) -> Result<Option<Opened>> {
+        let name = names::segment(id);
+        let path = self.disk.path().join(&name).display().to_string();
+        // A torn segment is sealed through this descriptor; on a read-only medium all that is lost is the sealing.
+        let file = self
+            .disk
+            .open(&name, Access::ReadWrite)
+            .or_else(|error| self.disk.open(&name, Access::Read).map_err(|_| error))
+            .map_err(failed(self.disk, "open", &name))?;
+        let len = file.len().map_err(failed(self.disk, "read the length of", &name))?;
+        let header = match self.read_header(id, &*file, &path, len) {
+            Err(error) if planted(Sabotage::BadHeaderIsLeftover) && error.kind() == ErrorKind::Corruption => {
+                self.disk.remove(&name).map_err(failed(self.disk, "remove", &name))?;
+                self.outcome.next_id = id;
+                return Ok(None);
+            }
+            other => other?,
+        };
+        Ok(Some(Opened { name, path, file, len, header }))
+    }
+
+    fn read_header(&self, id: SegmentId, file: &dyn File, path: &str, len: u64) -> Result<SegmentHeader> {
+        if len < RECORDS_START {
+            return Err(Error::corruption(path, len, "the file ends before its first record"));
+        }
+        let mut sector = [0; SECTOR];
+        Source::Cache.read_exact(file, path, &mut sector, 0)?;
+        let header = SegmentHeader::decode(&sector, path, 0).or_else(|first| {
+            Source::Cache.read_exact(file, path, &mut sector, HEADER_COPY)?;
+            SegmentHeader::decode(&sector, path, HEADER_COPY).map_err(|_| first)
+        })?;
+        if header.database != self.identity.database {
+            return Err(Error::corruption(path, 0, "the file belongs to another store"));
+        }
+        if header.id != id {
+            let what = format_args!("the header says that this is segment {}", header.id);
+            return Err(Error::corruption(path, 0, what));
+        }
+        let plausible = (RECORDS_START + FOOTER_LEN..=SEGMENT_SIZE_MAX).contains(&header.len);
+        if len > header.len || !plausible || !header.len.is_multiple_of(SECTOR as u64) {
+            let what = format_args!("the file has {len} bytes, its header says {}", header.len);
+            return Err(Error::corruption(path, 0, what));
+        }
+        Ok(header)
+    }
+
+    /// Brings one segment's records into the index.
+    fn recover(&mut self, opened: &Opened, successor: Option<&Opened>) -> Result<()> {
+        let Opened { name, path, file, len, header } = opened;
+        let expected = u64::from(self.outcome.last_seqno) + 1;
+        if u64::from(header.first_seqno) != expected {
+            let what = format_args!("the first record is {}, {expected} is expected", header.first_seqno);
+            return Err(Error::corruption(path, 0, what));
+        }
+        if *len < header.len && successor.is_some() {
+            let what = format_args!("the file ends here, its header says {}", header.len);
+            return Err(Error::corruption(path, *len, what));
+        }
+        let unsealed = Unsealed {
+            file: &**file,
+            path,
+            salt: header.salt(),
+            len: header.len,
+            readable: *len,
+            first_seqno: header.first_seqno,
+            expected: successor.map(|next| (u64::from(next.header.first_seqno) - 1).into()),
+            source: if successor.is_some() { Source::Cache } else { Source::Device },
+        };
+        let sealed = self.footer(&unsealed, header)?;
+        let end = match sealed {
+            Some(end) => end,
+            None => unsealed.find_end()?,
+        };
+        if *len < header.len {
+            // What is missing was never durable, or only zeros: a mapping must not reach beyond the file.
+            file.allocate(header.len).map_err(failed(self.disk, "restore the length of", name))?;
+        }
+        let place = self.registry.reserve(header.len)?;
+        let mode = self.settings.read_mode;
+        let segment = Segment::new(self.disk, name, Arc::clone(file), header, place, end.offset, mode);
+        let segment = Arc::new(segment);
+        if sealed.is_some() || successor.is_some() {
+            segment.set_state(State::Sealed);
+        }
+        self.registry.add(Arc::clone(&segment), place, header.len);
+        self.replay(&segment, &end)?;
+        self.outcome.report.segments += 1;
+        self.outcome.report.records += end.record_count;
+        self.outcome.last_seqno = end.last_seqno;
+        if sealed.is_none() && successor.is_none() {
+            self.close_torn(segment, &unsealed, &end)?;
+        }
+        Ok(())
+    }
+
+    /// Where a sealed segment ends, by its footer; `None` without a valid one.
+    fn footer(&self, segment: &Unsealed<'_>, header: &SegmentHeader) -> Result<Option<End>> {
+        if segment.readable < segment.len {
+            return Ok(None);
+        }
+        let mut bytes = [0; FOOTER_LEN as usize];
+        let offset = segment.len - FOOTER_LEN;
+        segment.source.read_exact(segment.file, segment.path, &mut bytes, offset)?;
+        let footer = Footer::decode(&bytes, segment.salt);
+        footer.map(|footer| checked(&footer, header, segment.path)).transpose()
+    }
+
+    /// Replays the records below `end`, whose chain must be whole.
+    fn replay(&self, segment: &Segment, end: &End) -> Result<()> {
+        let (path, salt) = (segment.path(), segment.salt());
+        let mut scan = Scan::new(segment.file(), path, salt, end.offset, Source::Cache, Values::Skip);
+        let mut batch = Batch::default();
+        let mut seqno = u64::from(end.last_seqno) - end.record_count;
+        while scan.offset() < end.offset {
+            match scan.step()? {
+                Step::Record(record) => {
+                    seqno += 1;
+                    if u64::from(record.header.seqno) != seqno {
+                        let what = format_args!("record {} where record {seqno} is expected", record.header.seqno);
+                        return Err(Error::corruption(path, record.offset, what));
+                    }
+                    self.check_known(&record, path)?;
+                    batch.add(&record, self.hasher.hash(record.key()));
+                    if !record.header.more_follows {
+                        self.apply(segment, &mut batch)?;
+                    }
+                }
+                Step::Stop(flaw) => return Err(segment.flawed(scan.offset(), &flaw)),
+            }
+        }
+        if seqno != u64::from(end.last_seqno) || !batch.members.is_empty() {
+            let what = format_args!("the records end with {seqno}, {} is expected", end.last_seqno);
+            return Err(Error::corruption(path, end.offset, what));
+        }
+        Ok(())
+    }
+
+    fn check_known(&self, record: &Scanned<'_>, path: &str) -> Result<()> {
+        let (kind, keyspace) = (record.header.kind, record.header.keyspace);
+        if matches!(kind, Kind::Put | Kind::Delete | Kind::Pad) && keyspace == DEFAULT_KEYSPACE {
+            return Ok(());
+        }
+        let what = format!(
+            "{path} has at offset {} a record ({kind:?}, keyspace {keyspace}) that this version does not know; \
+             open the store with a newer one",
+            record.offset
+        );
+        Err(Error::new(ErrorKind::FormatVersion, what))
+    }
+
+    fn apply(&self, segment: &Segment, batch: &mut Batch) -> Result<()> {
+        for Member { kind, hash, key, offset, len } in batch.members.drain(..) {
+            let location = Location::new(segment.place(), offset);
+            let change = Change { hash, key: &batch.keys[key], location, len };
+            match kind {
+                Kind::Put => read::index_put(self.registry, self.table, &change)?,
+                Kind::Delete => read::index_delete(self.registry, self.table, &change)?,
+                _ => {}
+            }
+        }
+        batch.keys.clear();
+        Ok(())
+    }
+
+    /// Seals the newest segment where its records end, having kept a copy of what is cut off.
+    fn close_torn(&mut self, segment: Arc<Segment>, unsealed: &Unsealed<'_>, end: &End) -> Result<()> {
+        let torn_bytes = torn::torn_len(unsealed, end.offset)?;
+        if torn_bytes > 0 {
+            self.outcome.report.torn_bytes = torn_bytes;
+            let copy = torn::keep_copy(self.disk, segment.id(), unsealed, end.offset, torn_bytes);
+            self.outcome.report.torn_copy = copy.ok();
+        }
+        let active = Active::resume(segment, end.offset, end.crc, end.record_count, end.last_seqno);
+        if planted(Sabotage::AppendAfterTornTail) {
+            self.outcome.resumed = Some(active);
+            return Ok(());
+        }
+        self.outcome.unsealed = active.seal().err();
+        Ok(())
+    }
+}
+
+/// The records of a batch that has not ended yet: they count once it has.
+#[derive(Default)]
+struct Batch {
+    keys: Vec<u8>,
+    members: Vec<Member>,
+}
+
+struct Member {
+    kind: Kind,
+    hash: u64,
+    /// Of `Batch::keys`.
+    key: Range<usize>,
+    offset: u64,
+    len: u64,
+}
+
+impl Batch {
+    fn add(&mut self, record: &Scanned<'_>, hash: u64) {
+        let start = self.keys.len();
+        self.keys.extend_from_slice(record.key());
+        let (kind, offset, len) = (record.header.kind, record.offset, record.header.record_len());
+        self.members.push(Member { kind, hash, key: start..self.keys.len(), offset, len });
+    }
+}
+
+/// A footer's numbers, if they fit the segment that it stands in.
+///
+/// # Errors
+/// `Corruption` if they do not: its checksum holds, so this is not a torn write.
+fn checked(footer: &Footer, header: &SegmentHeader, path: &str) -> Result<End> {
+    let records = u64::from(footer.last_seqno).checked_sub(u64::from(header.first_seqno) - 1);
+    let in_range = (RECORDS_START..=header.len - FOOTER_LEN).contains(&footer.end);
+    if !in_range || records != Some(footer.record_count) {
+        let what = format_args!(
+            "the footer says {} records up to {} and offset {}, which cannot be",
+            footer.record_count, footer.last_seqno, footer.end
+        );
+        return Err(Error::corruption(path, header.len - FOOTER_LEN, what));
+    }
+    Ok(End { offset: footer.end, last_seqno: footer.last_seqno, record_count: footer.record_count, crc: footer.crc })
+}

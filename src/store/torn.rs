@@ -1,0 +1,228 @@
+//! Where an unsealed segment ends: the torn-tail rule, and the copy of what it cuts off.
+//!
+//! Floor 3. Imports `address`, `error`, `format`, `limits`, `platform`, `segment`.
+//!
+//! A power cut leaves any subset of the sectors that no barrier covered. So the first place where no record stands is
+//! the end of the log, unless something that was written later says that bytes behind it were durable once: a horizon
+//! slot, or the horizon that a later record carries. Then it is damage, and nothing may be cut.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::address::{SegmentId, Seqno};
+use crate::error::{Error, Result};
+use crate::format::checksum::Salt;
+use crate::format::names;
+use crate::format::record::Flaw;
+use crate::format::segment::Horizon;
+use crate::limits::{FOOTER_LEN, HORIZON_SLOT, RECORD_ALIGN, RECORDS_START, SECTOR};
+use crate::platform::{Disk, File};
+use crate::segment::scan::{Scan, Scanned, Step, Values};
+use crate::segment::source::Source;
+
+/// Copies kept in `torn/`, the oldest going first.
+const COPIES_MAX: usize = 16;
+/// Longest copy, in bytes.
+const COPY_LEN_MAX: u64 = 64 << 20;
+
+/// The valid records of an unsealed segment, in numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct End {
+    /// Where the last whole batch ends.
+    pub(super) offset: u64,
+    pub(super) last_seqno: Seqno,
+    pub(super) record_count: u64,
+    pub(super) crc: u32,
+}
+
+/// What is known of an unsealed segment before its records are read.
+pub(super) struct Unsealed<'a> {
+    pub(super) file: &'a dyn File,
+    pub(super) path: &'a str,
+    pub(super) salt: Salt,
+    /// Of the file as its header says, and as it is: less, if somebody cut it.
+    pub(super) len: u64,
+    pub(super) readable: u64,
+    pub(super) first_seqno: Seqno,
+    /// The last seqno it must hold, if a successor says so: then it was sealed once and lost its footer.
+    pub(super) expected: Option<Seqno>,
+    pub(super) source: Source,
+}
+
+impl Unsealed<'_> {
+    /// Finds the end.
+    ///
+    /// # Errors
+    /// `Corruption` if the records stop before something that vouches for more; `Io` as the system says.
+    pub(super) fn find_end(&self) -> Result<End> {
+        let limit = self.limit();
+        let mut scan = Scan::new(self.file, self.path, self.salt, limit, self.source, Values::Check);
+        let before = u64::from(self.first_seqno) - 1;
+        let mut walk = Walk::new(End { offset: RECORDS_START, last_seqno: before.into(), record_count: 0, crc: 0 });
+        let slots = self.slots()?;
+        let flaw = loop {
+            if self.expected == Some(walk.end.last_seqno) {
+                return Ok(walk.end);
+            }
+            let step = match scan.step()? {
+                Step::Record(record) => walk.see(&record, slots),
+                Step::Stop(flaw) => break (scan.offset(), flaw),
+            };
+            match step {
+                Seen::InBatch => {}
+                Seen::BatchEnds => walk.close(scan.offset(), scan.crc()),
+                Seen::OutOfOrder(at, flaw) => break (at, flaw),
+            }
+        };
+        let end = walk.finish();
+        let vouched = match scan.horizon_beyond(end.offset, end.last_seqno.into())? {
+            Some(horizon) => Some(horizon),
+            None => slots.filter(|horizon| *horizon > end.offset),
+        };
+        if let Some(horizon) = vouched {
+            return Err(self.cut_short(&flaw, format_args!("everything before offset {horizon} was durable")));
+        }
+        if let Some(expected) = self.expected {
+            return Err(self.cut_short(&flaw, format_args!("the next segment begins after record {expected}")));
+        }
+        Ok(end)
+    }
+
+    /// No record reaches beyond.
+    fn limit(&self) -> u64 {
+        (self.len - FOOTER_LEN).min(self.readable / RECORD_ALIGN * RECORD_ALIGN)
+    }
+
+    /// The higher of the two horizon slots.
+    fn slots(&self) -> Result<Option<u64>> {
+        let mut highest = None;
+        for slot in [HORIZON_SLOT, HORIZON_SLOT + SECTOR as u64] {
+            let mut sector = [0; SECTOR];
+            self.source.read_exact(self.file, self.path, &mut sector, slot)?;
+            let horizon = Horizon::decode(&sector, self.salt).map(|horizon| horizon.offset);
+            highest = highest.max(horizon);
+        }
+        Ok(highest)
+    }
+
+    fn cut_short(&self, (offset, flaw): &(u64, Flaw), vouches: std::fmt::Arguments<'_>) -> Error {
+        let what = match flaw {
+            Flaw::NeverWritten => "zeros",
+            Flaw::Damaged(what) => what,
+        };
+        let text = format!("{what}, but {vouches}; restore the file from a backup, or copy out what is intact");
+        Error::corruption(self.path, *offset, text)
+    }
+}
+
+/// The state of a walk over records that may be torn.
+struct Walk {
+    /// After the last whole batch.
+    end: End,
+    /// Where a value failed its checksum in bytes that nothing has vouched for yet: the end, if nothing does later.
+    doubt: Option<(u64, End)>,
+    last_seqno: u64,
+    record_count: u64,
+}
+
+enum Seen {
+    InBatch,
+    BatchEnds,
+    OutOfOrder(u64, Flaw),
+}
+
+impl Walk {
+    fn new(end: End) -> Walk {
+        Walk { end, doubt: None, last_seqno: end.last_seqno.into(), record_count: 0 }
+    }
+
+    fn see(&mut self, record: &Scanned<'_>, slots: Option<u64>) -> Seen {
+        let seqno = u64::from(record.header.seqno);
+        if seqno != self.last_seqno + 1 {
+            let what = format!("record {seqno} where record {} is expected", self.last_seqno + 1);
+            return Seen::OutOfOrder(record.offset, Flaw::Damaged(what));
+        }
+        self.last_seqno = seqno;
+        self.record_count += 1;
+        let vouched = slots.max(record.header.horizon(record.head));
+        if self.doubt.is_some_and(|(doubtful, _)| vouched >= Some(doubtful)) {
+            // What failed was durable once: it rotted, and costs that key alone.
+            self.doubt = None;
+        }
+        let end = record.offset + record.header.record_len();
+        if record.value.is_some() && self.doubt.is_none() && vouched < Some(end) {
+            self.doubt = Some((end, self.end));
+        }
+        if record.header.more_follows { Seen::InBatch } else { Seen::BatchEnds }
+    }
+
+    fn close(&mut self, offset: u64, crc: u32) {
+        let (last_seqno, record_count) = (self.last_seqno.into(), self.record_count);
+        self.end = End { offset, last_seqno, record_count, crc };
+    }
+
+    fn finish(self) -> End {
+        self.doubt.map_or(self.end, |(_, end)| end)
+    }
+}
+
+/// How many bytes behind `end` are not zero, up to the last that is not.
+///
+/// # Errors
+/// As the system says.
+pub(super) fn torn_len(segment: &Unsealed<'_>, end: u64) -> Result<u64> {
+    let limit = segment.limit();
+    let mut piece = vec![0; (256 * 1024).min(limit - end) as usize];
+    let (mut at, mut torn) = (end, 0);
+    while at < limit {
+        let len = (piece.len() as u64).min(limit - at) as usize;
+        segment.source.read_exact(segment.file, segment.path, &mut piece[..len], at)?;
+        if let Some(last) = piece[..len].iter().rposition(|byte| *byte != 0) {
+            torn = at + last as u64 + 1 - end;
+        }
+        at += len as u64;
+    }
+    Ok(torn)
+}
+
+/// Keeps a copy of `len` torn bytes behind `end` for whoever wants to look, and drops the oldest copies.
+///
+/// # Errors
+/// As the system says. Nothing depends on the copy: the bytes stay in the segment, too, behind its footer's end.
+pub(super) fn keep_copy(
+    disk: &dyn Disk,
+    id: SegmentId,
+    segment: &Unsealed<'_>,
+    end: u64,
+    len: u64,
+) -> io::Result<PathBuf> {
+    match disk.create_dir(names::TORN) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    let mut copies: Vec<_> = disk.list(names::TORN)?.iter().filter_map(|name| names::parse_torn(name)).collect();
+    copies.sort_unstable();
+    let surplus = (copies.len() + 1).saturating_sub(COPIES_MAX);
+    for (id, offset) in copies.drain(..surplus) {
+        disk.remove(&names::torn(id, offset))?;
+    }
+    let name = names::torn(id, end);
+    if copies.contains(&(id, end)) {
+        // An open that was cut short began it; it may be incomplete.
+        disk.remove(&name)?;
+    }
+    let copy = disk.create(&name)?;
+    let len = len.min(COPY_LEN_MAX);
+    let mut piece = vec![0; (256 * 1024).min(len) as usize];
+    let mut done = 0;
+    while done < len {
+        let part = (piece.len() as u64).min(len - done) as usize;
+        let read = segment.file.read_device_at(&mut piece[..part], end + done)?;
+        if read == 0 {
+            break;
+        }
+        copy.write_at(&piece[..read], done)?;
+        done += read as u64;
+    }
+    Ok(disk.path().join(name))
+}

@@ -1,0 +1,167 @@
+//! Reading everything and checking every checksum.
+//!
+//! Floor 3. Imports `error`, `format`, `limits`, `platform`, `segment`, `store`.
+
+use std::fmt;
+
+use crate::error::Result;
+use crate::format::identity::Identity;
+use crate::format::names;
+use crate::format::record::Flaw;
+use crate::format::segment::{Footer, SegmentHeader};
+use crate::limits::{FOOTER_LEN, HEADER_COPY, SECTOR};
+use crate::platform::Access;
+use crate::segment::scan::{Scan, Step, Values};
+use crate::segment::source::Source;
+use crate::segment::{Segment, State};
+use crate::store::{Phase, Progress, Store, failed};
+
+/// What `verify` found.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct VerifyReport {
+    /// Files read.
+    pub files: u64,
+    /// Records checked, headers, keys and values.
+    pub records: u64,
+    /// Bytes of these records.
+    pub bytes: u64,
+    problems: Vec<Problem>,
+}
+
+/// One place where the bytes are not what was written.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Problem {
+    /// The file.
+    pub file: String,
+    /// Where in it.
+    pub offset: u64,
+    /// What is wrong.
+    pub what: String,
+}
+
+impl VerifyReport {
+    /// Whether everything is as it was written.
+    pub fn is_clean(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    /// What is not.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    fn add(&mut self, file: &str, offset: u64, what: impl Into<String>) {
+        self.problems.push(Problem { file: file.to_string(), offset, what: what.into() });
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is damaged at offset {}: {}", self.file, self.offset, self.what)
+    }
+}
+
+impl Store {
+    /// Checks the identity and every segment, by positioned reads.
+    ///
+    /// # Errors
+    /// `Io` if a file cannot be read.
+    pub(crate) fn verify(&self) -> Result<VerifyReport> {
+        let mut report = VerifyReport::default();
+        self.verify_identity(&mut report)?;
+        let segments = self.segments();
+        let total = segments.iter().map(|segment| segment.used_bytes()).sum();
+        let mut done = 0;
+        for segment in &segments {
+            self.verify_segment(segment, &mut report)?;
+            done += segment.used_bytes();
+            if let Some(report) = &self.settings().on_progress {
+                report(Progress { phase: Phase::Verify, done, total });
+            }
+        }
+        Ok(report)
+    }
+
+    fn verify_identity(&self, report: &mut VerifyReport) -> Result<()> {
+        let disk = self.disk();
+        let path = disk.path().join(names::IDENTITY).display().to_string();
+        let mut bytes = vec![0; Identity::LEN];
+        let file = disk.open(names::IDENTITY, Access::Read).map_err(failed(disk, "open", names::IDENTITY))?;
+        let read =
+            Source::Cache.read_exact(&*file, &path, &mut bytes, 0).and_then(|()| Identity::decode(&bytes, &path));
+        report.files += 1;
+        match read {
+            Ok((_, None)) => {}
+            Ok((_, Some(offset))) => report.add(&path, offset, "one of the two copies is damaged"),
+            Err(error) => report.add(&path, 0, error.to_string()),
+        }
+        Ok(())
+    }
+
+    fn verify_segment(&self, segment: &Segment, report: &mut VerifyReport) -> Result<()> {
+        report.files += 1;
+        let (file, path) = (segment.file(), segment.path());
+        let mut first: Option<SegmentHeader> = None;
+        for at in [0, HEADER_COPY] {
+            let mut sector = [0; SECTOR];
+            Source::Cache.read_exact(file, path, &mut sector, at)?;
+            match SegmentHeader::decode(&sector, path, at) {
+                Ok(header) if first.as_ref().is_none_or(|first| *first == header) => first = Some(header),
+                Ok(_) => report.add(path, at, "the two copies of the header differ"),
+                Err(error) => report.add(path, at, error.to_string()),
+            }
+        }
+        // The tail first: a segment that is sealed between the two reads is whole below it all the same.
+        let end = segment.tail().published();
+        let unsealed = segment.state() == State::Unsealed;
+        let mut bytes = [0; FOOTER_LEN as usize];
+        Source::Cache.read_exact(file, path, &mut bytes, segment.len() - FOOTER_LEN)?;
+        let footer = Footer::decode(&bytes, segment.salt());
+        let crc = self.verify_records(segment, end, report)?;
+        match footer {
+            None if unsealed => {}
+            None => {
+                report.add(path, segment.len() - FOOTER_LEN, "the footer of a sealed segment is missing or damaged")
+            }
+            Some(footer) if footer.end == end && crc.is_some_and(|crc| crc != footer.crc) => {
+                let what = "the checksum over all records does not match, though each record does";
+                report.add(path, segment.len() - FOOTER_LEN, what);
+            }
+            Some(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Checks every record below `end`; returns the checksum over all of them if each was intact.
+    fn verify_records(&self, segment: &Segment, end: u64, report: &mut VerifyReport) -> Result<Option<u32>> {
+        let path = segment.path();
+        let mut scan = Scan::new(segment.file(), path, segment.salt(), end, Source::Cache, Values::Check);
+        let mut intact = true;
+        while scan.offset() < end {
+            match scan.step()? {
+                Step::Record(record) => {
+                    report.records += 1;
+                    report.bytes += record.header.record_len();
+                    if let Some(flaw) = record.value {
+                        intact = false;
+                        report.add(path, record.offset, text(&flaw));
+                    }
+                }
+                Step::Stop(flaw) => {
+                    report.add(path, scan.offset(), text(&flaw));
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(intact.then(|| scan.crc()))
+    }
+}
+
+fn text(flaw: &Flaw) -> String {
+    match flaw {
+        Flaw::NeverWritten => "a record is expected, zeros are there".to_string(),
+        Flaw::Damaged(what) => what.clone(),
+    }
+}

@@ -1,0 +1,28 @@
+//! The door to the standard library's synchronisation: std, or loom when its models run.
+//!
+//! Floor 0. Imports nothing.
+//!
+//! Under `--cfg zipcask_loom` the types here are loom's, and panic outside a `loom::model`. What no model looks at
+//! (statics, handles that only keep things alive) stays with std through `plain`, and so does `Arc`: loom's cannot hold
+//! a `dyn` type, and only finds leaks.
+
+pub(crate) use std::sync::Arc;
+
+/// std's own types, whatever the build: for what no model looks at.
+pub(crate) mod plain {
+    #[expect(unused_imports, reason = "each room takes what it needs")]
+    pub(crate) use std::sync::{
+        LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering},
+    };
+}
+
+#[cfg(not(zipcask_loom))]
+pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, atomic};
+#[cfg(not(zipcask_loom))]
+pub(crate) use std::thread::yield_now;
+
+#[cfg(zipcask_loom)]
+pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard, atomic};
+#[cfg(zipcask_loom)]
+pub(crate) use loom::thread::yield_now;
