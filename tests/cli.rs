@@ -1,0 +1,453 @@
+//! The binary: each verb, its exit codes and its one-line errors, export and import, the demo.
+#![cfg(feature = "cli")]
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+/// A temporary folder; stores and files are made in it.
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Folder {
+        Folder(TempDir::new().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// Runs the binary in this folder.
+    fn run(&self, args: &[&str]) -> Done {
+        self.run_with(args, b"")
+    }
+
+    fn run_with(&self, args: &[&str], stdin: &[u8]) -> Done {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_zipcask"))
+            .args(args)
+            .current_dir(self.0.path())
+            .env("TMPDIR", self.0.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Not every verb reads it.
+        let _ = child.stdin.take().unwrap().write_all(stdin);
+        Done(child.wait_with_output().unwrap())
+    }
+}
+
+/// What a run left.
+struct Done(Output);
+
+impl Done {
+    fn stdout(&self) -> String {
+        String::from_utf8(self.0.stdout.clone()).unwrap()
+    }
+
+    fn stderr(&self) -> String {
+        String::from_utf8(self.0.stderr.clone()).unwrap()
+    }
+
+    fn code(&self) -> i32 {
+        self.0.status.code().unwrap()
+    }
+
+    /// It went well and said nothing on stderr; returns stdout.
+    #[track_caller]
+    fn fine(&self) -> String {
+        assert_eq!((self.code(), self.stderr().as_str()), (0, ""));
+        self.stdout()
+    }
+
+    /// It ended with `code` and one line on stderr, which is returned without `zipcask: `.
+    #[track_caller]
+    fn failed(&self, code: i32) -> String {
+        let stderr = self.stderr();
+        assert_eq!(self.code(), code, "{stderr}");
+        let line = stderr.strip_prefix("zipcask: ").and_then(|line| line.strip_suffix('\n'));
+        let line = line.unwrap_or_else(|| panic!("no line of ours: {stderr:?}"));
+        assert!(!line.contains('\n'), "more than one line: {stderr:?}");
+        line.to_string()
+    }
+}
+
+fn json(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap()
+}
+
+#[test]
+fn a_value_that_was_put_is_got_back_byte_for_byte() {
+    let folder = Folder::new();
+    assert_eq!(folder.run(&["put", "store", "name", "v\u{e4}lue"]).fine(), "");
+    assert_eq!(folder.run(&["get", "store", "name"]).fine(), "v\u{e4}lue");
+    let bytes: Vec<u8> = (0..=255).cycle().take(100_000).collect();
+    folder.run_with(&["put", "store", "name", "-"], &bytes).fine();
+    assert_eq!(folder.run(&["get", "store", "name"]).0.stdout, bytes);
+    folder.run(&["put", "store", "-5", "-7"]).fine();
+    assert_eq!(folder.run(&["get", "store", "-5"]).fine(), "-7");
+}
+
+#[test]
+fn binary_keys_and_values_are_given_in_hex_and_base64() {
+    let folder = Folder::new();
+    folder.run(&["put", "--hex", "store", "00ff0A", "c3"]).fine();
+    assert_eq!(folder.run(&["get", "--base64", "store", "AP8K"]).0.stdout, [0xc3]);
+    assert_eq!(folder.run(&["scan", "store"]).fine(), "\\0\\xff\\n\t\\xc3\n");
+    assert_eq!(
+        folder.run(&["scan", "store", "--json"]).fine(),
+        "{\"key_base64\":\"AP8K\",\"value_base64\":\"ww==\"}\n"
+    );
+    let of = |args: &[&str]| folder.run(args).failed(2);
+    assert_eq!(of(&["get", "--hex", "store", "0g"]), "KEY is not hexadecimal");
+    assert_eq!(of(&["put", "--hex", "store", "00", "123"]), "VALUE is not hexadecimal: it has half a byte too much");
+    assert!(of(&["get", "--base64", "store", "!"]).starts_with("KEY is not base64: "));
+}
+
+#[test]
+fn del_says_whether_the_key_was_there() {
+    let folder = Folder::new();
+    folder.run(&["put", "store", "a", "1"]).fine();
+    assert_eq!(folder.run(&["del", "store", "a"]).fine(), "deleted a\n");
+    assert_eq!(folder.run(&["del", "store", "a"]).failed(1), "there is no key a");
+    assert_eq!(folder.run(&["get", "store", "a"]).failed(1), "there is no key a");
+}
+
+#[test]
+fn no_verb_that_reads_makes_a_store() {
+    let folder = Folder::new();
+    for verb in [
+        &["get", "none", "key"][..],
+        &["del", "none", "key"],
+        &["scan", "none"],
+        &["stats", "none"],
+        &["verify", "none"],
+        &["export", "none"],
+    ] {
+        let line = folder.run(verb).failed(1);
+        assert_eq!(line, "there is no store in none", "{verb:?}");
+        assert!(!folder.path("none").exists(), "{verb:?}");
+    }
+    fs::create_dir(folder.path("none")).unwrap();
+    let line = folder.run(&["stats", "none"]).failed(1);
+    assert_eq!(line, "there is no store in none");
+    assert_eq!(fs::read_dir(folder.path("none")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_folder_of_something_else_is_refused_and_left_alone() {
+    let folder = Folder::new();
+    folder.file("other/notes.txt", "mine");
+    folder.run(&["put", "other", "key", "value"]).failed(4);
+    folder.run(&["stats", "other"]).failed(4);
+    assert_eq!(fs::read_dir(folder.path("other")).unwrap().count(), 1);
+}
+
+#[test]
+fn a_wrong_command_line_is_one_line_and_exit_code_2() {
+    let folder = Folder::new();
+    for args in [
+        &["put", "store"][..],
+        &["frob"],
+        &["scan", "store", "--limit", "x"],
+        &["get", "store", "k", "--hex", "--base64"],
+        &["demo", "--key", "id"],
+    ] {
+        folder.run(args).failed(2);
+    }
+    let line = folder.run(&["put", "store"]).failed(2);
+    assert!(line.contains("<KEY> <VALUE>"), "{line}");
+    assert_eq!(folder.run(&[]).code(), 2);
+}
+
+#[test]
+fn help_documents_the_exit_codes() {
+    let help = Folder::new().run(&["--help"]).fine();
+    for line in ["  0  ", "  1  not found", "  2  ", "  3  damage", "  4  "] {
+        assert!(help.contains(line), "{line:?} in {help}");
+    }
+    assert!(!help.contains("demo-load"));
+}
+
+#[test]
+fn scan_sorts_escapes_and_limits() {
+    let folder = Folder::new();
+    for (key, value) in [("b/2", "x\ty"), ("a", "back\\slash"), ("b/1", "\"it's\""), ("", "")] {
+        folder.run(&["put", "store", key, value]).fine();
+    }
+    let scan = |args: &[&str]| folder.run(&[&["scan", "store"], args].concat()).fine();
+    assert_eq!(scan(&[]), "\t\na\tback\\\\slash\nb/1\t\"it's\"\nb/2\tx\\ty\n");
+    assert_eq!(scan(&["--keys", "--prefix", "b/"]), "b/1\nb/2\n");
+    assert_eq!(scan(&["--keys", "--limit", "2"]), "\na\n");
+    assert_eq!(scan(&["--json", "--prefix", "b/2"]), "{\"key\":\"b/2\",\"value\":\"x\\ty\"}\n");
+    assert_eq!(scan(&["--json", "--keys", "--prefix", "a"]), "{\"key\":\"a\"}\n");
+}
+
+#[test]
+fn stats_and_verify_count() {
+    let folder = Folder::new();
+    for key in ["a", "b"] {
+        folder.run(&["put", "store", key, "value"]).fine();
+    }
+    let stats = json(&folder.run(&["stats", "store", "--json"]).fine());
+    assert_eq!(stats["live_keys"], 2);
+    assert_eq!(stats["segments"].as_array().unwrap().len(), 2);
+    assert_eq!(stats["recovery"]["torn_bytes"], 0);
+    let text = folder.run(&["stats", "store"]).fine();
+    assert!(text.starts_with("keys                              2\n"), "{text}");
+
+    let report = json(&folder.run(&["verify", "store", "--json"]).fine());
+    assert_eq!((&report["clean"], &report["records"]), (&true.into(), &2.into()));
+    let text = folder.run(&["verify", "store"]).fine();
+    assert!(text.ends_with(": all as written\n"), "{text}");
+}
+
+/// Changes a byte in the middle of the first place where `text` stands in a segment of `store`.
+fn rot(store: &Path, text: &str) {
+    for entry in fs::read_dir(store.join("segments")).unwrap() {
+        let path = entry.unwrap().path();
+        let mut bytes = fs::read(&path).unwrap();
+        let at = bytes.windows(text.len()).position(|at| at == text.as_bytes());
+        if let Some(at) = at {
+            bytes[at + text.len() / 2] ^= 1;
+            return fs::write(&path, bytes).unwrap();
+        }
+    }
+    panic!("{text} is in no segment");
+}
+
+#[test]
+fn damage_is_a_line_for_each_problem_and_exit_code_3() {
+    let folder = Folder::new();
+    folder.run(&["put", "store", "good", "as it was"]).fine();
+    folder.run(&["put", "store", "rotten", "value that rots"]).fine();
+    rot(&folder.path("store"), "value that rots");
+
+    let verify = folder.run(&["verify", "store"]);
+    verify.failed(3);
+    let stdout = verify.stdout();
+    assert!(stdout.contains("is damaged at offset"), "{stdout}");
+    let report = json(&folder.run(&["verify", "store", "--json"]).stdout());
+    assert_eq!(report["clean"], false);
+    let problems = report["problems"].as_array().unwrap().len();
+    assert!(0 < problems);
+    assert_eq!(stdout.lines().count(), problems + 1, "{stdout}");
+
+    folder.run(&["get", "store", "rotten"]).failed(3);
+    assert_eq!(folder.run(&["get", "store", "good"]).fine(), "as it was");
+    for verb in ["scan", "export"] {
+        let run = folder.run(&[verb, "store"]);
+        assert!(run.failed(3).starts_with("left out 1 damaged records"));
+        assert_eq!(run.stdout().lines().count(), 1, "the other record is shown");
+    }
+}
+
+#[test]
+fn an_export_imported_and_exported_again_is_the_same_file() {
+    let folder = Folder::new();
+    let all_bytes: Vec<u8> = (0..=255).collect();
+    for (key, value) in [
+        ("00", &all_bytes[..]),
+        ("ff00", b"text\n\"quoted\" \\ \x07"),
+        ("", b""),
+        ("6b6579", "\u{e4}\u{2028}\u{10ffff}".as_bytes()),
+    ] {
+        folder.run_with(&["put", "--hex", "one", key, "-"], value).fine();
+    }
+    folder.run(&["put", "one", "gone", "x"]).fine();
+    folder.run(&["del", "one", "gone"]).fine();
+
+    let exported = folder.run(&["export", "one"]).fine();
+    assert_eq!(exported.lines().count(), 4);
+    let file = folder.file("one.jsonl", &exported);
+    let imported = folder.run(&["import", "two", file.to_str().unwrap()]).fine();
+    assert_eq!(imported, "imported 4 records\n");
+    assert_eq!(folder.run(&["export", "two"]).fine(), exported);
+    let imported = folder.run_with(&["import", "three", "-", "--no-sync"], exported.as_bytes());
+    imported.fine();
+    assert_eq!(folder.run(&["export", "three"]).fine(), exported);
+    assert_eq!(folder.run(&["get", "--hex", "three", "00"]).0.stdout, all_bytes);
+}
+
+#[test]
+fn import_by_a_field_stores_whole_lines() {
+    let folder = Folder::new();
+    let text = "{\"id\": \"a\\u00e4\", \"n\": 1e3}\n\n{\"n\":12345678901234567890123,\"id\":\"b\"}\r\n{\"id\":\"c\",\"n\":-0.50}";
+    let file = folder.file("data.jsonl", text);
+    let import = |store: &str, field: &str| {
+        let file = file.to_str().unwrap();
+        folder.run(&["import", store, file, "--key", field])
+    };
+    assert_eq!(import("by-id", "id").fine(), "imported 3 records\n");
+    assert_eq!(folder.run(&["get", "by-id", "a\u{e4}"]).fine(), "{\"id\": \"a\\u00e4\", \"n\": 1e3}");
+    assert_eq!(folder.run(&["get", "by-id", "b"]).fine(), "{\"n\":12345678901234567890123,\"id\":\"b\"}");
+    import("by-n", "n").fine();
+    let keys = folder.run(&["scan", "by-n", "--keys"]).fine();
+    assert_eq!(keys, "-0.50\n12345678901234567890123\n1e3\n", "numbers as they are written");
+    let line = import("none", "x").failed(4);
+    assert!(line.contains("data.jsonl:1: no field \"x\""), "{line}");
+}
+
+#[test]
+fn a_bad_line_is_named_and_the_batches_before_it_stay() {
+    let folder = Folder::new();
+    let mut text: String = (0..2500).map(|n| format!("{{\"key\":\"{n}\",\"value\":\"v\"}}\n")).collect();
+    text += "{\"key\":\"last\"}\n";
+    let file = folder.file("data.jsonl", text);
+    let line = folder.run(&["import", "store", file.to_str().unwrap()]).failed(4);
+    assert!(line.contains("data.jsonl:2501: no field \"value\" or \"value_base64\""), "{line}");
+    assert!(line.ends_with("; 2,000 records were stored before"), "{line}");
+    let keys = folder.run(&["scan", "store", "--keys"]).fine();
+    assert_eq!(keys.lines().count(), 2000);
+}
+
+#[test]
+fn import_says_what_is_wrong_with_a_line() {
+    let folder = Folder::new();
+    let long = format!("{{\"key\":\"{}\",\"value\":\"\"}}", "k".repeat(65_536));
+    for (line, what) in [
+        ("{\"key\":\"a\",\"value\":\"b\"", "not a JSON object: EOF while parsing an object at column 22"),
+        ("[1]", "not a JSON object: "),
+        ("{\"key\":\"a\",\"value\":5}", "field \"value\" is not a string"),
+        ("{\"key\":\"a\",\"value\":\"\",\"ttl\":5}", "unknown field \"ttl\"; `--key FIELD` stores whole lines"),
+        ("{\"key\":\"a\",\"key_base64\":\"YQ==\",\"value\":\"\"}", "both fields \"key\" and \"key_base64\""),
+        ("{\"key\":\"a\",\"value_base64\":\"%\"}", "field \"value_base64\" is not base64"),
+        ("{\"key\":\"\\ud800\",\"value\":\"\"}", "field \"key\" is no text: "),
+        (&long, "the key has 65536 bytes; 65535 are the most"),
+    ] {
+        let failed = folder.run_with(&["import", "store", "-"], line.as_bytes()).failed(4);
+        let expected = format!("stdin:1: {what}");
+        assert!(failed.starts_with(&expected), "{failed:?} for {expected:?}");
+    }
+    let failed = folder.run_with(&["import", "store", "-"], b"{\"key\":\"\xff\"}").failed(4);
+    assert!(failed.starts_with("stdin:1: not UTF-8 from byte 9 on"), "{failed}");
+    let failed = folder.run(&["import", "new", "missing.jsonl"]).failed(4);
+    assert!(failed.starts_with("cannot read missing.jsonl: "), "{failed}");
+    assert!(!folder.path("new").exists());
+}
+
+#[test]
+fn a_reader_that_goes_ends_it_quietly() {
+    let folder = Folder::new();
+    let line = |n: u32| format!("{{\"key\":\"{n}\",\"value\":\"{}\"}}\n", "v".repeat(100));
+    let text: String = (0..20_000).map(line).collect();
+    folder.run_with(&["import", "store", "-", "--no-sync"], text.as_bytes()).fine();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_zipcask"))
+        .args(["export", "store"])
+        .current_dir(folder.0.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    assert_eq!(Done(child.wait_with_output().unwrap()).fine(), "");
+}
+
+/// Runs the demo on `input` into `kept`, and checks what it says and leaves of `count` records.
+#[track_caller]
+fn demo(folder: &Folder, args: &[&str], count: u64) -> String {
+    let text = folder.run(&[&["demo", "--dir", "kept"], args].concat()).fine();
+    for part in [
+        "every acknowledged record is there byte for byte",
+        "recovery time",
+        "every byte read, 1 thread",
+        "kept the store in kept",
+        "stats kept",
+        "scan kept",
+        "verify kept",
+    ] {
+        assert!(text.contains(part), "{part:?} in {text}");
+    }
+    let store = folder.path("kept").join("store");
+    let store = store.to_str().unwrap();
+    folder.run(&["verify", store]).fine();
+    let stats = json(&folder.run(&["stats", store, "--json"]).fine());
+    // Every fifth record is deleted, from the second on.
+    assert_eq!(stats["live_keys"], count - (count + 3) / 5);
+    text
+}
+
+#[test]
+fn the_demo_takes_a_folder() {
+    let folder = Folder::new();
+    for n in 0..57_u8 {
+        folder.file(&format!("input/{}/{n}", n % 3), vec![n; usize::from(n) * 50]);
+    }
+    let text = demo(&folder, &["--input", "input"], 57);
+    assert!(text.contains("57 records"), "{text}");
+    assert!(!folder.path("input/store").exists());
+    // Again into the same folder: it is an earlier demo's.
+    demo(&folder, &["--input", "input"], 57);
+    let store = folder.path("kept/store");
+    let keys = folder.run(&["scan", store.to_str().unwrap(), "--keys", "--limit", "2"]).fine();
+    assert_eq!(keys, "0/0\n0/15\n");
+    let first = folder.run(&["get", store.to_str().unwrap(), "0/0"]).fine();
+    assert_eq!(first, "!", "overwritten: backwards and a byte longer");
+}
+
+#[test]
+fn the_demo_takes_json_lines_and_the_last_of_a_key_counts() {
+    let folder = Folder::new();
+    let lines: String = (0..30).map(|n| format!("{{\"id\":{},\"n\":{n}}}\n", n % 10)).collect();
+    folder.file("data.jsonl", lines);
+    demo(&folder, &["--input", "data.jsonl", "--key", "id"], 10);
+    let store = folder.path("kept/store");
+    let value = folder.run(&["get", store.to_str().unwrap(), "2"]).fine();
+    assert_eq!(value, "{\"id\":2,\"n\":22}");
+}
+
+#[test]
+fn the_demo_works_with_a_single_record() {
+    let folder = Folder::new();
+    folder.file("data.jsonl", "{\"key\":\"a\",\"value\":\"\"}");
+    demo(&folder, &["--input", "data.jsonl"], 1);
+}
+
+#[cfg(unix)]
+#[test]
+fn without_a_folder_the_demo_makes_a_new_temporary_one() {
+    let folder = Folder::new();
+    folder.file("input/a", "1");
+    for count in 1..=2 {
+        let text = folder.run(&["demo", "--input", "input"]).fine();
+        let kept = text.lines().find_map(|line| line.strip_prefix("kept the store in ")?.strip_suffix("; try"));
+        let kept = Path::new(kept.unwrap());
+        assert!(kept.join("ZIPCASK").is_file() && kept.starts_with(folder.0.path()), "{text}");
+        let folders = fs::read_dir(folder.0.path()).unwrap();
+        let demos = folders.filter(|entry| entry.as_ref().unwrap().file_name() != "input");
+        assert_eq!(demos.count(), count);
+    }
+}
+
+#[test]
+fn the_demo_refuses_a_folder_that_is_not_its_own() {
+    let folder = Folder::new();
+    folder.file("input/a", "1");
+    folder.file("kept/store/precious", "mine");
+    let line = folder.run(&["demo", "--input", "input", "--dir", "kept"]).failed(4);
+    assert!(line.starts_with("kept is not empty and no earlier demo's"), "{line}");
+    assert_eq!(fs::read(folder.path("kept/store/precious")).unwrap(), b"mine");
+}
+
+#[test]
+fn the_demo_without_input_names_the_option() {
+    let folder = Folder::new();
+    let done = Command::new(env!("CARGO_BIN_EXE_zipcask"))
+        .arg("demo")
+        .env("CARGO_HOME", folder.path("nowhere"))
+        .output()
+        .unwrap();
+    let line = Done(done).failed(4);
+    assert!(line.contains("nowhere") && line.contains("--input"), "{line}");
+}

@@ -1,0 +1,125 @@
+//! Power cuts: every point of a history, what it may leave, recovery on each, and again during and after recovery.
+
+use zipcask::Durability;
+use zipcask::sim::{Random, Sabotage, SimDisk, plant};
+
+use crate::history::{self, History, Step};
+
+/// How far a run goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Effort {
+    pub(crate) seed: u64,
+    pub(crate) histories: u64,
+    pub(crate) steps: usize,
+    /// Images of a point.
+    pub(crate) images: usize,
+    /// One image in so many is cut again.
+    pub(crate) nested_every: u64,
+    pub(crate) nested_images: usize,
+}
+
+/// What a run did.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Counts {
+    pub(crate) points: u64,
+    pub(crate) images: u64,
+    pub(crate) nested: u64,
+}
+
+/// Runs histories `first`, `first + step`, ... of the effort. Says what went wrong first, with the seeds that show it.
+pub(crate) fn run(effort: Effort, first: u64, step: u64, sabotage: Option<Sabotage>) -> Result<Counts, String> {
+    let mut counts = Counts::default();
+    let mut number = first;
+    while number < effort.histories {
+        plant(sabotage);
+        let outcome = cut_everywhere(effort, number, &mut counts);
+        plant(None);
+        outcome.map_err(|what| format!("seed {}, history {number}: {what}", effort.seed))?;
+        number += step;
+    }
+    Ok(counts)
+}
+
+fn cut_everywhere(effort: Effort, number: u64, counts: &mut Counts) -> Result<(), String> {
+    let mut random = Random::new(effort.seed << 20 | number);
+    let steps = history::plan(&mut random, effort.steps);
+    let disk = SimDisk::new(random.next_u64());
+    disk.record();
+    let mut history = History::begin(history::Model::new(), 0);
+    let db = history::open(&disk).map_err(|error| format!("a new store does not open: {error:?}"))?;
+    history.drive(&disk, db, &steps, 1);
+    let mut recording = disk.recording();
+    for point in recording.points() {
+        counts.points += 1;
+        let mut image_random = Random::new(random.next_u64());
+        for image in recording.images(point, effort.images, &mut image_random) {
+            counts.images += 1;
+            let nested = counts.images.is_multiple_of(effort.nested_every);
+            if nested {
+                image.record();
+            }
+            let (db, state) = history.check(&image, point).map_err(|what| format!("point {point}: {what}"))?;
+            if counts.images.is_multiple_of(16) && !db.verify().is_ok_and(|report| report.is_clean()) {
+                return Err(format!("point {point}: wrong: a recovered store does not verify"));
+            }
+            if nested {
+                cut_again(effort, &history, state, &image, db, counts)
+                    .map_err(|what| format!("point {point}, then {what}"))?;
+            } else {
+                drop(db);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The application retries what it was not told is done: writes of the same lengths, with other bytes. Then the power
+/// goes again: at any point since the image was opened.
+fn cut_again(
+    effort: Effort,
+    before: &History,
+    state: usize,
+    disk: &SimDisk,
+    db: zipcask::Db,
+    counts: &mut Counts,
+) -> Result<(), String> {
+    let mut random = Random::new(effort.seed ^ counts.images);
+    let mut history = History::begin(before.models[state].clone(), before.seqno(state));
+    let retried = before.writes[state..].iter().take(4);
+    let steps: Vec<_> = retried
+        .enumerate()
+        .map(|(i, writes)| Step::Write(writes.clone(), if i == 0 { Durability::Sync } else { Durability::Os }))
+        .collect();
+    history.drive(disk, db, &steps, 2 + counts.images);
+    let mut recording = disk.recording();
+    for point in recording.points() {
+        let mut image_random = Random::new(random.next_u64());
+        for image in recording.images(point, effort.nested_images, &mut image_random) {
+            counts.nested += 1;
+            if counts.nested.is_multiple_of(2) {
+                show_stale_blocks(&image);
+            }
+            history.check(&image, point).map_err(|what| format!("point {point}: {what}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Sectors of the newest segment that nothing was written to show what other files hold there: blocks that a file
+/// system handed out anew without clearing them.
+fn show_stale_blocks(image: &SimDisk) {
+    let files = image.files();
+    let mut segments = files.iter().rev().filter(|name| name.starts_with("segments/") && name.ends_with(".seg"));
+    let (Some(newest), Some(older)) = (segments.next(), segments.next()) else { return };
+    let (Some(mut bytes), Some(stale)) = (image.read_file(newest), image.read_file(older)) else { return };
+    let footer = bytes.len().saturating_sub(512);
+    if stale.len() != bytes.len() || bytes[footer..].iter().any(|byte| *byte != 0) {
+        return;
+    }
+    for at in (4096..footer).step_by(512) {
+        if bytes[at..at + 512].iter().all(|byte| *byte == 0) {
+            bytes[at..at + 512].copy_from_slice(&stale[at..at + 512]);
+        }
+    }
+    image.write_file(newest, &bytes);
+}

@@ -1,0 +1,163 @@
+//! Damage to files at rest: every bit of a closed store, every byte of a torn tail.
+
+use zipcask::sim::{Random, SimDisk};
+
+use crate::history::{self, History, Model, Step};
+
+/// What became of the flipped bits.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Flips {
+    pub(crate) bits: u64,
+    pub(crate) detected: u64,
+    pub(crate) harmless: u64,
+}
+
+/// A closed store of a few small segments, and its contents.
+pub(crate) fn closed_store(seed: u64) -> (SimDisk, Model) {
+    let mut random = Random::new(seed);
+    let steps: Vec<Step> = history::plan(&mut random, 12);
+    let disk = SimDisk::new(random.next_u64());
+    disk.record();
+    let mut history = History::begin(Model::new(), 0);
+    let db = history::open(&disk).expect("a new store opens");
+    history.drive(&disk, db, &steps, 1);
+    (disk, history.models.pop().expect("it has a last state"))
+}
+
+/// Flips every bit of every file of `store`, one at a time: reading must find it, or say the truth.
+///
+/// # Errors
+/// The first bit whose flip changed an answer unnoticed.
+pub(crate) fn flip_every_bit(store: &SimDisk, model: &Model, first: u64, step: u64) -> Result<Flips, String> {
+    let mut flips = Flips::default();
+    let image = || {
+        let mut random = Random::new(1);
+        let mut recording = store.recording();
+        let last = *recording.points().end();
+        recording.images(last, 1, &mut random).next().expect("a closed store has its one image")
+    };
+    for name in store.files() {
+        let Some(bytes) = store.read_file(&name) else { continue };
+        let mut bit = first;
+        while bit < bytes.len() as u64 * 8 {
+            let (at, mask) = ((bit / 8) as usize, 1 << (bit % 8));
+            // A segment's header has a copy: what costs both must be found, too.
+            let copy = (name.starts_with("segments/") && at < 512).then_some(at + HEADER_COPY);
+            for second in [None, copy].into_iter().skip(usize::from(copy.is_none())) {
+                let mut damaged = bytes.clone();
+                damaged[at] ^= mask;
+                if let Some(second) = second {
+                    damaged[second] ^= mask;
+                }
+                let image = image();
+                image.write_file(&name, &damaged);
+                flips.bits += 1;
+                match compare(&image, model).map_err(|what| format!("{name}, bit {bit}: {what}"))? {
+                    true => flips.harmless += 1,
+                    false => flips.detected += 1,
+                }
+            }
+            bit += step;
+        }
+    }
+    Ok(flips)
+}
+
+/// Whether every answer is right (true) or a refusal (false).
+///
+/// # Errors
+/// An answer is wrong.
+fn compare(image: &SimDisk, model: &Model) -> Result<bool, String> {
+    let Ok(db) = history::open(image) else { return Ok(false) };
+    let mut all_right = true;
+    for number in 0..history::KEYS {
+        let key = history::key(number);
+        match db.get(&key) {
+            Ok(got) if got.as_deref() == model.get(&key).map(Vec::as_slice) => {}
+            Ok(_) => return Err(format!("the value of key {number} is wrong")),
+            Err(_) => all_right = false,
+        }
+    }
+    if db.len() != model.len() as u64 {
+        return Err(format!("{} keys, {} expected", db.len(), model.len()));
+    }
+    Ok(all_right)
+}
+
+/// A store as a killed process leaves it: `count` durable puts in one segment, of which the file's bytes are returned.
+pub(crate) fn killed_store(count: u8) -> (SimDisk, Vec<u8>, Model) {
+    let disk = SimDisk::new(7);
+    let db = history::open(&disk).expect("a new store opens");
+    let mut model = Model::new();
+    for number in 0..count {
+        let value = vec![number + 1; 40 + usize::from(number) * 11];
+        db.put(history::key(number), &value).expect("a healthy disk takes writes");
+        model.insert(history::key(number), value);
+    }
+    let bytes = disk.read_file(SEGMENT).expect("the first segment");
+    db.close().expect("a healthy disk closes");
+    (disk, bytes, model)
+}
+
+/// Where a segment has the second copy of its header.
+const HEADER_COPY: usize = 7 * 512;
+
+pub(crate) const SEGMENT: &str = "segments/0000000001.seg";
+
+/// How many of the records that `killed_store` puts end at `at` or before: with their padding, which are zeros, if `cut`.
+pub(crate) fn whole_before(model: &Model, at: usize, cut: bool) -> u64 {
+    let (mut offset, mut whole) = (4096, 0);
+    for (key, value) in model {
+        // Header, horizon, key, value.
+        let end = offset + 24 + 8 + key.len().next_multiple_of(8) + value.len();
+        offset = end.next_multiple_of(8);
+        whole += u64::from(if cut { offset <= at } else { end <= at });
+    }
+    whole
+}
+
+/// Whether `at` lies between a value's end and the next record.
+pub(crate) fn is_padding(model: &Model, at: usize) -> bool {
+    whole_before(model, at, false) > whole_before(model, at, true)
+}
+
+/// What an open made of a damaged tail.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Found {
+    /// Damage: nothing is opened.
+    Refused,
+    /// The first so many records are there, and no others.
+    Prefix(u64),
+    /// All are there, but for the value of one, whose key says so.
+    OneValueRotten,
+}
+
+/// Opens the store with these bytes as its only segment, and sees that new writes survive a reopen.
+pub(crate) fn open_damaged(disk: &SimDisk, bytes: &[u8], model: &Model) -> Found {
+    disk.write_file(SEGMENT, bytes);
+    let Ok(db) = history::open(disk) else { return Found::Refused };
+    let count = db.len();
+    let mut rotten = 0;
+    for (number, (key, value)) in model.iter().enumerate() {
+        match db.get(key) {
+            Ok(got) => {
+                assert_eq!(got.is_some(), (number as u64) < count, "not a prefix");
+                assert!(got.is_none_or(|got| got == *value), "a wrong value");
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), zipcask::ErrorKind::Corruption);
+                rotten += 1;
+            }
+        }
+    }
+    db.put("after", "damage").expect("a recovered store takes writes");
+    db.close().expect("a recovered store closes");
+    let db = history::open(disk).expect("a recovered store opens again");
+    assert_eq!(db.get("after").expect("it is intact").expect("it is there"), "damage");
+    assert_eq!(db.len(), count + 1);
+    match rotten {
+        0 => Found::Prefix(count),
+        1 if count == model.len() as u64 => Found::OneValueRotten,
+        _ => panic!("{rotten} of {count} records are rotten, by one flipped byte"),
+    }
+}

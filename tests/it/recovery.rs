@@ -1,0 +1,120 @@
+//! What an open makes of a log that was not closed.
+
+use std::fs;
+use std::path::Path;
+
+use zipcask::{Db, Durability, Options};
+
+/// The bytes of a store's first segment after `puts` writes, as a killed process leaves it.
+fn killed(dir: &Path, puts: usize) {
+    let db = Options::new().durability(Durability::Os).segment_size(64 * 1024).open(dir).unwrap();
+    for i in 0..puts {
+        db.put(format!("key {i}"), format!("value {i}")).unwrap();
+    }
+    let path = dir.join("segments/0000000001.seg");
+    let bytes = fs::read(&path).unwrap();
+    db.close().unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+/// Where the bytes that are not zero end.
+fn used(bytes: &[u8]) -> usize {
+    bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1
+}
+
+#[test]
+fn preallocated_zeros_are_the_end_not_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    killed(dir.path(), 10);
+    let db = Db::open(dir.path()).unwrap();
+    assert_eq!(db.len(), 10);
+    let recovery = db.stats().recovery;
+    assert_eq!((recovery.segments, recovery.records, recovery.torn_bytes), (1, 10, 0));
+    assert_eq!(recovery.torn_copy, None);
+    assert!(!dir.path().join("torn").exists());
+}
+
+#[test]
+fn a_torn_tail_is_cut_reported_and_kept_for_inspection() {
+    let dir = tempfile::tempdir().unwrap();
+    killed(dir.path(), 10);
+    let path = dir.path().join("segments/0000000001.seg");
+    let mut bytes = fs::read(&path).unwrap();
+    let end = used(&bytes);
+    bytes[end - 3..end].fill(0);
+    fs::write(&path, &bytes).unwrap();
+
+    let db = Db::open(dir.path()).unwrap();
+    assert_eq!(db.len(), 9);
+    assert_eq!(db.get("key 9").unwrap(), None);
+    assert_eq!(db.get("key 8").unwrap().unwrap(), "value 8");
+    let recovery = db.stats().recovery;
+    let copy = recovery.torn_copy.expect("the torn bytes are kept");
+    assert!(recovery.torn_bytes > 0);
+    assert_eq!(fs::read(copy).unwrap().len() as u64, recovery.torn_bytes);
+
+    // The last open sealed it there; what is written next goes into another file, and all of it is found again.
+    let sealed = fs::read(&path).unwrap();
+    db.put("key 9", "other").unwrap();
+    db.close().unwrap();
+    assert!(fs::read(&path).unwrap() == sealed, "a segment is never appended to after a reopen");
+    let db = Db::open(dir.path()).unwrap();
+    assert_eq!(db.stats().recovery.torn_bytes, 0);
+    assert_eq!(db.get("key 9").unwrap().unwrap(), "other");
+    assert!(db.verify().unwrap().is_clean());
+}
+
+#[test]
+fn damage_before_a_durable_record_is_corruption_and_nothing_is_cut() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Options::new().segment_size(64 * 1024).open(dir.path()).unwrap();
+    for i in 0..10 {
+        db.put(format!("key {i}"), format!("value {i}")).unwrap();
+    }
+    let path = dir.path().join("segments/0000000001.seg");
+    let mut bytes = fs::read(&path).unwrap();
+    db.close().unwrap();
+    // Record 5 loses its key; the later ones say that it was durable before they were written.
+    let at = bytes.windows(5).position(|bytes| bytes == b"key 5").unwrap();
+    bytes[at] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let error = Db::open(dir.path()).unwrap_err();
+    assert_eq!(error.kind(), zipcask::ErrorKind::Corruption);
+    assert!(error.to_string().contains("was durable"), "{error}");
+    assert!(fs::read(&path).unwrap() == bytes);
+    assert!(!dir.path().join("torn").exists());
+}
+
+#[test]
+fn only_so_many_torn_copies_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    for round in 0..20_u64 {
+        let db = Options::new().durability(Durability::Os).open(dir.path()).unwrap();
+        db.put(format!("key {round}"), "x").unwrap();
+        let path = dir.path().join(format!("segments/{:010}.seg", round + 1));
+        let mut bytes = fs::read(&path).unwrap();
+        db.close().unwrap();
+        let end = used(&bytes);
+        bytes[end + 500] = 1;
+        fs::write(&path, &bytes).unwrap();
+        let db = Db::open(dir.path()).unwrap();
+        assert!(db.stats().recovery.torn_bytes > 0);
+        db.close().unwrap();
+    }
+    let copies: Vec<_> = fs::read_dir(dir.path().join("torn")).unwrap().collect();
+    assert_eq!(copies.len(), 16);
+    assert_eq!(Db::open(dir.path()).unwrap().len(), 20);
+}
+
+#[test]
+fn a_crash_during_creation_starts_over() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("new-ZIPCASK"), "half of it").unwrap();
+    fs::write(dir.path().join("LOCK"), "").unwrap();
+    fs::create_dir(dir.path().join("segments")).unwrap();
+    let db = Db::open(dir.path()).unwrap();
+    db.put("a", "1").unwrap();
+    db.close().unwrap();
+    assert_eq!(Db::open(dir.path()).unwrap().get("a").unwrap().unwrap(), "1");
+    assert!(!dir.path().join("new-ZIPCASK").exists());
+}
