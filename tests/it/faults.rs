@@ -131,6 +131,47 @@ fn any_other_failed_write_is_io_then_poisoned_and_reopening_heals() {
 }
 
 #[test]
+fn every_waiter_of_a_failed_barrier_gets_the_error_and_nobody_is_told_ok_after_it() {
+    for nth in [1, 2, 5, 9, 30] {
+        let disk = new_disk();
+        let db = open(&disk).unwrap();
+        disk.inject(Fault { lasts: Lasts::FromThenOn, ..fault(Call::Barrier, nth, EIO) });
+        let mut acknowledged: Vec<u32> = std::thread::scope(|scope| {
+            let writers: Vec<_> = (0..8_u32)
+                .map(|writer| {
+                    let db = &db;
+                    scope.spawn(move || {
+                        let mut told = Vec::new();
+                        for i in 0..100 {
+                            let key = writer * 100 + i;
+                            match db.put(key.to_le_bytes(), value(key)) {
+                                Ok(_) => told.push(key),
+                                Err(error) => {
+                                    assert!(matches!(error.kind(), ErrorKind::Io | ErrorKind::Poisoned), "{error:?}");
+                                    let again = db.put(key.to_le_bytes(), value(key)).unwrap_err();
+                                    assert_eq!(again.kind(), ErrorKind::Poisoned);
+                                    return told;
+                                }
+                            }
+                        }
+                        panic!("writer {writer} was never told");
+                    })
+                })
+                .collect();
+            writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect()
+        });
+        assert_eq!(db.len(), acknowledged.len() as u64, "only what was acknowledged is visible");
+        drop(db);
+        disk.heal();
+        let db = open(&disk).unwrap();
+        acknowledged.sort_unstable();
+        for key in acknowledged {
+            assert_eq!(db.get(key.to_le_bytes()).unwrap().unwrap(), value(key));
+        }
+    }
+}
+
+#[test]
 fn a_segment_that_cannot_be_mapped_is_read_all_the_same() {
     let disk = new_disk();
     disk.inject(Fault { lasts: Lasts::FromThenOn, ..fault(Call::Map, 1, ENOMEM) });
