@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::identity::Identity;
 use crate::format::names::{self, SegmentsEntry};
 use crate::format::record::Kind;
-use crate::format::segment::{Footer, SegmentHeader};
+use crate::format::segment::{Footer, SegmentHeader, SegmentKind};
 use crate::index::hash::Hasher;
 use crate::index::table::Table;
 use crate::limits::{FOOTER_LEN, HEADER_COPY, RECORDS_START, SECTOR, SEGMENT_SIZE_MAX};
@@ -192,6 +192,9 @@ impl<'a> Recovery<'a> {
         })?;
         if header.database != self.identity.database {
             return Err(Error::corruption(path, 0, "the file belongs to another store"));
+        }
+        if header.kind != SegmentKind::Log {
+            return Err(Error::corruption(path, 0, "the header is that of a packed segment, which does not belong here"));
         }
         if header.id != id {
             let what = format_args!("the header says that this is segment {}", header.id);
