@@ -8,7 +8,7 @@ use loom::{cell::UnsafeCell, thread};
 #[test]
 fn who_sees_a_seqno_finds_its_write() {
     loom::model(|| {
-        let shared = Arc::new((Watermark::new(0.into()), UnsafeCell::new(0_u64)));
+        let shared = Arc::new((Watermark::new(0.into(), 0.into()), UnsafeCell::new(0_u64)));
         let leader = {
             let shared = Arc::clone(&shared);
             thread::spawn(move || {
@@ -29,7 +29,7 @@ fn who_sees_a_seqno_finds_its_write() {
 #[test]
 fn what_is_durable_is_visible() {
     loom::model(|| {
-        let marks = Arc::new(Watermark::new(0.into()));
+        let marks = Arc::new(Watermark::new(0.into(), 0.into()));
         let leader = {
             let marks = Arc::clone(&marks);
             thread::spawn(move || {
@@ -48,7 +48,7 @@ fn what_is_durable_is_visible() {
 #[should_panic(expected = "durable <= visible")]
 fn reading_the_visible_mark_first_is_caught() {
     loom::model(|| {
-        let marks = Arc::new(Watermark::new(0.into()));
+        let marks = Arc::new(Watermark::new(0.into(), 0.into()));
         let leader = {
             let marks = Arc::clone(&marks);
             thread::spawn(move || {

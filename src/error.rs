@@ -11,12 +11,24 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// An error: its kind says what to do, its text what happened where, its `source()` is the operating system's word.
 ///
-/// Cloning is cheap: all writers of a failed group get the same error.
+/// Cloning is cheap: all writers of a failed group get the same error. The text does not repeat the source; print both:
+///
+/// ```
+/// use std::error::Error;
+///
+/// if let Err(error) = zipcask::Options::new().create_if_missing(false).open("/there/is/no/store") {
+///     assert_eq!(error.kind(), zipcask::ErrorKind::NotFound);
+///     let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+///     eprintln!("{error}{cause}");
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Error(Arc<Inner>);
 
 struct Inner {
     kind: ErrorKind,
+    /// What is damaged, and where.
+    place: Option<(String, u64)>,
     text: String,
     source: Option<Cause>,
 }
@@ -69,28 +81,45 @@ impl Error {
     }
 
     pub(crate) fn new(kind: ErrorKind, text: impl Into<String>) -> Error {
-        Error(Arc::new(Inner { kind, text: text.into(), source: None }))
+        Error(Arc::new(Inner { kind, place: None, text: text.into(), source: None }))
     }
 
     /// `file` is damaged at `offset`.
     pub(crate) fn corruption(file: impl fmt::Display, offset: u64, what: impl fmt::Display) -> Error {
-        Error::new(ErrorKind::Corruption, format!("{file} is damaged at offset {offset}: {what}"))
+        let place = Some((file.to_string(), offset));
+        Error(Arc::new(Inner { kind: ErrorKind::Corruption, place, text: what.to_string(), source: None }))
+    }
+
+    /// For `corruption`: the file, the offset and what is wrong there.
+    pub(crate) fn damage(&self) -> Option<(&str, u64, &str)> {
+        self.0.place.as_ref().map(|(file, offset)| (file.as_str(), *offset, self.0.text.as_str()))
     }
 
     /// A failed system call, its kind chosen by errno; `what` says what was tried on which file.
     pub(crate) fn io(what: impl Into<String>, source: io::Error) -> Error {
         let kind = kind_of(&source);
-        Error(Arc::new(Inner { kind, text: what.into(), source: Some(Cause::Io(source)) }))
+        Error::io_as(kind, what, source)
     }
 
     /// A failed system call that is `kind` whatever its errno says, such as a barrier that ran out of space.
     pub(crate) fn io_as(kind: ErrorKind, what: impl Into<String>, source: io::Error) -> Error {
-        Error(Arc::new(Inner { kind, text: what.into(), source: Some(Cause::Io(source)) }))
+        Error(Arc::new(Inner { kind, place: None, text: what.into(), source: Some(Cause::Io(source)) }))
+    }
+
+    /// The same error as another kind, before anyone else has it.
+    pub(crate) fn of_kind(self, kind: ErrorKind) -> Error {
+        match Arc::try_unwrap(self.0) {
+            Ok(inner) => Error(Arc::new(Inner { kind, ..inner })),
+            Err(shared) => {
+                let text = shared.text.clone();
+                Error::because(kind, text, Error(shared))
+            }
+        }
     }
 
     /// The same failure seen by a later caller: of another kind, with the first as its source.
     pub(crate) fn because(kind: ErrorKind, text: impl Into<String>, earlier: Error) -> Error {
-        Error(Arc::new(Inner { kind, text: text.into(), source: Some(Cause::Earlier(earlier)) }))
+        Error(Arc::new(Inner { kind, place: None, text: text.into(), source: Some(Cause::Earlier(earlier)) }))
     }
 }
 
@@ -108,13 +137,16 @@ fn kind_of(source: &io::Error) -> ErrorKind {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.text)
+        match &self.0.place {
+            None => f.write_str(&self.0.text),
+            Some((file, offset)) => write!(f, "{file} is damaged at offset {offset}: {}", self.0.text),
+        }
     }
 }
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}: {}", self.0.kind, self.0.text)?;
+        write!(f, "{:?}: {self}", self.0.kind)?;
         let mut source = error::Error::source(self);
         while let Some(cause) = source {
             write!(f, ": {cause}")?;

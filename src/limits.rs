@@ -40,6 +40,9 @@ pub(crate) const SEGMENT_SIZE_FIRST: u64 = 1 << 20;
 /// Largest batch, in encoded bytes.
 pub(crate) const BATCH_LEN_MAX: u64 = SEGMENT_SIZE_MAX - SEGMENT_OVERHEAD;
 
+/// Sealed segments that keep their files open where they are read by position: the oldest.
+pub(crate) const FILES_KEPT_MAX: u64 = 64;
+
 /// Bits of an address: it counts units of `RECORD_ALIGN` bytes in one linear space of 16 TiB.
 pub(crate) const ADDRESS_BITS: u32 = 41;
 /// Bytes of one place of the registry; a file takes as many as it spans.

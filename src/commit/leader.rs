@@ -1,6 +1,6 @@
 //! Writing one group: validate, cut, stamp, write, barrier, publish.
 //!
-//! Floor 4. Imports `address`, `commit`, `error`, `format`, `limits`, `platform`, `sabotage`, `store`.
+//! Floor 4. Imports `address`, `commit`, `error`, `format`, `limits`, `platform`, `sabotage`, `segment`, `store`.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -14,6 +14,7 @@ use crate::format::record::{self, Header, Kind};
 use crate::limits::{EXTENSION_LEN, SEQNO_MAX};
 use crate::platform::Barrier;
 use crate::sabotage::{Sabotage, planted};
+use crate::segment::ReadMode;
 use crate::store::read::{self, Change};
 use crate::store::{Log, Store};
 
@@ -46,6 +47,8 @@ struct Leader<'a> {
     work: &'a mut Work,
     /// What the most demanding member asked for.
     barrier: Option<Barrier>,
+    /// Members answered by what members before them are about to do.
+    provisional: Vec<usize>,
     outcomes: Vec<Option<Result<Done>>>,
 }
 
@@ -61,15 +64,17 @@ impl<'a> Leader<'a> {
     fn new(store: &'a Store, log: &'a mut Log, work: &'a mut Work) -> Leader<'a> {
         let barrier = work.members.iter().filter_map(|share| share.barrier).max();
         let outcomes = work.members.iter().map(|_| None).collect();
-        Leader { store, log, work, barrier, outcomes }
+        Leader { store, log, work, barrier, provisional: Vec::new(), outcomes }
     }
 
     fn run(mut self) -> Vec<Result<Done>> {
         let survivors = self.validate();
-        let failure = match self.store.check_poison() {
-            Ok(()) => self.write_all(&survivors).err(),
-            Err(error) => Some(error),
-        };
+        let failure = self.check_writable().and_then(|()| self.write_all(&survivors)).err();
+        if let Some(error) = &failure {
+            for member in std::mem::take(&mut self.provisional) {
+                self.outcomes[member] = Some(Err(error.clone()));
+            }
+        }
         // A group that found no space changed nothing for members that only asked for a barrier.
         let covered = match failure {
             Some(_) if self.store.check_poison().is_ok() => self.cover(),
@@ -82,6 +87,17 @@ impl<'a> Leader<'a> {
             (None, _) => covered.clone().map(|()| last),
         };
         self.outcomes.into_iter().zip(&self.work.members).map(answer).collect()
+    }
+
+    /// # Errors
+    /// `Poisoned` after a failure, and if somebody removed the file LOCK: a group that is to be durable asks for it, since
+    /// another process may have sealed the segment that it is about to be written to.
+    fn check_writable(&self) -> Result<()> {
+        self.store.check_poison()?;
+        match self.barrier {
+            Some(_) => self.store.check_lock().map_err(|error| self.poisoned(error)),
+            None => Ok(()),
+        }
     }
 
     /// The barrier alone, for everything written before.
@@ -112,6 +128,9 @@ impl<'a> Leader<'a> {
                     Ok(true) => {}
                     Ok(false) => {
                         self.outcomes[i] = Some(Ok(Done::NotPresent));
+                        if said.contains_key(key_of(records)) {
+                            self.provisional.push(i);
+                        }
                         continue;
                     }
                     Err(error) => {
@@ -227,8 +246,30 @@ impl<'a> Leader<'a> {
         let Some(active) = self.log.active.as_ref() else {
             return Ok(());
         };
-        let segment = active.segment();
-        segment.tail().publish(active.end());
+        active.segment().tail().publish(active.end());
+        let (registry, table) = (self.store.registry(), self.store.table());
+        if self.store.settings().read_mode == ReadMode::Positioned {
+            // All or nothing: a device that fails a read here must not leave half a batch in the index.
+            self.for_each_change(piece, at, |_, change| read::check_readable(registry, table, change))?;
+        }
+        self.for_each_change(piece, at, |kind, change| match kind {
+            Kind::Delete => read::index_delete(registry, table, change),
+            _ => read::index_put(registry, table, change),
+        })?;
+        self.store.watermark().show(self.log.last_seqno);
+        Ok(())
+    }
+
+    /// Calls `f` with what each record of the piece, which was written at `at`, does to the index.
+    fn for_each_change(
+        &self,
+        piece: &Piece,
+        at: u64,
+        mut f: impl FnMut(Kind, &Change<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let Some(active) = self.log.active.as_ref() else {
+            return Ok(());
+        };
         let bytes = &self.work.bytes[piece.bytes.start - EXTENSION_LEN..piece.bytes.end];
         let (mut position, mut extension) = (0, EXTENSION_LEN);
         for entry in &self.work.entries[piece.entries.clone()] {
@@ -236,17 +277,12 @@ impl<'a> Leader<'a> {
             let change = Change {
                 hash: entry.hash,
                 key: key_of(&bytes[position..]),
-                location: Location::new(segment.place(), at + position as u64),
+                location: Location::new(active.segment().place(), at + position as u64),
                 len: len as u64,
             };
             position += len;
-            let indexed = match entry.kind {
-                Kind::Delete => read::index_delete(self.store.registry(), self.store.table(), &change),
-                _ => read::index_put(self.store.registry(), self.store.table(), &change),
-            };
-            indexed.map_err(|error| self.poisoned(error))?;
+            f(entry.kind, &change).map_err(|error| self.poisoned(error))?;
         }
-        self.store.watermark().show(self.log.last_seqno);
         Ok(())
     }
 

@@ -30,7 +30,8 @@ pub(crate) fn close(store: &Store, queue: &Queue) -> Result<()> {
     if !queue.close() {
         return Ok(());
     }
-    let sealed = store.check_poison().and_then(|()| rotate::seal(store, &mut store.log()));
+    let writable = store.check_poison().and_then(|()| store.check_lock());
+    let sealed = writable.and_then(|()| rotate::seal(store, &mut store.log()));
     store.unlock();
     sealed
 }

@@ -81,7 +81,7 @@ impl Work {
 #[derive(Debug)]
 pub(crate) struct Queue {
     state: Mutex<State>,
-    /// Signalled when nobody leads any more.
+    /// Signalled when the queue is closed and nobody leads any more.
     idle: Condvar,
 }
 
@@ -206,7 +206,9 @@ impl Queue {
         state.spare = spare;
         if state.filling.members.is_empty() {
             state.leading = false;
-            self.idle.notify_all();
+            if state.closed {
+                self.idle.notify_all();
+            }
             return;
         }
         let next = Arc::clone(&state.group);
@@ -244,7 +246,10 @@ impl Relay<'_> {
     fn finish(&mut self, outcomes: Vec<Result<Done>>) {
         debug_assert_eq!(outcomes.len(), self.members);
         *lock(&self.group.progress) = Progress::Done(outcomes);
-        self.group.wake.notify_all();
+        // A lone leader has nobody to wake, and a wake is a system call.
+        if self.members > 1 {
+            self.group.wake.notify_all();
+        }
     }
 }
 

@@ -29,27 +29,50 @@ pub(super) fn next(store: &Store, log: &mut Log, len: u64) -> Result<()> {
     let next_id = id.next().ok_or_else(|| {
         Error::new(ErrorKind::ResourceLimit, "no segment ids are left; copy the store into a new one")
     })?;
+    sync_names(store, log).map_err(|error| poisoned(store, error))?;
     let header = new_header(store, log, id, len)?;
-    let file = active::create(store.disk(), &header).map_err(|error| match error.kind() {
+    let file = active::create(&**store.disk(), &header).map_err(|error| match error.kind() {
         ErrorKind::NoSpace | ErrorKind::ResourceLimit => error,
         _ => poisoned(store, error),
     })?;
     let place = store.registry().reserve(header.len)?;
     if planted(Sabotage::NameBeforeOldIsDurable) {
-        active::name(store.disk(), id)?;
+        active::name(&**store.disk(), id)?;
     }
     seal(store, log)?;
     if !planted(Sabotage::NameBeforeOldIsDurable) {
-        active::name(store.disk(), id).map_err(|error| poisoned(store, error))?;
+        active::name(&**store.disk(), id).map_err(|error| match error.kind() {
+            // It was not even tried; the next write makes another file.
+            ErrorKind::ResourceLimit => error,
+            _ => poisoned(store, error),
+        })?;
     }
     let name = names::segment(id);
     let mode = store.settings().read_mode;
-    let segment = Segment::new(store.disk(), &name, file, &header, place, RECORDS_START, mode);
+    let segment = Segment::new(store.disk(), &name, Arc::clone(&file), &header, place, RECORDS_START, mode);
     let segment = Arc::new(segment);
     store.registry().add(Arc::clone(&segment), place, header.len);
-    log.active = Some(Active::new(segment, log.last_seqno));
+    log.active = Some(Active::new(segment, file, log.last_seqno));
     log.next_id = next_id;
     log.next_len = (header.len * 2).min(store.settings().segment_size).max(log.next_len);
+    Ok(())
+}
+
+/// Makes the names durable that this session found: identity, folder, segments. Whoever made them may have been killed
+/// before it could.
+fn sync_names(store: &Store, log: &mut Log) -> Result<()> {
+    if log.names_synced {
+        return Ok(());
+    }
+    let disk = store.disk();
+    // BARRIER: what was found in the folder is there after a power cut, before a segment with a higher id is.
+    let synced = disk.sync_dir(names::SEGMENTS);
+    // BARRIER: and the store itself, before anything in it is acknowledged.
+    let synced = synced.and_then(|()| disk.sync_dir(""));
+    // BARRIER: and its directory.
+    let synced = synced.and_then(|()| disk.sync_parent());
+    synced.map_err(|error| Error::io_as(ErrorKind::Io, format!("cannot sync {}", disk.path().display()), error))?;
+    log.names_synced = true;
     Ok(())
 }
 
@@ -77,26 +100,41 @@ fn new_header(store: &Store, log: &Log, id: SegmentId, len: u64) -> Result<Segme
 /// A segment in which nothing was ever written leaves no trace: its id is given again.
 ///
 /// # Errors
-/// As the system says; the store is poisoned then (W4).
+/// `NoSpace` if the footer finds none: the segment is not written any more, and the sealing is tried again later. Else as
+/// the system says; the store is poisoned then (W4).
 pub(super) fn seal(store: &Store, log: &mut Log) -> Result<()> {
-    let Some(active) = log.active.take() else {
-        return Ok(());
-    };
+    let Some(active) = log.active.as_mut() else { return Ok(()) };
     if active.is_empty() {
-        let name = names::segment(active.segment().id());
-        log.next_id = active.segment().id();
-        active.segment().set_state(State::Discarded);
-        let removed = store.disk().remove(&name).and_then(|()| {
-            // BARRIER: the name is gone before another file gets it.
-            store.disk().sync_dir(names::SEGMENTS)
-        });
-        return removed.map_err(|error| {
-            poisoned(store, Error::io_as(ErrorKind::Io, format!("cannot remove the empty {name}"), error))
-        });
+        let segment = Arc::clone(active.segment());
+        log.active = None;
+        return discard(store, log, &segment);
     }
-    active.seal().map_err(|error| poisoned(store, error))?;
-    store.watermark().settle(log.last_seqno);
-    Ok(())
+    match active.seal() {
+        Ok(()) => {
+            log.active = None;
+            store.watermark().settle(log.last_seqno);
+            Ok(())
+        }
+        // What is written is durable. The next write, seal or close tries again.
+        Err(error) if error.kind() == ErrorKind::NoSpace => {
+            store.watermark().settle(log.last_seqno);
+            Err(error)
+        }
+        Err(error) => Err(poisoned(store, error)),
+    }
+}
+
+/// Removes a segment in which nothing was ever written.
+fn discard(store: &Store, log: &mut Log, segment: &Segment) -> Result<()> {
+    let name = names::segment(segment.id());
+    log.next_id = segment.id();
+    segment.set_state(State::Discarded);
+    let removed = store.disk().remove(&name).and_then(|()| {
+        // BARRIER: the name is gone before another file gets it.
+        store.disk().sync_dir(names::SEGMENTS)
+    });
+    removed
+        .map_err(|error| poisoned(store, Error::io_as(ErrorKind::Io, format!("cannot remove the empty {name}"), error)))
 }
 
 fn poisoned(store: &Store, error: Error) -> Error {

@@ -25,11 +25,13 @@ pub struct Keyspace {
 impl Keyspace {
     /// Writes `value` under `key`, replacing what was there.
     ///
-    /// Keys have 0 to 65,535 bytes. Returns once the write is as durable as [`Options::durability`] asks.
+    /// Keys have 0 to 65,535 bytes, values up to a gigabyte less some ten kilobytes. Returns once the write is as durable
+    /// as [`Options::durability`](crate::Options::durability) asks.
     ///
     /// # Errors
     /// `TooLarge` before anything is written. `NoSpace`, `ResourceLimit`: not written, and everything else is as it was.
-    /// `Io`: unknown whether it is durable; the store is `Poisoned` for writes from then on.
+    /// `Io`: unknown whether it is durable; the store is `Poisoned` for writes from then on, as it is if somebody removed
+    /// the file LOCK. `Closed`, `Forked`.
     pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<Seqno> {
         self.put_with(key, value, PutOptions::new())
     }
@@ -50,7 +52,8 @@ impl Keyspace {
     /// key afterwards, and outlives the store.
     ///
     /// # Errors
-    /// `Corruption` if the bytes on disk are not what was written: for this key alone.
+    /// `Corruption` if the bytes on disk are not what was written: for this key alone. `Io` with positioned reads. `Closed`,
+    /// `Forked`.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
         self.shared.open_store()?.get(key.as_ref())
     }
@@ -93,7 +96,7 @@ impl Keyspace {
 
     /// How many keys there are.
     pub fn len(&self) -> u64 {
-        if self.shared.fork.forked() { 0 } else { self.shared.store.table().len() }
+        self.shared.figure(0, |store| store.table().len())
     }
 
     /// Whether there is no key.

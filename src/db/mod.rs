@@ -31,8 +31,9 @@ use crate::sync::plain::{AtomicBool, Ordering};
 
 /// An open store. Cloning gives another handle of the same one; all of them may be used from any thread.
 ///
-/// The store closes when the last handle is dropped, or when [`Db::close`] is called on any of them, which can report
-/// what went wrong.
+/// The store closes when the last handle is dropped (a [`Keyspace`] and a [`Batch`] are handles, too), or when
+/// [`Db::close`] is called on any of them, which can report what went wrong. Closed, every call that can fail is
+/// [`ErrorKind::Closed`]; counts and figures stay what they were.
 ///
 /// In a process forked off the one that opened it every call is [`ErrorKind::Forked`], counts and figures are zero, and
 /// dropping does nothing.
@@ -66,7 +67,7 @@ impl Db {
         Ok(Db { default: Keyspace { shared: Arc::new(shared) } })
     }
 
-    /// The store's directory.
+    /// The store's directory, in its canonical form.
     pub fn path(&self) -> &Path {
         self.default.shared.store.disk().path()
     }
@@ -79,7 +80,7 @@ impl Db {
     /// Makes everything that was acknowledged before this call durable, and returns the last seqno that is.
     ///
     /// # Errors
-    /// `Io`: what is durable is unknown then, and the store is `Poisoned` for writes.
+    /// `Io`: what is durable is unknown then, and the store is `Poisoned` for writes. `Closed`, `Forked`.
     pub fn sync(&self) -> Result<Seqno> {
         self.default.shared.open_store()?;
         self.default
@@ -90,19 +91,20 @@ impl Db {
 
     /// The seqno of the newest write that can be read.
     pub fn last_seqno(&self) -> Seqno {
-        self.default.shared.store.watermark().visible()
+        self.default.shared.figure(Seqno::default(), |store| store.watermark().visible())
     }
 
     /// Every write up to this seqno is on stable storage.
     pub fn durable_seqno(&self) -> Seqno {
-        self.default.shared.store.watermark().durable()
+        self.default.shared.figure(Seqno::default(), |store| store.watermark().durable())
     }
 
     /// Returns once every write up to `seqno` is on stable storage: at once, or after a sync.
     ///
     /// # Errors
-    /// `Invalid` if nothing was written as `seqno` yet; as [`Db::sync`].
+    /// `Invalid` if nothing was written as `seqno` yet; `Closed`; as [`Db::sync`].
     pub fn wait_durable(&self, seqno: Seqno) -> Result<()> {
+        self.default.shared.open_store()?;
         if seqno <= self.durable_seqno() {
             return Ok(());
         }
@@ -128,22 +130,21 @@ impl Db {
 
     /// Reads every file of the store and checks every checksum. Damage is in the report, not an error.
     ///
+    /// Opening has mended the footer of the newest segment if that was damaged: see [`RecoveryReport::mended_footer`](crate::RecoveryReport::mended_footer).
+    ///
     /// # Errors
-    /// `Io` if a file cannot be read at all.
+    /// `Io` if the device fails a read. `Closed`, `Forked`.
     pub fn verify(&self) -> Result<VerifyReport> {
         self.default.shared.open_store()?.verify()
     }
 
     /// Sizes and counts, as of now.
     pub fn stats(&self) -> Stats {
-        if self.default.shared.fork.forked() {
-            return Stats::default();
-        }
-        Stats::of(&self.default.shared.store)
+        self.default.shared.figure(Stats::default(), Stats::of)
     }
 
     /// Closes the store for all handles: waits for writes under way, makes everything durable, seals the log, and lets
-    /// others open it. Later calls are `Closed`; values and iterators keep what they show.
+    /// others open it. Later calls are `Closed`, a second `close` too; values and iterators keep what they show.
     ///
     /// # Errors
     /// `Poisoned` after a failed write: the next open recovers what is durable. `Io` if the log cannot be sealed; the
@@ -167,6 +168,11 @@ impl Shared {
         }
     }
 
+    /// What `f` says of the store; `zero` in a forked process, where its locks may be held for ever.
+    pub(super) fn figure<T>(&self, zero: T, f: impl FnOnce(&Store) -> T) -> T {
+        if self.fork.forked() { zero } else { f(&self.store) }
+    }
+
     /// The store, if this process may use it.
     ///
     /// # Errors
@@ -184,7 +190,9 @@ impl Shared {
     }
 
     fn close(&self) -> Result<()> {
-        self.closed.store(true, Ordering::Relaxed);
+        if self.closed.swap(true, Ordering::Relaxed) {
+            return Err(Error::new(ErrorKind::Closed, "the store was closed"));
+        }
         commit::close(&self.store, &self.queue)
     }
 }

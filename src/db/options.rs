@@ -16,6 +16,9 @@ use crate::segment::ReadMode;
 use crate::store::{Progress, Settings};
 use crate::sync::Arc;
 
+/// Lengths of segments are multiples of this.
+const PAGE: u64 = 4096;
+
 /// How a store is opened: every setter takes and returns `Self`.
 ///
 /// ```
@@ -47,9 +50,10 @@ impl Options {
         self
     }
 
-    /// Bytes of a segment, 64 KiB to 1 GiB. Default: 64 MiB. Each session starts with smaller ones.
+    /// Bytes of a segment, from 64 KiB to 1 GiB, rounded down to a multiple of 4096. Default: 64 MiB. Each session starts with smaller
+    /// ones, of 1 MiB if this is more; a longer batch gets a longer one.
     pub fn segment_size(mut self, bytes: u64) -> Self {
-        self.settings.segment_size = bytes;
+        self.settings.segment_size = bytes / PAGE * PAGE;
         self
     }
 
@@ -82,15 +86,16 @@ impl Options {
     ///
     /// # Errors
     /// `Invalid` for options out of range and for a directory that holds something else; `NotFound`; `Locked`, naming
-    /// the holder; `Corruption`, naming file and offset; `FormatVersion`; `ReadOnly`; `NoSpace`; `Io`. Nothing of an
-    /// existing store is changed then.
+    /// the holder; `Corruption`, naming file and offset; `FormatVersion`; `ReadOnly` if the directory cannot be written,
+    /// which opening needs; `NoSpace`; `Io`. Nothing of an existing store is changed then.
     pub fn open(self, dir: impl AsRef<Path>) -> Result<Db> {
         self.check()?;
         let dir = dir.as_ref();
-        let disk = RealDisk::open(dir, self.settings.create_if_missing).map_err(|error| {
+        let create = self.settings.create_if_missing;
+        let disk = RealDisk::open(dir, create).map_err(|error| {
             let what = format!("cannot open {}", dir.display());
             match error.kind() {
-                std::io::ErrorKind::NotFound => Error::io_as(ErrorKind::NotFound, what, error),
+                std::io::ErrorKind::NotFound if !create => Error::io_as(ErrorKind::NotFound, what, error),
                 std::io::ErrorKind::NotADirectory => Error::io_as(ErrorKind::Invalid, what, error),
                 _ => Error::io(what, error),
             }
@@ -104,7 +109,7 @@ impl Options {
     /// `Invalid` for options out of range.
     pub fn open_in_memory(self) -> Result<Db> {
         self.check()?;
-        self.open_on(Arc::new(MemoryDisk::new()))
+        self.create_if_missing(true).open_on(Arc::new(MemoryDisk::new()))
     }
 
     /// Opens the store on any disk.
@@ -122,14 +127,12 @@ impl Options {
 
     fn check(&self) -> Result<()> {
         let size = self.settings.segment_size;
-        if (SEGMENT_SIZE_MIN..=SEGMENT_SIZE_MAX).contains(&size) && size.is_multiple_of(4096) {
+        if (SEGMENT_SIZE_MIN..=SEGMENT_SIZE_MAX).contains(&size) {
             return Ok(());
         }
         Err(Error::new(
             ErrorKind::Invalid,
-            format!(
-                "segment_size is {size}; it must be a multiple of 4096 from {SEGMENT_SIZE_MIN} to {SEGMENT_SIZE_MAX}"
-            ),
+            format!("segment_size is {size}; it must be from {SEGMENT_SIZE_MIN} to {SEGMENT_SIZE_MAX}"),
         ))
     }
 }

@@ -117,8 +117,8 @@ impl SegmentHeader {
             len: fields.u64()?,
         };
         fields.only_zeros_left()?;
-        if version == 0 || header.id.0 == 0 {
-            return Err(damaged("version and id are from 1".to_owned()).into());
+        if version == 0 || header.id.0 == 0 || header.first_seqno == Seqno::from(0) {
+            return Err(damaged("version, id and first seqno are from 1".to_owned()).into());
         }
         let lens = RECORDS_START + FOOTER_LEN..=RECORD_ALIGN << ADDRESS_BITS;
         if !lens.contains(&header.len) || !header.len.is_multiple_of(RECORD_ALIGN) {
@@ -451,7 +451,7 @@ mod tests {
         #[test]
         fn what_was_encoded_decodes(
             database: [u8; 16], id in 1..=u64::MAX, epoch: [u8; 16], packed: bool,
-            seqno in 0..=SEQNO_MAX, words in 520..=1_u64 << 41, crc: u32, share: u32,
+            seqno in 1..=SEQNO_MAX, words in 520..=1_u64 << 41, crc: u32, share: u32,
         ) {
             let kind = if packed { SegmentKind::Packed } else { SegmentKind::Log };
             let (len, seqno) = (words * 8, Seqno::from(seqno));

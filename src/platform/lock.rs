@@ -77,18 +77,28 @@ impl Drop for RealLock {
 
 /// Writes who has the lock; advice only, so that failing to is no error.
 fn sign(dir: &Dir) {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let line = format!(
-        "process {}, zipcask {}, since {} s after 1970\n",
-        process::id(),
-        env!("CARGO_PKG_VERSION"),
-        since.map_or(0, |since| since.as_secs()),
-    );
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let (pid, version) = (process::id(), env!("CARGO_PKG_VERSION"));
+    let line = format!("process {pid}, zipcask {version}, since {}\n", utc(since));
     // A fresh file, never one that lies there: that might be a link to something of worth.
     let _ = dir.remove(HOLDER);
     if let Ok(mut file) = dir.create(HOLDER) {
         let _ = file.write_all(line.as_bytes());
     }
+}
+
+/// A moment in seconds after 1970, as date and time of day.
+fn utc(seconds: u64) -> String {
+    // Counted from 1 March of a year 0, leap days fall on the ends of years (Neri and Schneider 2022 give the sums).
+    let days = seconds / 86_400 + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day_of_year = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let (month, year) = if month < 10 { (month + 3, era * 400 + year) } else { (month - 9, era * 400 + year + 1) };
+    let time = seconds % 86_400;
+    format!("{year}-{month:02}-{day:02} {:02}:{:02}:{:02} UTC", time / 3600, time / 60 % 60, time % 60)
 }
 
 /// Who has the lock, as far as `HOLDER` tells: its first line, without anything that could upset a terminal.
@@ -104,6 +114,7 @@ fn holder(dir: &Dir) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::utc;
     use crate::platform::real::RealDisk;
     use crate::platform::{Disk, LockError};
     use std::io::{BufRead, BufReader, Read};
@@ -233,5 +244,14 @@ mod tests {
         fs::hard_link(&worthy, temp.path().join("HOLDER")).unwrap();
         drop(disk(temp.path()).lock().unwrap());
         assert_eq!(fs::read_to_string(worthy).unwrap(), "precious");
+    }
+
+    #[test]
+    fn seconds_become_dates_over_leap_days_and_centuries() {
+        assert_eq!(utc(0), "1970-01-01 00:00:00 UTC");
+        assert_eq!(utc(951_782_399), "2000-02-28 23:59:59 UTC");
+        assert_eq!(utc(951_782_400), "2000-02-29 00:00:00 UTC");
+        assert_eq!(utc(1_709_251_199), "2024-02-29 23:59:59 UTC");
+        assert_eq!(utc(4_107_542_400), "2100-03-01 00:00:00 UTC");
     }
 }

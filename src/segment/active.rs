@@ -21,11 +21,14 @@ use crate::sync::Arc;
 #[derive(Debug)]
 pub(crate) struct Active {
     segment: Arc<Segment>,
+    file: Arc<dyn File>,
     /// Where the next record goes.
     end: u64,
     /// A barrier of any level covered everything below.
     ordered: u64,
     durable: u64,
+    /// Nothing more may be appended: it waits to be sealed.
+    ended: bool,
     /// crc32c of all records so far, for the footer.
     crc: u32,
     record_count: u64,
@@ -75,32 +78,40 @@ pub(crate) fn create(disk: &dyn Disk, header: &SegmentHeader) -> Result<Arc<dyn 
 /// Gives the file that `create` made its final name, durably.
 ///
 /// # Errors
-/// As the system says: whether the name is there after a power cut is unknown then (W4).
+/// `ResourceLimit` if the name was not even tried. Else `Io`: whether it is there after a power cut is unknown (W4).
 pub(crate) fn name(disk: &dyn Disk, id: SegmentId) -> Result<()> {
     let (from, to) = (names::new_segment(id), names::segment(id));
     let failed = |error| Error::io_as(ErrorKind::Io, format!("cannot name {}", disk.path().join(&to).display()), error);
-    disk.rename(&from, &to).map_err(failed)?;
+    disk.rename(&from, &to).map_err(|error| {
+        let error = Error::io(format!("cannot name {}", disk.path().join(&to).display()), error);
+        match error.kind() {
+            ErrorKind::ResourceLimit => error,
+            _ => error.of_kind(ErrorKind::Io),
+        }
+    })?;
     // BARRIER: the name is durable before any record in the file may be acknowledged.
     disk.sync_dir(names::SEGMENTS).map_err(failed)
 }
 
 impl Active {
     /// Starts writing an empty segment.
-    pub(crate) fn new(segment: Arc<Segment>, last_seqno: Seqno) -> Active {
+    pub(crate) fn new(segment: Arc<Segment>, file: Arc<dyn File>, last_seqno: Seqno) -> Active {
         Active {
             segment,
+            file,
             end: RECORDS_START,
             ordered: RECORDS_START,
             durable: RECORDS_START,
+            ended: false,
             crc: 0,
             record_count: 0,
             last_seqno,
         }
     }
 
-    /// Goes on where a scan of an unsealed segment ended, in order to seal it.
-    pub(crate) fn resume(segment: Arc<Segment>, end: u64, crc: u32, record_count: u64, last_seqno: Seqno) -> Active {
-        Active { segment, end, ordered: RECORDS_START, durable: RECORDS_START, crc, record_count, last_seqno }
+    /// The same of a segment that has records already, up to `end`, with this checksum: in order to seal it.
+    pub(crate) fn resume(self, end: u64, crc: u32, record_count: u64) -> Active {
+        Active { end, crc, record_count, ..self }
     }
 
     pub(crate) fn segment(&self) -> &Arc<Segment> {
@@ -123,20 +134,18 @@ impl Active {
 
     /// Bytes that still fit.
     pub(crate) fn room(&self) -> u64 {
-        self.segment.len() - FOOTER_LEN - self.end
+        if self.ended { 0 } else { self.segment.len() - FOOTER_LEN - self.end }
     }
 
     /// Writes stamped records at the end, `count` of them, the last of which is `last_seqno`. Not yet durable, and not
     /// yet published.
     ///
     /// # Errors
-    /// As the system says. `end` stays, but bytes above it may have been written: nothing may be appended after that.
+    /// `NoSpace`, or else `Io`. `end` stays, but bytes above it may have been written: nothing may be appended after that.
     pub(crate) fn append(&mut self, bytes: &[u8], count: u64, last_seqno: Seqno) -> Result<()> {
         debug_assert!(bytes.len() as u64 <= self.room());
-        self.segment.file().write_at(bytes, self.end).map_err(|error| {
-            let (len, path) = (bytes.len(), self.segment.path());
-            Error::io(format!("cannot append {len} bytes to {path} at offset {}", self.end), error)
-        })?;
+        let what = || format!("append {} bytes at offset {} of", bytes.len(), self.end);
+        self.file.write_at(bytes, self.end).map_err(|error| self.unwritten(&what(), error))?;
         self.end += bytes.len() as u64;
         self.crc = checksum::extend(self.crc, bytes);
         self.record_count += count;
@@ -157,7 +166,7 @@ impl Active {
             return Ok(());
         }
         // BARRIER: W1. The records reach the device before anyone is told that they did.
-        let reached = self.segment.file().barrier(level).map_err(|error| self.lost("sync", error))?;
+        let reached = self.file.barrier(level).map_err(|error| self.lost("sync", error))?;
         self.ordered = self.end;
         if reached == Barrier::Durable {
             self.durable = self.end;
@@ -165,26 +174,38 @@ impl Active {
         Ok(())
     }
 
-    /// Closes the segment at its end: data durable, then horizon slot and footer written and durable.
+    /// Closes the segment at its end: data durable, then horizon slots and footer written and durable. Nothing may be
+    /// appended afterwards, whatever comes of it.
     ///
     /// # Errors
-    /// As `barrier`.
-    pub(crate) fn seal(mut self) -> Result<()> {
+    /// As `barrier`. `NoSpace` if slots or footer find none, where room is not reserved: the data is durable, and the
+    /// sealing may be tried again.
+    pub(crate) fn seal(&mut self) -> Result<()> {
+        self.ended = true;
         // BARRIER: W5. The data is durable before the footer says where it ends.
         self.barrier(Barrier::Durable)?;
         let salt = self.segment.salt();
         let horizon = Horizon { offset: self.end, seqno: self.last_seqno };
         let footer =
             Footer { end: self.end, last_seqno: self.last_seqno, record_count: self.record_count, crc: self.crc };
-        let file = self.segment.file();
+        let file = &self.file;
         file.write_at(&horizon.encode(salt), HORIZON_SLOT)
             .and_then(|()| file.write_at(&horizon.encode(salt), HORIZON_SLOT + SECTOR as u64))
             .and_then(|()| file.write_at(&footer.encode(salt), self.segment.len() - FOOTER_LEN))
-            .map_err(|error| self.lost("seal", error))?;
+            .map_err(|error| self.unwritten("seal", error))?;
         // BARRIER: W5. The footer is durable before the next segment gets its name.
         file.barrier(Barrier::Durable).map_err(|error| self.lost("seal", error))?;
         self.segment.set_state(State::Sealed);
         Ok(())
+    }
+
+    /// A lack of space leaves no doubt about what was written before; any other failed write does.
+    fn unwritten(&self, what: &str, error: io::Error) -> Error {
+        let error = Error::io(format!("cannot {what} {}", self.segment.path()), error);
+        match error.kind() {
+            ErrorKind::NoSpace => error,
+            _ => error.of_kind(ErrorKind::Io),
+        }
     }
 
     fn lost(&self, what: &str, error: io::Error) -> Error {

@@ -3,6 +3,7 @@
 //! Floor 2. Imports `address`, `error`, `format`, `limits`, `platform`, `sync`.
 
 pub(crate) mod active;
+pub(crate) mod descriptor;
 pub(crate) mod registry;
 pub(crate) mod scan;
 pub(crate) mod source;
@@ -17,8 +18,9 @@ use crate::error::{Error, Result};
 use crate::format::checksum::Salt;
 use crate::format::record::{Flaw, Header};
 use crate::format::segment::SegmentHeader;
-use crate::limits::{RECORD_HEADER_LEN, RECORDS_START};
+use crate::limits::{FILES_KEPT_MAX, RECORD_HEADER_LEN, RECORDS_START};
 use crate::platform::{Disk, File, Mapping};
+use crate::segment::descriptor::Descriptor;
 use crate::segment::source::Source;
 use crate::segment::tail::Tail;
 use crate::sync::Arc;
@@ -56,7 +58,7 @@ pub(crate) struct Segment {
     len: u64,
     place: u64,
     path: String,
-    file: Arc<dyn File>,
+    file: Descriptor,
     /// `None` in positioned mode, and where the system has no mappings left.
     map: Option<Box<dyn Mapping>>,
     tail: Tail,
@@ -79,7 +81,7 @@ impl Segment {
     /// Falls back to positioned reads if the file cannot be mapped: mappings are a limited resource, and a store that
     /// is slow is better than one that does not open.
     pub(crate) fn new(
-        disk: &dyn Disk,
+        disk: &Arc<dyn Disk>,
         name: &str,
         file: Arc<dyn File>,
         header: &SegmentHeader,
@@ -91,12 +93,13 @@ impl Segment {
             (ReadMode::Mmap, Ok(len)) => file.map(len).ok().filter(|map| map.len() == len),
             _ => None,
         };
+        let file = Descriptor::new(disk, name, file);
         Segment {
             id: header.id,
             salt: header.salt(),
             len: header.len,
             place,
-            path: disk.path().join(name).display().to_string(),
+            path: file.directory().join(name).display().to_string(),
             file,
             map,
             tail: Tail::new(readable),
@@ -129,8 +132,12 @@ impl Segment {
         &self.path
     }
 
-    pub(crate) fn file(&self) -> &dyn File {
-        &*self.file
+    /// The file, for those who do not read in place.
+    ///
+    /// # Errors
+    /// As `Descriptor::file`.
+    pub(crate) fn file(&self) -> Result<Arc<dyn File>> {
+        self.file.file()
     }
 
     pub(crate) fn tail(&self) -> &Tail {
@@ -172,9 +179,13 @@ impl Segment {
         }
     }
 
-    /// For figures: nothing is read or written because of it.
+    /// Notes the state. What is no longer written gives its descriptor back where it can: mapped, it needs none; read by
+    /// position, it is opened for each read once `FILES_KEPT_MAX` others are.
     pub(crate) fn set_state(&self, state: State) {
         self.state.store(state as u8, Ordering::Relaxed);
+        if state != State::Unsealed && (self.map.is_some() || self.id.0 > FILES_KEPT_MAX) {
+            self.file.release();
+        }
     }
 
     /// The record at `offset`, its header checksum verified, its value not yet.
@@ -249,7 +260,7 @@ impl Segment {
     }
 
     fn read(&self, bytes: &mut [u8], offset: u64) -> Result<()> {
-        Source::Cache.read_exact(self.file(), &self.path, bytes, offset)
+        Source::Cache.read_exact(&*self.file()?, &self.path, bytes, offset)
     }
 
     /// Says where the damage is.

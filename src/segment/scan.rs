@@ -8,11 +8,13 @@
 use crate::error::Result;
 use crate::format::checksum::{self, Salt};
 use crate::format::record::{Flaw, Header};
-use crate::limits::{RECORD_ALIGN, RECORD_HEADER_LEN, RECORDS_START};
+use crate::limits::{EXTENSION_LEN, RECORD_ALIGN, RECORD_HEADER_LEN, RECORDS_START};
 use crate::platform::File;
 use crate::segment::source::Source;
 
 const WINDOW_LEN: usize = 256 * 1024;
+/// Bytes of a record's header and its horizon.
+const HEAD_WITH_HORIZON: u64 = (RECORD_HEADER_LEN + EXTENSION_LEN) as u64;
 
 /// How much of each value is looked at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -128,17 +130,23 @@ impl<'a> Scan<'a> {
     ///
     /// # Errors
     /// As `step`.
+    ///
+    /// Looks at every unit of 8 bytes, but computes checksums over no more than some 64 times what it looks at: a value
+    /// made to look like headers everywhere must not hold up an open for minutes. What lies beyond that is not believed.
     pub(crate) fn horizon_beyond(&mut self, from: u64, after: u64) -> Result<Option<u64>> {
         let seqno_max = after.saturating_add((self.limit - from) / RECORD_HEADER_LEN as u64);
+        let mut budget = (self.limit - from).saturating_mul(64).saturating_add(WINDOW_LEN as u64);
         let mut offset = from;
-        while offset + RECORD_HEADER_LEN as u64 <= self.limit {
-            if self.plausible(offset, after, seqno_max)?
-                && let Ok(header) = self.head_at(offset)?
+        while offset + HEAD_WITH_HORIZON <= self.limit {
+            if let Some((horizon, head_len, seqno)) = self.plausible(offset, from)?
+                && after < seqno
+                && seqno <= seqno_max
             {
-                self.load(offset, header.head_len())?;
-                let at = (offset - self.window_start) as usize;
-                let horizon = header.horizon(&self.window[at..at + header.head_len() as usize]);
-                if let Some(horizon) = horizon.filter(|horizon| *horizon > from)
+                budget = match budget.checked_sub(head_len) {
+                    Some(left) => left,
+                    None => return Ok(None),
+                };
+                if let Ok(header) = self.head_at(offset)?
                     && self.check_value(offset, &header)?.is_none()
                 {
                     return Ok(Some(horizon));
@@ -149,17 +157,18 @@ impl<'a> Scan<'a> {
         Ok(None)
     }
 
-    /// A cheap look before the checksums: most positions are zeros or the middle of something.
-    fn plausible(&mut self, offset: u64, after: u64, seqno_max: u64) -> Result<bool> {
-        self.load(offset, RECORD_HEADER_LEN as u64)?;
+    /// A cheap look before the checksums: most positions are zeros or the middle of something. Returns horizon, length of
+    /// the head and seqno of what could be a record that vouches for bytes behind `from`.
+    fn plausible(&mut self, offset: u64, from: u64) -> Result<Option<(u64, u64, u64)>> {
+        self.load(offset, HEAD_WITH_HORIZON)?;
         let at = (offset - self.window_start) as usize;
-        Ok(match Header::decode(&self.window[at..at + RECORD_HEADER_LEN]) {
-            Ok(header) => {
-                let seqno = u64::from(header.seqno);
-                header.has_horizon && after < seqno && seqno <= seqno_max
-            }
-            Err(_) => false,
-        })
+        let bytes = &self.window[at..at + HEAD_WITH_HORIZON as usize];
+        let Ok(header) = Header::decode(bytes) else { return Ok(None) };
+        let fits = header.record_len() <= self.limit - offset;
+        // A group knows no horizon behind its own start.
+        let horizon = header.horizon(bytes).filter(|horizon| from < *horizon && *horizon <= offset);
+        let horizon = horizon.filter(|horizon| fits && horizon.is_multiple_of(RECORD_ALIGN));
+        Ok(horizon.map(|horizon| (horizon, header.head_len(), u64::from(header.seqno))))
     }
 
     /// Decodes and checks the head of the record at `offset`; the outer error is the device's.

@@ -26,13 +26,28 @@ pub(super) enum Found {
 /// # Errors
 /// `Invalid` if something else lives there; what `Identity::decode` says of a damaged or newer one.
 pub(super) fn look(disk: &dyn Disk) -> Result<Found> {
+    // Without the lock another process may be making a store just now: what looks foreign is looked at once more.
+    look_once(disk).or_else(|_| look_once(disk))
+}
+
+fn look_once(disk: &dyn Disk) -> Result<Found> {
     let entries = disk.list("").map_err(failed(disk, "list", ""))?;
     if entries.iter().any(|name| name == names::IDENTITY) {
         return read_identity(disk).map(Found::Store);
     }
+    let segments = format!("{}/", names::SEGMENTS);
+    if entries.contains(&segments) && !is_empty(disk, names::SEGMENTS)? {
+        return Err(Error::new(
+            ErrorKind::Invalid,
+            format!(
+                "{} holds segments but no file {}; restore that from a backup",
+                disk.path().display(),
+                names::IDENTITY
+            ),
+        ));
+    }
     for name in &entries {
-        let ours = OURS_BEFORE_IDENTITY.contains(&name.as_str())
-            || (name.trim_end_matches('/') == names::SEGMENTS && name.ends_with('/') && is_empty(disk, name)?);
+        let ours = OURS_BEFORE_IDENTITY.contains(&name.as_str()) || *name == segments;
         if !ours {
             return Err(Error::new(
                 ErrorKind::Invalid,
@@ -48,7 +63,6 @@ pub(super) fn look(disk: &dyn Disk) -> Result<Found> {
 }
 
 fn is_empty(disk: &dyn Disk, folder: &str) -> Result<bool> {
-    let folder = folder.trim_end_matches('/');
     Ok(disk.list(folder).map_err(failed(disk, "list", folder))?.is_empty())
 }
 
@@ -65,7 +79,20 @@ fn read_identity(disk: &dyn Disk) -> Result<Identity> {
         }
     }
     let path = disk.path().join(names::IDENTITY).display().to_string();
-    Identity::decode(&bytes[..len], &path).map(|(identity, _damaged_copy)| identity)
+    let (identity, _damaged_copy) = Identity::decode(&bytes[..len], &path)?;
+    refuse_newer(&path, &identity)?;
+    Ok(identity)
+}
+
+/// Features that a newer version wrote and that forbid writing: this version has no way to only read.
+fn refuse_newer(path: &str, identity: &Identity) -> Result<()> {
+    match identity.ro_compat_unknown() {
+        0 => Ok(()),
+        bits => Err(Error::new(
+            ErrorKind::FormatVersion,
+            format!("{path} has features ({bits:#x}) that this version must not write beside; use a newer one"),
+        )),
+    }
 }
 
 /// Makes an empty store; the caller holds the lock and has looked.

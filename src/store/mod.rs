@@ -101,13 +101,16 @@ pub(crate) struct Log {
     pub(crate) active: Option<Active>,
     pub(crate) next_id: SegmentId,
     pub(crate) next_len: u64,
+    /// Whether the names that this session found are known to be durable: a process that was killed may have left names
+    /// that nobody synced.
+    pub(crate) names_synced: bool,
     /// The last seqno written: W7, a failed group leaves it where it was.
     pub(crate) last_seqno: Seqno,
 }
 
 impl Store {
-    pub(crate) fn disk(&self) -> &dyn Disk {
-        &*self.disk
+    pub(crate) fn disk(&self) -> &Arc<dyn Disk> {
+        &self.disk
     }
 
     pub(crate) fn settings(&self) -> &Settings {

@@ -3,7 +3,7 @@
 //! Floor 3. Imports `error`, `format`, `index`, `platform`, `segment`, `store`, `sync`.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::identity::{HashKind, Identity};
+use crate::format::identity::HashKind;
 use crate::format::names;
 use crate::index::hash::Hasher;
 use crate::index::table::Table;
@@ -34,19 +34,19 @@ pub(crate) fn open(disk: Arc<dyn Disk>, settings: Settings) -> Result<Store> {
         Found::Nothing if settings.untrusted_keys => init::create(&*disk, HashKind::Sip)?,
         Found::Nothing => init::create(&*disk, HashKind::Rapid)?,
     };
-    refuse_newer(&*disk, &identity)?;
     let hasher = match identity.hash_kind {
         HashKind::Rapid => Hasher::rapid(identity.hash_seed),
         HashKind::Sip => Hasher::sip(identity.hash_seed),
     };
     let (registry, table) = (Registry::new(), Table::new());
-    let outcome = Recovery::new(&*disk, &settings, &identity, &hasher, &registry, &table).run()?;
+    let outcome = Recovery::new(&disk, &settings, &identity, &hasher, &registry, &table).run()?;
     let store = Store {
-        watermark: Watermark::new(outcome.last_seqno),
+        watermark: Watermark::new(outcome.last_seqno, outcome.durable_seqno),
         log: Mutex::new(Log {
             active: outcome.resumed,
             next_id: outcome.next_id,
             next_len: settings.segment_size_first.min(settings.segment_size),
+            names_synced: false,
             last_seqno: outcome.last_seqno,
         }),
         poison: OnceLock::new(),
@@ -73,19 +73,5 @@ fn refuse_missing(disk: &dyn Disk, settings: &Settings, found: &Found) -> Result
             format!("{} has no file {}, and create_if_missing is off", disk.path().display(), names::IDENTITY),
         )),
         _ => Ok(()),
-    }
-}
-
-/// Features that a newer version wrote and that forbid writing: this version has no way to only read.
-fn refuse_newer(disk: &dyn Disk, identity: &Identity) -> Result<()> {
-    match identity.ro_compat_unknown() {
-        0 => Ok(()),
-        bits => Err(Error::new(
-            ErrorKind::FormatVersion,
-            format!(
-                "{} has features ({bits:#x}) that this version must not write beside; use a newer one",
-                disk.path().join(names::IDENTITY).display()
-            ),
-        )),
     }
 }

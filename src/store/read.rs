@@ -17,14 +17,17 @@ impl Store {
     /// # Errors
     /// `Corruption` if the key is not found, but a record that might be its cannot be read.
     pub(crate) fn find(&self, hash: u64, key: &[u8]) -> Result<Option<Location>> {
-        match self.table().get(hash, |location| probe(self.registry(), location, key)) {
-            Found::At(location) => Ok(Some(location)),
-            Found::Absent => Ok(None),
-            Found::Unreadable(location) => {
-                let (segment, offset) = resolve(self.registry(), location)?;
-                // Once more, for its error. Should it have been healed meanwhile, it is another key's.
-                segment.has_key(offset, DEFAULT_KEYSPACE, key)?;
-                Ok(None)
+        loop {
+            match self.table().get(hash, |location| probe(self.registry(), location, key)) {
+                Found::At(location) => return Ok(Some(location)),
+                Found::Absent => return Ok(None),
+                Found::Unreadable(location) => {
+                    // Once more, for its error. If it can be read this time, the device had a bad moment.
+                    let (segment, offset) = resolve(self.registry(), location)?;
+                    if segment.has_key(offset, DEFAULT_KEYSPACE, key)? {
+                        return Ok(Some(location));
+                    }
+                }
             }
         }
     }
@@ -89,6 +92,16 @@ pub(crate) struct Change<'a> {
     pub(crate) location: Location,
     /// Encoded bytes.
     pub(crate) len: u64,
+}
+
+/// Whether every record that may be in the way of this change can be read.
+///
+/// # Errors
+/// `Io` in positioned mode, if one could not.
+pub(crate) fn check_readable(registry: &Registry, table: &Table, change: &Change<'_>) -> Result<()> {
+    let mut failure = None;
+    table.get(change.hash, |at| probe_or_note(registry, at, change.key, &mut failure));
+    failure.map_or(Ok(()), Err)
 }
 
 /// Makes the index point at a put, and keeps the count of what is live.

@@ -5,6 +5,7 @@
 //! Files are read in the order of their ids, which is the order of their records' age, so the newest record of a key is
 //! simply the last one seen (O2).
 
+use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -40,8 +41,11 @@ pub struct RecoveryReport {
     pub records: u64,
     /// Bytes dropped at the torn tail of the newest segment: writes that nobody had been told were durable.
     pub torn_bytes: u64,
-    /// Where those bytes were kept for inspection.
+    /// Where those bytes (the first 64 MiB of them) were kept for inspection; 16 such copies are kept. `None` also if
+    /// the copy could not be written.
     pub torn_copy: Option<PathBuf>,
+    /// The newest segment, if its footer was damaged: it was written anew.
+    pub mended_footer: Option<PathBuf>,
     /// How long it took.
     pub duration: Duration,
     /// Names in `segments/` that are none of ours, left alone.
@@ -51,6 +55,8 @@ pub struct RecoveryReport {
 /// What recovery hands over.
 pub(super) struct Outcome {
     pub(super) last_seqno: Seqno,
+    /// As far as is known to be on stable storage.
+    pub(super) durable_seqno: Seqno,
     pub(super) next_id: SegmentId,
     pub(super) report: RecoveryReport,
     /// A segment to go on writing: only ever by sabotage.
@@ -61,7 +67,7 @@ pub(super) struct Outcome {
 
 /// One run of recovery.
 pub(super) struct Recovery<'a> {
-    disk: &'a dyn Disk,
+    disk: &'a Arc<dyn Disk>,
     settings: &'a Settings,
     identity: &'a Identity,
     hasher: &'a Hasher,
@@ -70,11 +76,10 @@ pub(super) struct Recovery<'a> {
     outcome: Outcome,
 }
 
-/// A segment opened, its header checked.
-struct Opened {
+/// A segment whose header was checked. Its file is not open: there may be more segments than descriptors.
+struct Found {
     name: String,
     path: String,
-    file: Arc<dyn File>,
     /// Bytes that the file has: fewer than its header says, if somebody cut it.
     len: u64,
     header: SegmentHeader,
@@ -82,7 +87,7 @@ struct Opened {
 
 impl<'a> Recovery<'a> {
     pub(super) fn new(
-        disk: &'a dyn Disk,
+        disk: &'a Arc<dyn Disk>,
         settings: &'a Settings,
         identity: &'a Identity,
         hasher: &'a Hasher,
@@ -91,6 +96,7 @@ impl<'a> Recovery<'a> {
     ) -> Recovery<'a> {
         let outcome = Outcome {
             last_seqno: Seqno::default(),
+            durable_seqno: Seqno::default(),
             next_id: SegmentId::FIRST,
             report: RecoveryReport::default(),
             resumed: None,
@@ -106,16 +112,16 @@ impl<'a> Recovery<'a> {
     pub(super) fn run(mut self) -> Result<Outcome> {
         let start = self.disk.clock().monotonic_ns();
         let (segments, leftovers) = self.list()?;
-        let mut opened = Vec::with_capacity(segments.len());
+        let mut found = Vec::with_capacity(segments.len());
         for id in segments {
-            if let Some(segment) = self.open_segment(id)? {
-                opened.push(segment);
+            if let Some(segment) = self.look_at(id)? {
+                found.push(segment);
             }
         }
-        let total = opened.iter().map(|segment| segment.header.len).sum();
+        let total = found.iter().map(|segment| segment.header.len).sum();
         let mut done = 0;
-        for (i, segment) in opened.iter().enumerate() {
-            self.recover(segment, opened.get(i + 1))?;
+        for (i, segment) in found.iter().enumerate() {
+            self.recover(segment, found.get(i + 1))?;
             done += segment.header.len;
             if let Some(report) = &self.settings.on_progress {
                 report(Progress { phase: Phase::Recovery, done, total });
@@ -132,12 +138,22 @@ impl<'a> Recovery<'a> {
 
     /// The ids of the segments, without a gap, and those of temporaries.
     fn list(&mut self) -> Result<(Vec<SegmentId>, Vec<SegmentId>)> {
-        let entries = self.disk.list(names::SEGMENTS).map_err(failed(self.disk, "list", names::SEGMENTS))?;
+        let folder = self.disk.path().join(names::SEGMENTS);
+        let entries = self.disk.list(names::SEGMENTS).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => {
+                Error::corruption(folder.display(), 0, "the folder is missing; restore it from a backup")
+            }
+            _ => failed(&**self.disk, "list", names::SEGMENTS)(error),
+        })?;
         let (mut segments, mut leftovers) = (Vec::new(), Vec::new());
         for name in entries {
             match names::parse_segments_entry(&name) {
                 SegmentsEntry::Segment(id) => segments.push(id),
                 SegmentsEntry::New(id) => leftovers.push(id),
+                SegmentsEntry::Foreign if is_segment(name.trim_end_matches('/')) => {
+                    let what = "it is a folder, where a segment should be; restore that from a backup";
+                    return Err(Error::corruption(folder.join(name).display(), 0, what));
+                }
                 SegmentsEntry::Foreign => self.outcome.report.ignored.push(name),
             }
         }
@@ -159,25 +175,20 @@ impl<'a> Recovery<'a> {
     }
 
     /// Opens one segment and checks that it is whole, ours and the one that its name says.
-    fn open_segment(&mut self, id: SegmentId) -> Result<Option<Opened>> {
+    fn look_at(&mut self, id: SegmentId) -> Result<Option<Found>> {
         let name = names::segment(id);
         let path = self.disk.path().join(&name).display().to_string();
-        // A torn segment is sealed through this descriptor; on a read-only medium all that is lost is the sealing.
-        let file = self
-            .disk
-            .open(&name, Access::ReadWrite)
-            .or_else(|error| self.disk.open(&name, Access::Read).map_err(|_| error))
-            .map_err(failed(self.disk, "open", &name))?;
-        let len = file.len().map_err(failed(self.disk, "read the length of", &name))?;
+        let file = self.disk.open(&name, Access::Read).map_err(failed(&**self.disk, "open", &name))?;
+        let len = file.len().map_err(failed(&**self.disk, "read the length of", &name))?;
         let header = match self.read_header(id, &*file, &path, len) {
             Err(error) if planted(Sabotage::BadHeaderIsLeftover) && error.kind() == ErrorKind::Corruption => {
-                self.disk.remove(&name).map_err(failed(self.disk, "remove", &name))?;
+                self.disk.remove(&name).map_err(failed(&**self.disk, "remove", &name))?;
                 self.outcome.next_id = id;
                 return Ok(None);
             }
             other => other?,
         };
-        Ok(Some(Opened { name, path, file, len, header }))
+        Ok(Some(Found { name, path, len, header }))
     }
 
     fn read_header(&self, id: SegmentId, file: &dyn File, path: &str, len: u64) -> Result<SegmentHeader> {
@@ -194,23 +205,33 @@ impl<'a> Recovery<'a> {
             return Err(Error::corruption(path, 0, "the file belongs to another store"));
         }
         if header.kind != SegmentKind::Log {
-            return Err(Error::corruption(path, 0, "the header is that of a packed segment, which does not belong here"));
+            return Err(Error::corruption(
+                path,
+                0,
+                "the header is that of a packed segment, which does not belong here",
+            ));
         }
         if header.id != id {
             let what = format_args!("the header says that this is segment {}", header.id);
             return Err(Error::corruption(path, 0, what));
         }
-        let plausible = (RECORDS_START + FOOTER_LEN..=SEGMENT_SIZE_MAX).contains(&header.len);
-        if len > header.len || !plausible || !header.len.is_multiple_of(SECTOR as u64) {
+        if len > header.len {
             let what = format_args!("the file has {len} bytes, its header says {}", header.len);
-            return Err(Error::corruption(path, 0, what));
+            return Err(Error::corruption(path, header.len, what));
+        }
+        if header.len > SEGMENT_SIZE_MAX {
+            let what = format!("{path} is of {} bytes; this version reads segments of 1 GiB at most", header.len);
+            return Err(Error::new(ErrorKind::FormatVersion, what));
         }
         Ok(header)
     }
 
     /// Brings one segment's records into the index.
-    fn recover(&mut self, opened: &Opened, successor: Option<&Opened>) -> Result<()> {
-        let Opened { name, path, file, len, header } = opened;
+    fn recover(&mut self, found: &Found, successor: Option<&Found>) -> Result<()> {
+        let Found { name, path, len, header } = found;
+        // Only the newest is ever written: to be sealed.
+        let access = if successor.is_some() { Access::Read } else { Access::ReadWrite };
+        let file = self.disk.open(name, access).map_err(failed(&**self.disk, "open", name))?;
         let expected = u64::from(self.outcome.last_seqno) + 1;
         if u64::from(header.first_seqno) != expected {
             let what = format_args!("the first record is {}, {expected} is expected", header.first_seqno);
@@ -221,7 +242,7 @@ impl<'a> Recovery<'a> {
             return Err(Error::corruption(path, *len, what));
         }
         let unsealed = Unsealed {
-            file: &**file,
+            file: &*file,
             path,
             salt: header.salt(),
             len: header.len,
@@ -236,12 +257,13 @@ impl<'a> Recovery<'a> {
             None => unsealed.find_end()?,
         };
         if *len < header.len {
+            self.check_all_known(&unsealed, &end)?;
             // What is missing was never durable, or only zeros: a mapping must not reach beyond the file.
-            file.allocate(header.len).map_err(failed(self.disk, "restore the length of", name))?;
+            file.allocate(header.len).map_err(failed(&**self.disk, "restore the length of", name))?;
         }
         let place = self.registry.reserve(header.len)?;
         let mode = self.settings.read_mode;
-        let segment = Segment::new(self.disk, name, Arc::clone(file), header, place, end.offset, mode);
+        let segment = Segment::new(self.disk, name, Arc::clone(&file), header, place, end.offset, mode);
         let segment = Arc::new(segment);
         if sealed.is_some() || successor.is_some() {
             segment.set_state(State::Sealed);
@@ -251,8 +273,11 @@ impl<'a> Recovery<'a> {
         self.outcome.report.segments += 1;
         self.outcome.report.records += end.record_count;
         self.outcome.last_seqno = end.last_seqno;
-        if sealed.is_none() && successor.is_none() {
-            self.close_torn(segment, &unsealed, &end)?;
+        if sealed.is_some() || successor.is_some() {
+            self.outcome.durable_seqno = end.last_seqno;
+        } else {
+            let active = Active::new(segment, Arc::clone(&file), end.last_seqno);
+            self.close_torn(active.resume(end.offset, end.crc, end.record_count), &unsealed, &end)?;
         }
         Ok(())
     }
@@ -272,7 +297,8 @@ impl<'a> Recovery<'a> {
     /// Replays the records below `end`, whose chain must be whole.
     fn replay(&self, segment: &Segment, end: &End) -> Result<()> {
         let (path, salt) = (segment.path(), segment.salt());
-        let mut scan = Scan::new(segment.file(), path, salt, end.offset, Source::Cache, Values::Skip);
+        let file = segment.file()?;
+        let mut scan = Scan::new(&*file, path, salt, end.offset, Source::Cache, Values::Skip);
         let mut batch = Batch::default();
         let mut seqno = u64::from(end.last_seqno) - end.record_count;
         while scan.offset() < end.offset {
@@ -289,7 +315,11 @@ impl<'a> Recovery<'a> {
                         self.apply(segment, &mut batch)?;
                     }
                 }
-                Step::Stop(flaw) => return Err(segment.flawed(scan.offset(), &flaw)),
+                Step::Stop(flaw) => {
+                    let what =
+                        format_args!("{flaw}; what follows cannot be found without it; restore the file from a backup");
+                    return Err(Error::corruption(path, scan.offset(), what));
+                }
             }
         }
         if seqno != u64::from(end.last_seqno) || !batch.members.is_empty() {
@@ -299,13 +329,25 @@ impl<'a> Recovery<'a> {
         Ok(())
     }
 
+    /// Before anything of the store is changed.
+    fn check_all_known(&self, segment: &Unsealed<'_>, end: &End) -> Result<()> {
+        let (path, salt) = (segment.path, segment.salt);
+        let mut scan = Scan::new(segment.file, path, salt, end.offset, segment.source, Values::Skip);
+        while let Step::Record(record) = scan.step()? {
+            self.check_known(&record, path)?;
+        }
+        Ok(())
+    }
+
     fn check_known(&self, record: &Scanned<'_>, path: &str) -> Result<()> {
         let (kind, keyspace) = (record.header.kind, record.header.keyspace);
-        if matches!(kind, Kind::Put | Kind::Delete | Kind::Pad) && keyspace == DEFAULT_KEYSPACE {
+        let plain = matches!(kind, Kind::Put | Kind::Delete | Kind::Pad) && !record.header.has_expiry;
+        if plain && keyspace == DEFAULT_KEYSPACE {
             return Ok(());
         }
         let what = format!(
-            "{path} has at offset {} a record ({kind:?}, keyspace {keyspace}) that this version does not know; \
+            "{path} has at offset {} a record ({kind:?}, keyspace {keyspace}, or with an expiry) that this version \
+             does not know; \
              open the store with a newer one",
             record.offset
         );
@@ -327,19 +369,25 @@ impl<'a> Recovery<'a> {
     }
 
     /// Seals the newest segment where its records end, having kept a copy of what is cut off.
-    fn close_torn(&mut self, segment: Arc<Segment>, unsealed: &Unsealed<'_>, end: &End) -> Result<()> {
+    fn close_torn(&mut self, mut active: Active, unsealed: &Unsealed<'_>, end: &End) -> Result<()> {
+        let segment = Arc::clone(active.segment());
         let torn_bytes = torn::torn_len(unsealed, end.offset)?;
         if torn_bytes > 0 {
             self.outcome.report.torn_bytes = torn_bytes;
-            let copy = torn::keep_copy(self.disk, segment.id(), unsealed, end.offset, torn_bytes);
+            let copy = torn::keep_copy(&**self.disk, segment.id(), unsealed, end.offset, torn_bytes);
             self.outcome.report.torn_copy = copy.ok();
         }
-        let active = Active::resume(segment, end.offset, end.crc, end.record_count, end.last_seqno);
+        if unsealed.has_footer_bytes()? {
+            self.outcome.report.mended_footer = Some(segment.path().into());
+        }
         if planted(Sabotage::AppendAfterTornTail) {
             self.outcome.resumed = Some(active);
             return Ok(());
         }
         self.outcome.unsealed = active.seal().err();
+        if self.outcome.unsealed.is_none() {
+            self.outcome.durable_seqno = end.last_seqno;
+        }
         Ok(())
     }
 }
@@ -367,6 +415,10 @@ impl Batch {
         let (kind, offset, len) = (record.header.kind, record.offset, record.header.record_len());
         self.members.push(Member { kind, hash, key: start..self.keys.len(), offset, len });
     }
+}
+
+fn is_segment(name: &str) -> bool {
+    matches!(names::parse_segments_entry(name), SegmentsEntry::Segment(_))
 }
 
 /// A footer's numbers, if they fit the segment that it stands in.

@@ -15,7 +15,7 @@ use crate::format::checksum::Salt;
 use crate::format::names;
 use crate::format::record::Flaw;
 use crate::format::segment::Horizon;
-use crate::limits::{FOOTER_LEN, HORIZON_SLOT, RECORD_ALIGN, RECORDS_START, SECTOR};
+use crate::limits::{FOOTER_LEN, HORIZON_SLOT, RECORD_ALIGN, RECORD_HEADER_LEN, RECORDS_START, SECTOR};
 use crate::platform::{Disk, File};
 use crate::segment::scan::{Scan, Scanned, Step, Values};
 use crate::segment::source::Source;
@@ -93,6 +93,19 @@ impl Unsealed<'_> {
         (self.len - FOOTER_LEN).min(self.readable / RECORD_ALIGN * RECORD_ALIGN)
     }
 
+    /// Whether something stands where the footer goes, though it is none: it was one, and rotted.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub(super) fn has_footer_bytes(&self) -> Result<bool> {
+        if self.readable < self.len {
+            return Ok(false);
+        }
+        let mut bytes = [0; FOOTER_LEN as usize];
+        self.source.read_exact(self.file, self.path, &mut bytes, self.len - FOOTER_LEN)?;
+        Ok(bytes.iter().any(|byte| *byte != 0))
+    }
+
     /// The higher of the two horizon slots.
     fn slots(&self) -> Result<Option<u64>> {
         let mut highest = None;
@@ -107,10 +120,11 @@ impl Unsealed<'_> {
 
     fn cut_short(&self, (offset, flaw): &(u64, Flaw), vouches: std::fmt::Arguments<'_>) -> Error {
         let what = match flaw {
+            _ if *offset + RECORD_HEADER_LEN as u64 > self.readable => "the file ends here",
             Flaw::NeverWritten => "zeros",
             Flaw::Damaged(what) => what,
         };
-        let text = format!("{what}, but {vouches}; restore the file from a backup, or copy out what is intact");
+        let text = format!("{what}, but {vouches}; restore the file from a backup");
         Error::corruption(self.path, *offset, text)
     }
 }

@@ -4,12 +4,12 @@
 
 use std::fmt;
 
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::format::identity::Identity;
 use crate::format::names;
 use crate::format::record::Flaw;
-use crate::format::segment::{Footer, SegmentHeader};
-use crate::limits::{FOOTER_LEN, HEADER_COPY, SECTOR};
+use crate::format::segment::{Footer, Horizon, SegmentHeader};
+use crate::limits::{FOOTER_LEN, HEADER_COPY, HORIZON_SLOT, SECTOR};
 use crate::platform::Access;
 use crate::segment::scan::{Scan, Step, Values};
 use crate::segment::source::Source;
@@ -52,6 +52,24 @@ impl VerifyReport {
         &self.problems
     }
 
+    /// Notes damage, and hands on any other error.
+    fn note<T>(&mut self, read: Result<T>, file: &str, offset: u64) -> Result<Option<T>> {
+        match read {
+            Ok(read) => Ok(Some(read)),
+            Err(error) => match error.damage() {
+                Some((file, offset, what)) => {
+                    self.add(file, offset, what);
+                    Ok(None)
+                }
+                None if error.kind() == ErrorKind::Io => Err(error),
+                None => {
+                    self.add(file, offset, error.to_string());
+                    Ok(None)
+                }
+            },
+        }
+    }
+
     fn add(&mut self, file: &str, offset: u64, what: impl Into<String>) {
         self.problems.push(Problem { file: file.to_string(), offset, what: what.into() });
     }
@@ -75,7 +93,8 @@ impl Store {
         let total = segments.iter().map(|segment| segment.used_bytes()).sum();
         let mut done = 0;
         for segment in &segments {
-            self.verify_segment(segment, &mut report)?;
+            let read = self.verify_segment(segment, &mut report);
+            report.note(read, segment.path(), 0)?;
             done += segment.used_bytes();
             if let Some(report) = &self.settings().on_progress {
                 report(Progress { phase: Phase::Verify, done, total });
@@ -85,37 +104,45 @@ impl Store {
     }
 
     fn verify_identity(&self, report: &mut VerifyReport) -> Result<()> {
-        let disk = self.disk();
+        let disk = &**self.disk();
         let path = disk.path().join(names::IDENTITY).display().to_string();
         let mut bytes = vec![0; Identity::LEN];
         let file = disk.open(names::IDENTITY, Access::Read).map_err(failed(disk, "open", names::IDENTITY))?;
         let read =
             Source::Cache.read_exact(&*file, &path, &mut bytes, 0).and_then(|()| Identity::decode(&bytes, &path));
         report.files += 1;
-        match read {
-            Ok((_, None)) => {}
-            Ok((_, Some(offset))) => report.add(&path, offset, "one of the two copies is damaged"),
-            Err(error) => report.add(&path, 0, error.to_string()),
+        if let Some((_, Some(offset))) = report.note(read, &path, 0)? {
+            report.add(&path, offset, "one of the two copies is damaged");
         }
         Ok(())
     }
 
     fn verify_segment(&self, segment: &Segment, report: &mut VerifyReport) -> Result<()> {
         report.files += 1;
-        let (file, path) = (segment.file(), segment.path());
+        let (file, path) = (segment.file()?, segment.path());
+        let file = &*file;
         let mut first: Option<SegmentHeader> = None;
         for at in [0, HEADER_COPY] {
             let mut sector = [0; SECTOR];
             Source::Cache.read_exact(file, path, &mut sector, at)?;
-            match SegmentHeader::decode(&sector, path, at) {
-                Ok(header) if first.as_ref().is_none_or(|first| *first == header) => first = Some(header),
-                Ok(_) => report.add(path, at, "the two copies of the header differ"),
-                Err(error) => report.add(path, at, error.to_string()),
+            match report.note(SegmentHeader::decode(&sector, path, at), path, at)? {
+                Some(header) if first.as_ref().is_none_or(|first| *first == header) => first = Some(header),
+                Some(_) => report.add(path, at, "the two copies of the header differ"),
+                None => {}
             }
         }
         // The tail first: a segment that is sealed between the two reads is whole below it all the same.
         let end = segment.tail().published();
         let unsealed = segment.state() == State::Unsealed;
+        for at in [HORIZON_SLOT, HORIZON_SLOT + SECTOR as u64] {
+            let mut sector = [0; SECTOR];
+            Source::Cache.read_exact(file, path, &mut sector, at)?;
+            // Zeros were never written: a crash during the seal may leave the footer without its slots.
+            let written = sector.iter().any(|byte| *byte != 0);
+            if written && Horizon::decode(&sector, segment.salt()).is_none() {
+                report.add(path, at, "a horizon slot is damaged");
+            }
+        }
         let mut bytes = [0; FOOTER_LEN as usize];
         Source::Cache.read_exact(file, path, &mut bytes, segment.len() - FOOTER_LEN)?;
         let footer = Footer::decode(&bytes, segment.salt());
@@ -136,8 +163,8 @@ impl Store {
 
     /// Checks every record below `end`; returns the checksum over all of them if each was intact.
     fn verify_records(&self, segment: &Segment, end: u64, report: &mut VerifyReport) -> Result<Option<u32>> {
-        let path = segment.path();
-        let mut scan = Scan::new(segment.file(), path, segment.salt(), end, Source::Cache, Values::Check);
+        let (file, path) = (segment.file()?, segment.path());
+        let mut scan = Scan::new(&*file, path, segment.salt(), end, Source::Cache, Values::Check);
         let mut intact = true;
         while scan.offset() < end {
             match scan.step()? {

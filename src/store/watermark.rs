@@ -16,9 +16,8 @@ pub(crate) struct Watermark {
 }
 
 impl Watermark {
-    /// Everything up to `seqno` is visible and durable.
-    pub(crate) fn new(seqno: Seqno) -> Watermark {
-        Watermark { visible: AtomicU64::new(seqno.into()), durable: AtomicU64::new(seqno.into()) }
+    pub(crate) fn new(visible: Seqno, durable: Seqno) -> Watermark {
+        Watermark { visible: AtomicU64::new(visible.into()), durable: AtomicU64::new(durable.into()) }
     }
 
     /// The whole group that ends at `seqno` is in the index.

@@ -211,16 +211,30 @@ fn a_torn_tail_that_cannot_be_sealed_leaves_the_store_open_for_reading() {
 }
 
 #[test]
-fn removing_the_lock_file_is_noticed_before_the_next_segment() {
-    let dir = tempfile::tempdir().unwrap();
-    let db = Options::new().segment_size(64 * 1024).durability(Durability::Os).open(dir.path()).unwrap();
-    db.put("a", "1").unwrap();
-    std::fs::remove_file(dir.path().join("LOCK")).unwrap();
-    db.seal().unwrap();
-    let error = db.put("b", "2").unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Poisoned);
-    assert!(error.to_string().contains("LOCK"), "{error}");
-    assert_eq!(db.get("a").unwrap().unwrap(), "1");
+fn removing_the_lock_file_is_noticed_by_the_next_durable_write_seal_or_close() {
+    type Call = fn(&Db) -> Option<zipcask::Error>;
+    let calls: [Call; 4] = [
+        |db| db.put_with("b", "2", zipcask::PutOptions::new().durability(Durability::Sync)).err(),
+        |db| db.sync().err(),
+        |db| db.seal().err(),
+        |db| db.clone().close().err(),
+    ];
+    for call in calls {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Options::new().segment_size(64 * 1024).durability(Durability::Os).open(dir.path()).unwrap();
+        db.put("a", "1").unwrap();
+        std::fs::remove_file(dir.path().join("LOCK")).unwrap();
+        let other = Db::open(dir.path()).unwrap();
+        assert_eq!(other.get("a").unwrap().unwrap(), "1");
+        let error = call(&db).expect("it is noticed");
+        assert_eq!(error.kind(), ErrorKind::Poisoned);
+        assert!(error.to_string().contains("LOCK"), "{error}");
+        drop(db);
+        other.put("c", "3").unwrap();
+        other.close().unwrap();
+        let db = Db::open(dir.path()).unwrap();
+        assert_eq!(db.len(), 2, "two openers did not write over each other");
+    }
 }
 
 /// What a run of the sweep was told.

@@ -118,3 +118,38 @@ fn a_crash_during_creation_starts_over() {
     assert_eq!(Db::open(dir.path()).unwrap().get("a").unwrap().unwrap(), "1");
     assert!(!dir.path().join("new-ZIPCASK").exists());
 }
+
+#[test]
+fn a_damaged_footer_of_the_newest_segment_is_mended_and_reported() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Options::new().segment_size(64 * 1024).open(dir.path()).unwrap();
+    db.put("a", "1").unwrap();
+    db.close().unwrap();
+    let path = dir.path().join("segments/0000000001.seg");
+    let whole = fs::read(&path).unwrap();
+    let mut bytes = whole.clone();
+    let footer = bytes.len() - 40;
+    bytes[footer] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let db = Db::open(dir.path()).unwrap();
+    assert_eq!(db.stats().recovery.mended_footer.as_deref(), Some(fs::canonicalize(&path).unwrap().as_path()));
+    assert_eq!(db.get("a").unwrap().unwrap(), "1");
+    db.close().unwrap();
+    assert!(fs::read(&path).unwrap() == whole);
+    assert_eq!(Db::open(dir.path()).unwrap().stats().recovery.mended_footer, None);
+}
+
+#[test]
+fn a_file_cut_while_the_store_is_open_is_in_the_report_of_verify() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options::new().segment_size(64 * 1024).read_mode(zipcask::ReadMode::Positioned);
+    let db = options.open(dir.path()).unwrap();
+    for i in 0..200 {
+        db.put_with(format!("key {i}"), [7; 100], zipcask::PutOptions::new().durability(Durability::Os)).unwrap();
+    }
+    let file = fs::OpenOptions::new().write(true).open(dir.path().join("segments/0000000001.seg")).unwrap();
+    file.set_len(9000).unwrap();
+    let report = db.verify().unwrap();
+    assert!(!report.is_clean());
+    assert!(report.problems().iter().any(|problem| problem.offset >= 9000), "{:?}", report.problems());
+}

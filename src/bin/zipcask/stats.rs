@@ -71,9 +71,7 @@ fn show(stats: &zipcask::Stats) -> Outcome {
     for (name, bytes) in [
         ("live records", stats.live_bytes),
         ("dead records", stats.dead_bytes),
-        ("archives", stats.archived_bytes),
         ("unused in segments", stats.preallocated_bytes),
-        ("kept for readers", stats.pinned_bytes),
         ("index, in memory", stats.index_bytes),
     ] {
         row(name, HumanBytes(bytes).to_string())?;

@@ -1,7 +1,8 @@
 //! What the Unixes share: a directory held open, its names resolved relative to it, never through a link.
 //!
-//! Floor 1. Imports `platform`.
+//! Floor 1. Imports `platform`, `sync`.
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,8 @@ use rustix::io::{Errno, retry_on_intr};
 use crate::platform::Access;
 use crate::platform::name;
 use crate::platform::os;
+use crate::sync::Arc;
+use crate::sync::plain::{Mutex, PoisonError};
 
 /// What every descriptor of ours is opened with. `NONBLOCK` means nothing to a regular file, but opening a pipe that
 /// somebody put in its place does not wait for a writer.
@@ -25,12 +28,14 @@ const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 pub(crate) struct Dir {
     fd: OwnedFd,
     path: PathBuf,
+    /// Folders in it that were used: held open, so that a rename or a sync never lacks a descriptor.
+    folders: Mutex<BTreeMap<String, Arc<OwnedFd>>>,
 }
 
 /// The directory itself, or a folder in it.
 enum Folder<'a> {
     Top(BorrowedFd<'a>),
-    Below(OwnedFd),
+    Below(Arc<OwnedFd>),
 }
 
 impl AsFd for Folder<'_> {
@@ -47,7 +52,7 @@ impl Dir {
     pub(crate) fn open_at(path: &Path) -> io::Result<Dir> {
         let path = fs::canonicalize(path)?;
         let fd = retry_on_intr(|| rustix::fs::open(&path, FOLDER_FLAGS, Mode::empty()))?;
-        Ok(Dir { fd, path })
+        Ok(Dir { fd, path, folders: Mutex::default() })
     }
 
     /// Its path without links, as it was when it was opened.
@@ -148,8 +153,14 @@ impl Dir {
         if folder.is_empty() {
             return Ok(Folder::Top(self.fd.as_fd()));
         }
+        let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(fd) = folders.get(folder) {
+            return Ok(Folder::Below(Arc::clone(fd)));
+        }
         let open = || rustix::fs::openat(&self.fd, folder, FOLDER_FLAGS, Mode::empty());
-        Ok(Folder::Below(retry_on_intr(open)?))
+        let fd = Arc::new(retry_on_intr(open)?);
+        folders.insert(folder.to_string(), Arc::clone(&fd));
+        Ok(Folder::Below(fd))
     }
 }
 
