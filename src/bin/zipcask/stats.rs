@@ -59,6 +59,7 @@ fn as_json(stats: &zipcask::Stats) -> serde_json::Value {
             "records": stats.recovery.records,
             "torn_bytes": stats.recovery.torn_bytes,
             "torn_copy": copy.map(|path| path.display().to_string()),
+            "mended_footer": stats.recovery.mended_footer.as_ref().map(|path| path.display().to_string()),
             "ignored": stats.recovery.ignored,
         },
     })
@@ -84,6 +85,9 @@ fn show(stats: &zipcask::Stats) -> Outcome {
     }
     if let Some(copy) = &recovery.torn_copy {
         out.line(format_args!("kept the torn tail in {}", copy.display()))?;
+    }
+    if let Some(path) = &recovery.mended_footer {
+        out.line(format_args!("wrote the damaged footer of {} anew", path.display()))?;
     }
     for name in &recovery.ignored {
         out.line(format_args!("left alone: segments/{name}"))?;

@@ -2,7 +2,7 @@
 //!
 //! Floor 7. Imports nothing.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
@@ -25,8 +25,12 @@ pub(crate) struct Verify {
 
 impl Verify {
     pub(crate) fn run(self) -> Outcome {
-        let report = opened::existing(&self.dir)?.verify()?;
-        let shown = if self.json { Out::new().now(format_args!("{}", as_json(&report))) } else { show(&report) };
+        let db = opened::existing(&self.dir)?;
+        let (report, mended) = (db.verify()?, db.stats().recovery.mended_footer);
+        let shown = match self.json {
+            true => Out::new().now(format_args!("{}", as_json(&report, mended.as_deref()))),
+            false => show(&report, mended.as_deref()),
+        };
         match report.problems().len() {
             0 => shown,
             // More important than whether somebody read it.
@@ -39,7 +43,7 @@ impl Verify {
     }
 }
 
-fn as_json(report: &VerifyReport) -> serde_json::Value {
+fn as_json(report: &VerifyReport, mended: Option<&Path>) -> serde_json::Value {
     let problems: Vec<_> = report
         .problems()
         .iter()
@@ -51,11 +55,15 @@ fn as_json(report: &VerifyReport) -> serde_json::Value {
         "records": report.records,
         "bytes": report.bytes,
         "problems": problems,
+        "mended_footer": mended.map(|path| path.display().to_string()),
     })
 }
 
-fn show(report: &VerifyReport) -> Outcome {
+fn show(report: &VerifyReport, mended: Option<&Path>) -> Outcome {
     let mut out = Out::new();
+    if let Some(path) = mended {
+        out.line(format_args!("{}: its footer was damaged, and was written anew by this open", path.display()))?;
+    }
     for problem in report.problems() {
         out.line(format_args!("{problem}"))?;
     }
