@@ -1,0 +1,53 @@
+//! emdb.
+
+use emdb::Emdb;
+
+use crate::engines::{Engine, Kind, Mode};
+use crate::values::Key;
+
+pub(crate) const KIND: Kind = Kind {
+    name: "emdb 1.0.3",
+    about: "`FlushPolicy::OnEachFlush` (default), `get_zerocopy`, no checksum on reads; durable: `insert` and `flush` \
+            (fdatasync, shared); OS: `insert`; load: `insert_many`, then `flush`; its pass copies keys and values",
+    open: |dir, _| {
+        let db = Emdb::builder().path(dir.join("store.emdb")).build().expect("emdb opens");
+        Box::new(Store { db, mode: Mode::Sync })
+    },
+};
+
+struct Store {
+    db: Emdb,
+    mode: Mode,
+}
+
+impl Engine for Store {
+    fn get(&self, key: &[u8], f: &mut dyn FnMut(Option<&[u8]>)) {
+        f(self.db.get_zerocopy(key).expect("emdb gets").as_deref());
+    }
+
+    fn prepare(&mut self, mode: Mode) {
+        self.mode = mode;
+    }
+
+    fn put(&self, key: &[u8], value: &[u8]) {
+        self.db.insert(key, value).expect("emdb inserts");
+        if self.mode == Mode::Sync {
+            self.db.flush().expect("emdb flushes");
+        }
+    }
+
+    fn batch(&mut self, pairs: &[(Key, [u8; 100])]) {
+        let pairs = pairs.iter().map(|(key, value)| (key.as_bytes(), value));
+        self.db.insert_many(pairs).expect("emdb inserts many");
+    }
+
+    fn sync(&mut self) {
+        self.db.flush().expect("emdb flushes");
+    }
+
+    fn pass(&self, f: &mut dyn FnMut(&[u8], &[u8])) {
+        for (key, value) in self.db.iter().expect("emdb iterates") {
+            f(&key, &value);
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! RocksDB.
+
+use rocksdb::{DB, IteratorMode, Options, WriteBatch, WriteOptions};
+
+use crate::engines::{Engine, Kind, Mode};
+use crate::values::Key;
+
+pub(crate) const KIND: Kind = Kind {
+    name: "RocksDB",
+    about: "default options, pinned gets; durable: `sync = true`; OS: `sync = false`; load: `WriteBatch`, then a \
+            flush of the WAL",
+    open: |dir, _| {
+        let mut options = Options::default();
+        options.create_if_missing(true);
+        Box::new(Store { db: DB::open(&options, dir.join("store")).expect("RocksDB opens"), mode: Mode::Sync })
+    },
+};
+
+struct Store {
+    db: DB,
+    mode: Mode,
+}
+
+impl Engine for Store {
+    fn get(&self, key: &[u8], f: &mut dyn FnMut(Option<&[u8]>)) {
+        f(self.db.get_pinned(key).expect("RocksDB gets").as_deref());
+    }
+
+    fn prepare(&mut self, mode: Mode) {
+        self.mode = mode;
+    }
+
+    fn put(&self, key: &[u8], value: &[u8]) {
+        let mut options = WriteOptions::default();
+        options.set_sync(self.mode == Mode::Sync);
+        self.db.put_opt(key, value, &options).expect("RocksDB puts");
+    }
+
+    fn batch(&mut self, pairs: &[(Key, [u8; 100])]) {
+        let mut batch = WriteBatch::default();
+        for (key, value) in pairs {
+            batch.put(key.as_bytes(), value);
+        }
+        self.db.write(batch).expect("RocksDB writes");
+    }
+
+    fn sync(&mut self) {
+        self.db.flush_wal(true).expect("RocksDB flushes its log");
+    }
+
+    fn pass(&self, f: &mut dyn FnMut(&[u8], &[u8])) {
+        for pair in self.db.iterator(IteratorMode::Start) {
+            let (key, value) = pair.expect("RocksDB iterates");
+            f(&key, &value);
+        }
+    }
+}
