@@ -37,30 +37,33 @@ impl Value {
     ///
     /// # Errors
     /// `Corruption` if its bytes fail their checksum; `Io` in positioned mode.
-    pub(crate) fn of(segment: &Arc<Segment>, record: &Record) -> Result<Value> {
-        let at = record.header.value();
-        let value = Value::take(segment, record.offset + at.start, at.end - at.start)?;
-        record.header.check_value(&value).map_err(|flaw| segment.flawed(record.offset, &flaw))?;
-        Ok(value)
+    pub(crate) fn of(segment: Arc<Segment>, record: &Record) -> Result<Value> {
+        let (offset, at, header) = (record.offset, record.header.value(), record.header);
+        Value::take(segment, offset + at.start, at.end - at.start, |segment, value| {
+            header.check_value(value).map_err(|flaw| segment.flawed(offset, &flaw))
+        })
     }
 
     /// The key of `record`, which lies in `segment`.
     ///
     /// # Errors
     /// `Io` in positioned mode.
-    pub(crate) fn key_of(segment: &Arc<Segment>, record: &Record) -> Result<Value> {
+    pub(crate) fn key_of(segment: Arc<Segment>, record: &Record) -> Result<Value> {
         let at = record.header.key();
-        Value::take(segment, record.offset + at.start, at.end - at.start)
+        Value::take(segment, record.offset + at.start, at.end - at.start, |_, _| Ok(()))
     }
 
-    fn take(segment: &Arc<Segment>, offset: u64, len: u64) -> Result<Value> {
+    fn take(
+        segment: Arc<Segment>,
+        offset: u64,
+        len: u64,
+        check: impl FnOnce(&Segment, &[u8]) -> Result<()>,
+    ) -> Result<Value> {
         segment.check_range(offset, len)?;
         if let Some(bytes) = segment.mapped(offset, len) {
-            return Ok(Value {
-                bytes: NonNull::from(bytes).cast(),
-                len: bytes.len(),
-                _keep: Keep::Mapped(Arc::clone(segment)),
-            });
+            check(&segment, bytes)?;
+            let (bytes, len) = (NonNull::from(bytes).cast(), bytes.len());
+            return Ok(Value { bytes, len, _keep: Keep::Mapped(segment) });
         }
         let len = len as usize;
         let mut words: Arc<[u64]> = std::iter::repeat_n(0, len.div_ceil(8)).collect();
@@ -68,6 +71,7 @@ impl Value {
         // SAFETY: `owned` has at least `len` bytes, all initialised, and any bytes make a u64.
         let bytes = unsafe { std::slice::from_raw_parts_mut(owned.as_mut_ptr().cast::<u8>(), len) };
         segment.read(bytes, offset)?;
+        check(&segment, bytes)?;
         Ok(Value { bytes: NonNull::from(&words[..]).cast(), len, _keep: Keep::Owned(words) })
     }
 }

@@ -48,14 +48,16 @@ impl Store {
     /// # Errors
     /// As `get`.
     pub(crate) fn pair(&self, location: Location) -> Result<(Value, Value)> {
-        self.with_record(location, |segment, record| Ok((Value::key_of(segment, record)?, Value::of(segment, record)?)))
+        self.with_record(location, |segment, record| {
+            Ok((Value::key_of(Arc::clone(&segment), record)?, Value::of(segment, record)?))
+        })
     }
 
-    fn with_record<T>(&self, location: Location, f: impl FnOnce(&Arc<Segment>, &Record) -> Result<T>) -> Result<T> {
+    fn with_record<T>(&self, location: Location, f: impl FnOnce(Arc<Segment>, &Record) -> Result<T>) -> Result<T> {
         let segment = self.registry().pin(location).ok_or_else(|| unknown(location))?;
         let offset = offset_in(&segment, location);
         let record = segment.record(offset)?;
-        f(&segment, &record)
+        f(segment, &record)
     }
 }
 
