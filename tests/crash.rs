@@ -1,17 +1,23 @@
 //! Power cuts, failed syncs and rot on a simulated disk: enumerated, not hoped for.
 //!
-//! `ZIPCASK_SEED` chooses other histories, `ZIPCASK_CRASH_HISTORIES` more of them.
+//! `ZIPCASK_SEED` chooses other histories, `ZIPCASK_CRASH_HISTORIES` more of them, `ZIPCASK_CRASH_STORMS` more storms.
 
 #[path = "crash/failed_sync.rs"]
 mod failed_sync;
+#[path = "crash/groups.rs"]
+mod groups;
 #[path = "crash/history.rs"]
 mod history;
+#[path = "crash/hook.rs"]
+mod hook;
 #[path = "crash/power.rs"]
 mod power;
 #[path = "crash/report.rs"]
 mod report;
 #[path = "crash/rot.rs"]
 mod rot;
+#[path = "crash/storm.rs"]
+mod storm;
 
 use power::{Counts, Effort};
 use report::report;
@@ -20,6 +26,9 @@ use zipcask::sim::{Sabotage, plant};
 
 /// Histories in a run of `cargo test`.
 const HISTORIES: u64 = 64;
+
+/// Seeds of storms in a run of `cargo test`.
+const STORMS: u64 = 60;
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number")))
@@ -170,4 +179,16 @@ fn cutting_or_zeroing_the_tail_leaves_the_longest_valid_prefix_and_flipping_is_d
         prefixes + refused + rotten + harmless
     ));
     assert!(prefixes > 0 && refused > 0 && rotten > 0);
+}
+
+#[test]
+fn faults_kills_and_power_cuts_together_lose_nothing() {
+    let seed = number("ZIPCASK_SEED", 1);
+    let counts = storm::run(seed, number("ZIPCASK_CRASH_STORMS", STORMS)).unwrap_or_else(|what| panic!("{what}"));
+    report(&format!(
+        "storms: {} of faults, kills and power cuts: {} faults struck, {} kills, {} images recovered: \
+         0 acknowledged lost, 0 wrong, 0 torn, 0 refused (seed {seed})",
+        counts.storms, counts.struck, counts.kills, counts.images
+    ));
+    assert!(counts.struck > 0 && counts.kills > 0);
 }
