@@ -303,7 +303,17 @@ impl<'a> Leader<'a> {
     /// W8: lack of space closes the segment at its tail, and the next write starts another. Anything else is W4.
     fn failed_append(&mut self, error: Error) -> Error {
         if error.kind() == ErrorKind::NoSpace {
-            return rotate::seal(self.store, self.log).err().unwrap_or(error);
+            let sealed = rotate::seal(self.store, self.log);
+            let active = self.log.active.as_mut();
+            return match (sealed, active) {
+                (Ok(()), _) => error,
+                // Nothing vouches for the end yet, so what was written behind it must not look like records.
+                (Err(full), Some(active)) if full.kind() == ErrorKind::NoSpace => match active.disown() {
+                    Ok(()) => error,
+                    Err(worse) => self.poisoned(worse),
+                },
+                (Err(worse), _) => worse,
+            };
         }
         self.poisoned(error)
     }

@@ -9,8 +9,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::checksum;
 use crate::format::names;
 use crate::format::segment::{Footer, Horizon, SegmentHeader};
-use crate::limits::{FOOTER_LEN, HEADER_COPY, HORIZON_SLOT, RECORDS_START, SECTOR};
+use crate::limits::{FOOTER_LEN, HEADER_COPY, HORIZON_SLOT, RECORD_HEADER_LEN, RECORDS_START, SECTOR};
 use crate::platform::{Barrier, Disk, File};
+use crate::segment::source::Source;
 use crate::segment::{Segment, State};
 use crate::sync::Arc;
 
@@ -197,6 +198,26 @@ impl Active {
         file.barrier(Barrier::Durable).map_err(|error| self.lost("seal", error))?;
         self.segment.set_state(State::Sealed);
         Ok(())
+    }
+
+    /// Makes sure that what a failed append left behind the end is no record: for where the segment could not be sealed,
+    /// and a crash would have recovery find it.
+    ///
+    /// # Errors
+    /// As the system says: a record that failed may then come back.
+    pub(crate) fn disown(&mut self) -> Result<()> {
+        let mut header = [0; RECORD_HEADER_LEN];
+        let path = self.segment.path();
+        Source::Cache.read_exact(&*self.file, path, &mut header, self.end)?;
+        if header == [0; RECORD_HEADER_LEN] {
+            return Ok(());
+        }
+        self.file
+            .write_at(&[0; RECORD_HEADER_LEN], self.end)
+            .map_err(|error| self.lost("take back a write to", error))?;
+        // BARRIER: the record is gone from the device before its writer is told that it is not in the store.
+        let done = self.file.barrier(Barrier::Durable);
+        done.map(drop).map_err(|error| self.lost("sync", error))
     }
 
     /// A lack of space leaves no doubt about what was written before; any other failed write does.

@@ -136,6 +136,19 @@ fn deletes_in_a_group_that_fails(errno: i32) {
 }
 
 #[test]
+fn of_many_deletes_of_a_key_in_a_group_one_says_that_it_was_there() {
+    for round in 0..ROUNDS {
+        let store = gated(EIO);
+        store.db.put("key", "value").unwrap();
+        let before = u64::from(store.db.last_seqno());
+        let answers = store.together(3, |_| store.db.delete("key").unwrap());
+        assert_eq!(answers.iter().filter(|was| **was).count(), 1, "round {round}: {answers:?}");
+        // The leader's put, and one delete.
+        assert_eq!(u64::from(store.db.last_seqno()), before + 2, "round {round}: deleting nothing writes nothing");
+    }
+}
+
+#[test]
 fn no_delete_of_a_group_without_space_says_that_the_key_was_not_there() {
     deletes_in_a_group_that_fails(ENOSPC);
 }

@@ -199,8 +199,6 @@ impl Storm {
         let errno = [EIO, ENOSPC, if few { EIO } else { EMFILE }][self.random.below(3)];
         let written = [Written::Nothing, Written::OneByte, Written::AllButOne][self.random.below(3)];
         let lasts = [Lasts::Once, Lasts::FromThenOn][self.random.below(2)];
-        // A disk that is full and stays so takes nothing of the write that finds it so.
-        let written = if (errno, lasts) == (ENOSPC, Lasts::FromThenOn) { Written::Nothing } else { written };
         let nth = self.disk.calls(call) + 1 + self.random.below(3) as u64;
         self.disk.inject(Fault { call, nth, errno, lasts, written });
     }

@@ -156,6 +156,7 @@ fn a_disk_that_stays_full_for_a_while_is_no_space_also_where_room_cannot_be_rese
     assert_eq!(error.kind(), ErrorKind::NoSpace, "{error}");
     disk.heal();
     db.put("after", "2").unwrap();
+    assert_eq!(db.stats().segments.len(), 2, "the range that failed is never written again");
     db.close().unwrap();
     assert_eq!(open(&disk).unwrap().len(), 2);
 }
@@ -281,4 +282,34 @@ fn verify_finds_a_rotten_horizon_slot_of_a_sealed_segment() {
     disk.write_file("segments/0000000001.seg", &bytes);
     let report = open(&disk).unwrap().verify().unwrap();
     assert!(!report.is_clean(), "a slot with a wrong crc went unnoticed");
+}
+
+/// The record's last byte is padding, so that all but one byte of it is all of it.
+#[test]
+fn a_write_that_was_told_no_space_is_not_there_after_a_crash_although_the_seal_found_none_either() {
+    for calls in [2, 1000] {
+        let inside = SimDisk::new(1);
+        inside.record();
+        let disk = FaultDisk::simulated(inside.clone());
+        let db = open(&disk).unwrap();
+        db.put("before", "1").unwrap();
+        let nth = disk.calls(Call::WriteAt);
+        for i in 1..=calls {
+            disk.inject(Fault { written: Written::AllButOne, ..fault(Call::WriteAt, nth + i, ENOSPC) });
+        }
+        let error = db.put("key", "12345").unwrap_err();
+        assert_eq!(db.get("key").unwrap(), None);
+        if calls == 2 {
+            // Append and slot found none; the record could be taken back.
+            assert_eq!(error.kind(), ErrorKind::NoSpace, "{error}");
+            for image in crate::hook::cut(&inside, 100) {
+                assert_eq!(open(&image).unwrap().get("key").unwrap(), None, "told NoSpace: not in the store");
+            }
+            disk.heal();
+            db.put("key", "healed").unwrap();
+        } else {
+            assert_eq!(error.kind(), ErrorKind::Io, "it cannot be taken back: unknown, {error}");
+            assert_eq!(db.put("later", "x").unwrap_err().kind(), ErrorKind::Poisoned);
+        }
+    }
 }

@@ -56,6 +56,7 @@ fn after_close_every_call_of_every_handle_is_closed() {
         other.verify().unwrap_err().kind(),
         other.iter().next().unwrap().unwrap_err().kind(),
         batch.commit().unwrap_err().kind(),
+        other.wait_durable(other.last_seqno()).unwrap_err().kind(),
         other.clone().close().unwrap_err().kind(),
     ];
     assert!(kinds.iter().all(|kind| *kind == ErrorKind::Closed), "{kinds:?}");

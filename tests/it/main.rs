@@ -4,11 +4,17 @@ mod adversity;
 mod bad_input;
 mod basics;
 mod batches;
+mod bytes;
+mod callers;
 mod faults;
+#[cfg(unix)]
+mod forks;
 mod handles;
 #[path = "../crash/hook.rs"]
 mod hook;
+mod mutations;
 mod recovery;
 #[path = "../crash/report.rs"]
 mod report;
+mod strange_bytes;
 mod threads;
