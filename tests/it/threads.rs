@@ -88,3 +88,28 @@ fn durable_writers_share_syncs_and_each_is_durable_when_told() {
     assert_eq!(db.len(), 200);
     assert_eq!(u64::from(db.last_seqno()), 200);
 }
+
+#[test]
+fn an_iterator_shows_one_moment_while_batches_are_written() {
+    let db = Options::new().durability(Durability::Os).open_in_memory().unwrap();
+    let write = |i: u64| {
+        let mut batch = db.batch();
+        for key in 0..64_u64 {
+            batch.put(&db, key.to_le_bytes(), i.to_le_bytes());
+        }
+        batch.commit().unwrap();
+    };
+    write(0);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            (1..3000).for_each(write);
+            done.store(true, Ordering::Relaxed);
+        });
+        while !done.load(Ordering::Relaxed) {
+            let values: Vec<_> = db.iter().map(|pair| pair.unwrap().1.to_vec()).collect();
+            assert_eq!(values.len(), 64);
+            assert!(values.iter().all(|value| *value == values[0]), "half a batch is shown");
+        }
+    });
+}
