@@ -2,6 +2,8 @@
 //!
 //! Floor 4. Imports `address`, `error`, `format`, `limits`, `sabotage`, `segment`, `store`, `sync`.
 
+use std::io;
+
 use crate::address::SegmentId;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::names;
@@ -29,7 +31,11 @@ pub(super) fn next(store: &Store, log: &mut Log, len: u64) -> Result<()> {
     let next_id = id.next().ok_or_else(|| {
         Error::new(ErrorKind::ResourceLimit, "no segment ids are left; copy the store into a new one")
     })?;
-    sync_names(store, log).map_err(|error| poisoned(store, error))?;
+    sync_names(store, log).map_err(|error| match error.kind() {
+        // No sync was tried; the next write tries again.
+        ErrorKind::ResourceLimit => error,
+        _ => poisoned(store, error),
+    })?;
     let header = new_header(store, log, id, len)?;
     let file = active::create(&**store.disk(), &header).map_err(|error| match error.kind() {
         ErrorKind::NoSpace | ErrorKind::ResourceLimit => error,
@@ -71,7 +77,15 @@ fn sync_names(store: &Store, log: &mut Log) -> Result<()> {
     let synced = synced.and_then(|()| disk.sync_dir(""));
     // BARRIER: and its directory.
     let synced = synced.and_then(|()| disk.sync_parent());
-    synced.map_err(|error| Error::io_as(ErrorKind::Io, format!("cannot sync {}", disk.path().display()), error))?;
+    synced.map_err(|error| {
+        // Without a descriptor for the parent nothing was tried; for want of memory a sync may have been.
+        let tried = error.kind() == io::ErrorKind::OutOfMemory;
+        let error = Error::io(format!("cannot sync {}", disk.path().display()), error);
+        match error.kind() {
+            ErrorKind::ResourceLimit if !tried => error,
+            _ => error.of_kind(ErrorKind::Io),
+        }
+    })?;
     log.names_synced = true;
     Ok(())
 }

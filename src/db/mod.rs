@@ -133,7 +133,7 @@ impl Db {
     /// Opening has mended the footer of the newest segment if that was damaged: see [`RecoveryReport::mended_footer`](crate::RecoveryReport::mended_footer).
     ///
     /// # Errors
-    /// `Io` if the device fails a read. `Closed`, `Forked`.
+    /// `Io` if the device fails a read; `ResourceLimit` without a descriptor left. `Closed`, `Forked`.
     pub fn verify(&self) -> Result<VerifyReport> {
         self.default.shared.open_store()?.verify()
     }

@@ -128,11 +128,11 @@ impl<'a> Scan<'a> {
     /// Whether an intact record with the flag `has_horizon` stands at or after `from`, whose horizon lies above it: then
     /// what is missing at `from` was durable once. `after` is the seqno before the first that can stand there.
     ///
-    /// # Errors
-    /// As `step`.
-    ///
     /// Looks at every unit of 8 bytes, but computes checksums over no more than some 64 times what it looks at: a value
     /// made to look like headers everywhere must not hold up an open for minutes. What lies beyond that is not believed.
+    ///
+    /// # Errors
+    /// As `step`.
     pub(crate) fn horizon_beyond(&mut self, from: u64, after: u64) -> Result<Option<u64>> {
         let seqno_max = after.saturating_add((self.limit - from) / RECORD_HEADER_LEN as u64);
         let mut budget = (self.limit - from).saturating_mul(64).saturating_add(WINDOW_LEN as u64);

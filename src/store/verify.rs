@@ -61,11 +61,12 @@ impl VerifyReport {
                     self.add(file, offset, what);
                     Ok(None)
                 }
-                None if error.kind() == ErrorKind::Io => Err(error),
-                None => {
+                None if matches!(error.kind(), ErrorKind::FormatVersion | ErrorKind::Invalid) => {
                     self.add(file, offset, error.to_string());
                     Ok(None)
                 }
+                // The machine's trouble says nothing of the bytes.
+                None => Err(error),
             },
         }
     }

@@ -6,17 +6,8 @@ use std::sync::{Arc, Mutex};
 use zipcask::sim::{Call, Disk, Fault, FaultDisk, Lasts, Random, SimDisk, Written};
 use zipcask::{Db, Durability, ErrorKind, Options, PutOptions, ReadMode};
 
+use crate::faults::{EIO, EMFILE, ENOMEM, ENOSPC, SEGMENT, fault};
 use crate::hook::{Hook, HookDisk, cut, nothing};
-
-const SEGMENT: u64 = 8192;
-const EIO: i32 = 5;
-const ENOMEM: i32 = 12;
-const EMFILE: i32 = 24;
-const ENOSPC: i32 = 28;
-
-fn fault(call: Call, nth: u64, errno: i32) -> Fault {
-    Fault { call, nth, errno, lasts: Lasts::Once, written: Written::Nothing }
-}
 
 fn open(disk: &(impl Disk + Clone + 'static)) -> zipcask::Result<Db> {
     zipcask::sim::open(Options::new(), SEGMENT, Arc::new(disk.clone()))
@@ -312,4 +303,26 @@ fn a_write_that_was_told_no_space_is_not_there_after_a_crash_although_the_seal_f
             assert_eq!(db.put("later", "x").unwrap_err().kind(), ErrorKind::Poisoned);
         }
     }
+}
+
+#[test]
+fn a_lack_of_descriptors_at_the_first_write_of_a_session_is_a_limit_and_heals() {
+    let disk = FaultDisk::simulated(SimDisk::new(1));
+    let db = open(&disk).unwrap();
+    disk.inject(fault(Call::SyncParent, disk.calls(Call::SyncParent) + 1, EMFILE));
+    assert_eq!(db.put("key", "1").unwrap_err().kind(), ErrorKind::ResourceLimit);
+    db.put("key", "2").unwrap();
+    assert_eq!(db.get("key").unwrap().unwrap(), "2");
+}
+
+#[test]
+fn verify_without_a_descriptor_is_an_error_and_no_damage() {
+    let disk = FaultDisk::simulated(SimDisk::new(1));
+    let db = open(&disk).unwrap();
+    db.put("key", "1").unwrap();
+    db.seal().unwrap();
+    // The identity is opened first, then the segment, whose own descriptor was given back.
+    disk.inject(fault(Call::Open, disk.calls(Call::Open) + 2, EMFILE));
+    assert_eq!(db.verify().unwrap_err().kind(), ErrorKind::ResourceLimit);
+    assert!(db.verify().unwrap().is_clean());
 }

@@ -5,16 +5,17 @@ use std::sync::Arc;
 use zipcask::sim::{Call, Fault, FaultDisk, Lasts, SimDisk, Written};
 use zipcask::{Db, Durability, ErrorKind, Options};
 
-const SEGMENT: u64 = 8192;
+pub(crate) const SEGMENT: u64 = 8192;
 const EINTR: i32 = 4;
-const EIO: i32 = 5;
-const ENOMEM: i32 = 12;
-const EMFILE: i32 = 24;
-const ENOSPC: i32 = 28;
+pub(crate) const EIO: i32 = 5;
+pub(crate) const ENOMEM: i32 = 12;
+pub(crate) const EMFILE: i32 = 24;
+pub(crate) const ENOSPC: i32 = 28;
 const EROFS: i32 = 30;
 const EDQUOT: i32 = 122;
 
-fn fault(call: Call, nth: u64, errno: i32) -> Fault {
+/// One call that fails, once, having done nothing.
+pub(crate) fn fault(call: Call, nth: u64, errno: i32) -> Fault {
     Fault { call, nth, errno, lasts: Lasts::Once, written: Written::Nothing }
 }
 
