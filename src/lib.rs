@@ -20,6 +20,7 @@ pub use crate::db::batch::Batch;
 pub use crate::db::iter::Iter;
 pub use crate::db::keyspace::Keyspace;
 pub use crate::db::options::{Options, PutOptions};
+pub use crate::db::reader::Reader;
 pub use crate::db::stats::{SegmentStats, Stats};
 pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::segment::ReadMode;
