@@ -56,13 +56,13 @@ impl Shared {
             // SAFETY: a published record does not change, and is seen by who sees its location: what loom checks here.
             let number = self.log[at.unit() as usize].with(|record| unsafe { *record });
             assert_ne!(number, 0, "a location without a record");
-            if number == key.number { Probe::Same } else { Probe::Other }
+            if number == key.number { Probe::Same(()) } else { Probe::Other }
         }
     }
 
     /// The unit of the key's record; 0 if it is absent.
     fn get(&self, key: Key) -> u64 {
-        match self.table.get(key.hash, self.probe(key)) {
+        match self.table.find(key.hash, self.probe(key)) {
             Found::At(at) => at.unit(),
             Found::Absent => 0,
             Found::Unreadable(_) => unreachable!(),

@@ -8,6 +8,14 @@
 
 pub(crate) use std::sync::Arc;
 
+/// Reference counts, which loom can follow where what is counted has a size.
+pub(crate) mod counted {
+    #[cfg(zipcask_loom)]
+    pub(crate) use loom::sync::Arc;
+    #[cfg(not(zipcask_loom))]
+    pub(crate) use std::sync::Arc;
+}
+
 /// std's own types, whatever the build: for what no model looks at.
 pub(crate) mod plain {
     #[expect(unused_imports, reason = "each room takes what it needs")]

@@ -1,6 +1,6 @@
 //! Writing one group: validate, cut, stamp, write, barrier, publish.
 //!
-//! Floor 4. Imports `address`, `commit`, `error`, `format`, `limits`, `platform`, `sabotage`, `segment`, `store`.
+//! Floor 4. Imports `address`, `commit`, `error`, `format`, `limits`, `platform`, `reclaim`, `sabotage`, `segment`, `store`.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -13,6 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{self, Header, Kind};
 use crate::limits::{EXTENSION_LEN, SEQNO_MAX};
 use crate::platform::Barrier;
+use crate::reclaim::Pin;
 use crate::sabotage::{Sabotage, planted};
 use crate::segment::ReadMode;
 use crate::store::read::{self, Change};
@@ -159,7 +160,7 @@ impl<'a> Leader<'a> {
         };
         match said.get(key) {
             Some(present) => Ok(*present),
-            None => Ok(self.store.find(entry.hash, key)?.is_some()),
+            None => Ok(self.store.find(entry.hash, key, &Pin::new())?.is_some()),
         }
     }
 
@@ -248,7 +249,7 @@ impl<'a> Leader<'a> {
         };
         active.segment().tail().publish(active.end());
         let (registry, table) = (self.store.registry(), self.store.table());
-        if self.store.settings().read_mode == ReadMode::Positioned {
+        if self.store.settings().reading.mode == ReadMode::Positioned {
             // All or nothing: a device that fails a read here must not leave half a batch in the index.
             self.for_each_change(piece, at, |_, change| read::check_readable(registry, table, change))?;
         }

@@ -10,8 +10,8 @@ use crate::format::names;
 use crate::format::segment::{SegmentHeader, SegmentKind};
 use crate::limits::{FOOTER_LEN, PLACE_LEN, RECORDS_START};
 use crate::sabotage::{Sabotage, planted};
+use crate::segment::Segment;
 use crate::segment::active::{self, Active};
-use crate::segment::{Segment, State};
 use crate::store::{Log, Store};
 use crate::sync::Arc;
 
@@ -54,10 +54,9 @@ pub(super) fn next(store: &Store, log: &mut Log, len: u64) -> Result<()> {
         })?;
     }
     let name = names::segment(id);
-    let mode = store.settings().read_mode;
-    let segment = Segment::new(store.disk(), &name, Arc::clone(&file), &header, place, RECORDS_START, mode);
-    let segment = Arc::new(segment);
-    store.registry().add(Arc::clone(&segment), place, header.len);
+    let reading = store.settings().reading;
+    let segment = Segment::new(store.disk(), &name, Arc::clone(&file), &header, place, RECORDS_START, reading);
+    let segment = store.registry().add(segment, place, header.len);
     log.active = Some(Active::new(segment, file, log.last_seqno));
     log.next_id = next_id;
     log.next_len = (header.len * 2).min(store.settings().segment_size).max(log.next_len);
@@ -119,7 +118,7 @@ fn new_header(store: &Store, log: &Log, id: SegmentId, len: u64) -> Result<Segme
 pub(super) fn seal(store: &Store, log: &mut Log) -> Result<()> {
     let Some(active) = log.active.as_mut() else { return Ok(()) };
     if active.is_empty() {
-        let segment = Arc::clone(active.segment());
+        let segment = active.segment().clone();
         log.active = None;
         return discard(store, log, &segment);
     }
@@ -142,7 +141,7 @@ pub(super) fn seal(store: &Store, log: &mut Log) -> Result<()> {
 fn discard(store: &Store, log: &mut Log, segment: &Segment) -> Result<()> {
     let name = names::segment(segment.id());
     log.next_id = segment.id();
-    segment.set_state(State::Discarded);
+    store.registry().retire(segment.place());
     let removed = store.disk().remove(&name).and_then(|()| {
         // BARRIER: the name is gone before another file gets it.
         store.disk().sync_dir(names::SEGMENTS)

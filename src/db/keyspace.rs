@@ -1,6 +1,6 @@
 //! A keyspace: keys and values apart from those of others. The one that a `Db` itself is, is the default keyspace.
 //!
-//! Floor 6. Imports `address`, `commit`, `db`, `error`, `segment`, `sync`.
+//! Floor 6. Imports `address`, `commit`, `db`, `error`, `reclaim`, `segment`, `sync`.
 
 use std::fmt;
 
@@ -13,6 +13,7 @@ use crate::db::iter::Iter;
 use crate::db::options::PutOptions;
 use crate::db::reader::Reader;
 use crate::error::Result;
+use crate::reclaim::Pin;
 use crate::segment::value::Value;
 use crate::sync::Arc;
 
@@ -73,7 +74,7 @@ impl Keyspace {
     /// As [`Keyspace::get`].
     pub fn contains_key(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         let (store, key) = (self.shared.open_store()?, key.as_ref());
-        Ok(store.find(store.hash(key), key)?.is_some())
+        Ok(store.find(store.hash(key), key, &Pin::new())?.is_some())
     }
 
     /// Removes `key` and says whether it was there. Deleting nothing writes nothing.
@@ -114,7 +115,7 @@ impl Keyspace {
     ///
     /// Writers wait while the list of places (8 bytes a key) is taken; after that it disturbs nobody.
     pub fn iter(&self) -> Iter {
-        Iter::new(&self.shared.store, self.shared.open_store().err())
+        Iter::new(self.shared.open_store().map(|store| &**store))
     }
 }
 

@@ -13,6 +13,7 @@ use crate::platform::Disk;
 use crate::platform::memory::MemoryDisk;
 use crate::platform::real::RealDisk;
 use crate::segment::ReadMode;
+use crate::segment::trust::Verify;
 use crate::store::{Progress, Settings};
 use crate::sync::Arc;
 
@@ -59,7 +60,13 @@ impl Options {
 
     /// How values are read. Default: [`ReadMode::Mmap`].
     pub fn read_mode(mut self, mode: ReadMode) -> Self {
-        self.settings.read_mode = mode;
+        self.settings.reading.mode = mode;
+        self
+    }
+
+    /// When the checksums of what is read are checked. Default: [`Verify::FirstTouch`].
+    pub fn verify_values(mut self, verify: Verify) -> Self {
+        self.settings.reading.verify = verify;
         self
     }
 
@@ -142,7 +149,8 @@ impl fmt::Debug for Options {
         f.debug_struct("Options")
             .field("durability", &self.durability)
             .field("segment_size", &self.settings.segment_size)
-            .field("read_mode", &self.settings.read_mode)
+            .field("read_mode", &self.settings.reading.mode)
+            .field("verify_values", &self.settings.reading.verify)
             .field("create_if_missing", &self.settings.create_if_missing)
             .finish_non_exhaustive()
     }

@@ -1,68 +1,154 @@
 //! The fastest way to read: one a thread, nothing to let go of until it is refreshed.
 //!
-//! Floor 6. Imports `db`, `error`, `segment`, `sync`.
+//! Floor 6. Imports `db`, `error`, `reclaim`, `segment`, `store`, `sync`.
 
 use std::cell::RefCell;
 use std::fmt;
 use std::ops::ControlFlow;
 
 use crate::db::Shared;
-use crate::db::iter::Iter;
 use crate::error::Result;
-use crate::segment::value::Value;
+use crate::reclaim::Pin;
+use crate::segment::fetched::Fetched;
+use crate::segment::holds::Holds;
+use crate::store::Store;
+use crate::store::pass::Pass;
+use crate::store::read::At;
 use crate::sync::Arc;
 
-/// Reads a keyspace from one thread: sees the newest published state, and keeps the bytes that it handed out where they
-/// are until [`Reader::refresh`], or until it is dropped.
+/// Keys looked up together: enough that their cache misses overlap, few enough that the lines asked for stay in the
+/// nearest cache.
+const GROUP: usize = 32;
+
+/// Reads a keyspace from one thread: the fastest way.
+///
+/// It sees the newest published state at each call, takes no lock, and hands out bytes that stay where they are until
+/// [`Reader::refresh`], or until it is dropped. A reader that is parked keeps the files that it has shown something of,
+/// and holds up nothing else. It is a handle of the store, like a [`Keyspace`](crate::Keyspace): may be sent to another
+/// thread, but not shared with one.
+///
+/// ```
+/// # fn main() -> zipcask::Result<()> {
+/// let db = zipcask::Options::new().open_in_memory()?;
+/// db.put("apple", "red")?;
+/// let mut reader = db.reader();
+/// assert_eq!(reader.get("apple")?, Some(&b"red"[..]));
+/// reader.get_many(&["apple", "pear"], |i, found| assert_eq!(found.unwrap().is_some(), i == 0));
+/// reader.refresh(); // lets go of what was handed out
+/// # Ok(())
+/// # }
+/// ```
 pub struct Reader {
     shared: Arc<Shared>,
-    shown: RefCell<Vec<Value>>,
+    /// Keeps the mapped bytes that were handed out.
+    holds: RefCell<Holds>,
+    /// Keeps the others.
+    fetched: RefCell<Vec<Fetched>>,
 }
 
 impl Reader {
     pub(super) fn new(shared: &Arc<Shared>) -> Reader {
-        Reader { shared: Arc::clone(shared), shown: RefCell::new(Vec::new()) }
+        Reader { shared: Arc::clone(shared), holds: RefCell::default(), fetched: RefCell::default() }
     }
 
     /// The value of `key`.
     ///
     /// # Errors
     /// As [`Keyspace::get`](crate::Keyspace::get).
+    #[inline]
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<&[u8]>> {
-        let Some(value) = self.shared.open_store()?.get(key.as_ref())? else { return Ok(None) };
-        let bytes = std::ptr::from_ref::<[u8]>(&value);
-        self.shown.borrow_mut().push(value);
-        // SAFETY: the value, which keeps them, is dropped by `refresh` or with the reader, when nobody borrows it.
-        Ok(Some(unsafe { &*bytes }))
+        let (store, key, pin) = (self.shared.open_store()?, key.as_ref(), Pin::new());
+        self.answer(store, store.hash(key), key, &pin)
     }
 
-    /// Calls `each` with the position and the value of every one of `keys`, in any order.
-    pub fn get_many<K: AsRef<[u8]>>(&self, keys: &[K], mut each: impl FnMut(usize, Result<Option<&[u8]>>)) {
-        keys.iter().enumerate().for_each(|(at, key)| each(at, self.get(key)));
+    #[inline]
+    fn answer(&self, store: &Store, hash: u64, key: &[u8], pin: &Pin) -> Result<Option<&[u8]>> {
+        match store.find(hash, key, pin)? {
+            Some(at) => self.show(&at).map(Some),
+            None => Ok(None),
+        }
     }
 
-    /// Calls `each` with every key and its value, in no order, until it breaks.
+    /// The value at a place, which is kept from here on.
+    #[inline]
+    fn show(&self, at: &At<'_>) -> Result<&[u8]> {
+        let Some(value) = at.mapped()? else {
+            return self.show_fetched(at.fetch()?);
+        };
+        self.holds.borrow_mut().keep(at.segment);
+        // SAFETY: the bytes are in a segment that is held until `refresh`, which nobody can call, or the drop of the
+        // reader, while the slice is borrowed from it.
+        Ok(unsafe { std::slice::from_raw_parts(value.as_ptr(), value.len()) })
+    }
+
+    #[cold]
+    fn show_fetched(&self, record: Fetched) -> Result<&[u8]> {
+        let value = std::ptr::from_ref(record.value());
+        self.fetched.borrow_mut().push(record);
+        // SAFETY: the bytes are on the heap, and the record that owns them is kept as long as what `show` holds.
+        Ok(unsafe { &*value })
+    }
+
+    /// Calls `each` with the position and the value of every one of `keys`, once each, in any order.
+    ///
+    /// What waits for memory in a single get waits here for many keys at a time: from 16 keys on that is several times
+    /// as fast.
     ///
     /// # Errors
-    /// As [`Keyspace::get`](crate::Keyspace::get).
-    pub fn for_each(&self, mut each: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<()> {
-        for pair in Iter::new(&self.shared.store, self.shared.open_store().err()) {
-            let (key, value) = pair?;
-            if each(&key, &value).is_break() {
-                break;
+    /// Each key has its own, as [`Keyspace::get`](crate::Keyspace::get).
+    pub fn get_many<K: AsRef<[u8]>>(&self, keys: &[K], mut each: impl FnMut(usize, Result<Option<&[u8]>>)) {
+        let mut base = 0;
+        for group in keys.chunks(GROUP) {
+            // Answered before any is shown: `each` may do what it likes, and is not waited for under a pin.
+            let mut answers: [Result<Option<&[u8]>>; GROUP] = [const { Ok(None) }; GROUP];
+            self.look_up(group, &mut answers);
+            for (i, answer) in answers.into_iter().take(group.len()).enumerate() {
+                each(base + i, answer);
             }
+            base += group.len();
         }
-        Ok(())
+    }
+
+    fn look_up<'r, K: AsRef<[u8]>>(&'r self, keys: &[K], answers: &mut [Result<Option<&'r [u8]>>; GROUP]) {
+        let store = match self.shared.open_store() {
+            Ok(store) => store,
+            Err(error) => return answers.fill_with(|| Err(error.clone())),
+        };
+        let pin = Pin::new();
+        let mut hashes = [0; GROUP];
+        for (hash, key) in hashes.iter_mut().zip(keys) {
+            *hash = store.hash(key.as_ref());
+            store.table().prefetch(*hash, &pin);
+        }
+        for hash in &hashes[..keys.len()] {
+            store.prefetch_record(*hash, &pin);
+        }
+        for ((answer, key), hash) in answers.iter_mut().zip(keys).zip(hashes) {
+            *answer = self.answer(store, hash, key.as_ref(), &pin);
+        }
+    }
+
+    /// Calls `each` with every key and its value, in the order of the log, until it breaks: the fastest full pass.
+    ///
+    /// Shows every key that is there throughout the call once, with a value that it had meanwhile; a key that comes or
+    /// goes meanwhile may be shown or not. Takes 4 to 8 bytes of memory a key. [`Keyspace::iter`](crate::Keyspace::iter)
+    /// shows one moment.
+    ///
+    /// # Errors
+    /// As [`Keyspace::get`](crate::Keyspace::get), of the first record that cannot be read; the pass ends there.
+    pub fn for_each(&self, each: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<()> {
+        Pass::new(self.shared.open_store()?).show(each).map(drop)
     }
 
     /// Lets go of all that was handed out.
     pub fn refresh(&mut self) {
-        self.shown.get_mut().clear();
+        self.holds.get_mut().release();
+        self.fetched.get_mut().clear();
     }
 }
 
 impl fmt::Debug for Reader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reader").finish_non_exhaustive()
+        f.debug_struct("Reader").field("path", &self.shared.store.disk().path()).finish_non_exhaustive()
     }
 }

@@ -195,6 +195,45 @@ pub(crate) struct Header {
     value_len: u32,
 }
 
+/// Where key and value of a put lie, in bytes from its start: what a lookup needs of a header, in registers.
+///
+/// Nothing is checked but that this is the header of a put, with flags that are known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Shape {
+    pub(crate) keyspace: u16,
+    pub(crate) key_len: u16,
+    pub(crate) key: u32,
+    pub(crate) value: u32,
+    pub(crate) value_len: u32,
+}
+
+// Lengths of a header and a key are far from the end of a u32.
+#[deny(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
+impl Shape {
+    #[inline]
+    pub(crate) fn of_put(header: &[u8; RECORD_HEADER_LEN]) -> Option<Shape> {
+        let ([_, seqno_and_key, rest], _) = header.as_chunks::<8>() else {
+            return None;
+        };
+        let (seqno_and_key, rest) = (u64::from_le_bytes(*seqno_and_key), u64::from_le_bytes(*rest));
+        let [.., kind, flags] = rest.to_le_bytes();
+        if kind != Kind::Put as u8 || flags & !(MORE_FOLLOWS | HAS_EXPIRY | HAS_HORIZON) != 0 {
+            return None;
+        }
+        let extensions = (flags & (HAS_EXPIRY | HAS_HORIZON)).count_ones();
+        let key_len = (seqno_and_key >> SEQNO_BITS) as u16;
+        let key = (RECORD_HEADER_LEN as u32).saturating_add(extensions.saturating_mul(EXTENSION_LEN as u32));
+        let value = key.saturating_add(u32::from(key_len)).next_multiple_of(RECORD_ALIGN as u32);
+        Some(Shape { keyspace: (rest >> 32) as u16, key_len, key, value, value_len: rest as u32 })
+    }
+
+    /// Where the value ends.
+    #[inline]
+    pub(crate) fn end(&self) -> u64 {
+        u64::from(self.value).saturating_add(u64::from(self.value_len))
+    }
+}
+
 /// Why bytes are not what they should be. `None`-like: `NeverWritten`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Flaw {

@@ -1,6 +1,6 @@
 //! Growth: a unit whose window is full is frozen, and its keys are copied into one that is wider or into two.
 //!
-//! Floor 2. Imports `index`.
+//! Floor 2. Imports `index`, `reclaim`.
 //!
 //! All of this is the inserter's. It copies one unit, publishes the copies, and retires the original; readers go on in
 //! whichever of them they have come to. The directory doubles when a unit is split that has but one entry.
@@ -8,9 +8,10 @@
 use crate::index::bucket::{DEPTH_MAX, EARLY_BITS};
 use crate::index::draft::{self, Draft};
 use crate::index::inserter::{Inserter, first_hash};
-use crate::index::pin::{Pin, Published};
+use crate::index::pin::Published;
 use crate::index::table::{Directory, Table};
 use crate::index::unit::{self, BUCKETS, Head, Unit};
+use crate::reclaim::Pin;
 
 /// How much deeper than the mean a unit may get. Keys that agree in more bits of their hash than that are no accident;
 /// for them it gets a chain, instead of a directory of gigabytes.

@@ -23,6 +23,7 @@
 pub(crate) mod hash;
 pub(crate) mod table;
 
+mod ahead;
 mod bucket;
 mod draft;
 mod grow;

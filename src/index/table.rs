@@ -1,6 +1,6 @@
 //! The table of one keyspace: finding, adding, replacing and removing the location of a key.
 //!
-//! Floor 2. Imports `address`, `index`, `sync`.
+//! Floor 2. Imports `address`, `index`, `reclaim`, `sync`.
 //!
 //! A reader loads the root, the directory's entry and the words of one unit, and never looks back. It may work in a
 //! unit that is being split, or that was; then what it finds was true when it loaded the entry, or later: a unit's words
@@ -14,15 +14,17 @@ use crate::address::Location;
 use crate::index::bucket::Word;
 use crate::index::inserter::Inserter;
 use crate::index::model::{self, Flaw};
-use crate::index::pin::{Pin, Published};
+use crate::index::pin::Published;
 use crate::index::unit::{Head, Unit};
+use crate::reclaim::Pin;
 use crate::sync::plain::{AtomicU64, Mutex, MutexGuard, PoisonError};
 use crate::sync::{atomic::Ordering, yield_now};
 
 /// What the record at a location is, asked by the key at hand.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Probe {
-    Same,
+pub(crate) enum Probe<T = ()> {
+    /// The key's, and what the probe learned of it.
+    Same(T),
     Other,
     /// Its bytes are damaged: it may or may not be the key.
     Unreadable,
@@ -30,8 +32,9 @@ pub(crate) enum Probe {
 
 /// What a `get` found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Found {
-    At(Location),
+pub(crate) enum Found<T> {
+    /// What the probe of the key's record learned of it.
+    At(T),
     Absent,
     /// No candidate has the key, but this one, the first of them, could not be read.
     Unreadable(Location),
@@ -84,12 +87,11 @@ impl Table {
 
     /// Any thread, lock-free, while one thread inserts or removes. An Unreadable candidate does not end the search.
     ///
-    /// The location was the key's at some moment of this call. Who goes on to use it has to have pinned, before the
-    /// call, what the location leads to.
+    /// The location that probed `Same` was the key's at some moment of this call. What it leads to stays while the pin
+    /// lives.
     #[inline]
-    pub(crate) fn get(&self, hash: u64, mut probe: impl FnMut(Location) -> Probe) -> Found {
-        let pin = Pin::new();
-        let Some(unit) = self.unit(hash, &pin) else {
+    pub(crate) fn get<T>(&self, hash: u64, pin: &Pin, mut probe: impl FnMut(Location) -> Probe<T>) -> Found<T> {
+        let Some(unit) = self.unit(hash, pin) else {
             return Found::Absent;
         };
         let mut unreadable = None;
@@ -98,17 +100,27 @@ impl Table {
                 return ControlFlow::Continue(());
             };
             match probe(at) {
-                Probe::Same => return ControlFlow::Break(at),
+                Probe::Same(found) => return ControlFlow::Break(found),
                 Probe::Other => {}
                 Probe::Unreadable => unreadable = unreadable.or(Some(at)),
             }
             ControlFlow::Continue(())
         });
         match (found, unreadable) {
-            (ControlFlow::Break(at), _) => Found::At(at),
+            (ControlFlow::Break(found), _) => Found::At(found),
             (ControlFlow::Continue(()), Some(at)) => Found::Unreadable(at),
             (ControlFlow::Continue(()), None) => Found::Absent,
         }
+    }
+
+    /// Like `get`, with a pin of its own, for tests whose log stays: gives the location.
+    #[cfg(test)]
+    pub(crate) fn find(&self, hash: u64, mut probe: impl FnMut(Location) -> Probe) -> Found<Location> {
+        self.get(hash, &Pin::new(), |at| match probe(at) {
+            Probe::Same(()) => Probe::Same(at),
+            Probe::Other => Probe::Other,
+            Probe::Unreadable => Probe::Unreadable,
+        })
     }
 
     /// One thread at a time. Puts `to` in place of the location that probes `Same`, which is returned; else adds it.
@@ -212,7 +224,7 @@ impl Table {
         let unit = self.unit(hash, pin)?;
         loop {
             let found = unit.search(hash, |slot, word| match word.location() {
-                Some(at) if probe(at) == Probe::Same => ControlFlow::Break((slot, word, at)),
+                Some(at) if probe(at) == Probe::Same(()) => ControlFlow::Break((slot, word, at)),
                 _ => ControlFlow::Continue(()),
             });
             let ControlFlow::Break((slot, word, at)) = found else {

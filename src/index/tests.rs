@@ -49,7 +49,7 @@ impl Twin {
 
     fn probe(log: &[u64], key: u64) -> impl FnMut(Location) -> Probe + '_ {
         move |at| match log[at.unit() as usize - 1] == key {
-            true => Probe::Same,
+            true => Probe::Same(()),
             false => Probe::Other,
         }
     }
@@ -81,8 +81,8 @@ impl Twin {
         self.model.insert(key, to);
     }
 
-    fn get(&self, key: u64) -> Found {
-        self.table.get((self.hash)(key), Twin::probe(&self.log, key))
+    fn get(&self, key: u64) -> Found<Location> {
+        self.table.find((self.hash)(key), Twin::probe(&self.log, key))
     }
 
     fn check(&self, key: u64) {
@@ -94,7 +94,7 @@ impl Twin {
         self.model.keys().for_each(|&key| self.check(key));
         assert_eq!(self.table.len(), self.model.len() as u64);
         let mut seen = HashSet::new();
-        self.table.walk(|at| assert!(seen.insert(at), "{at:?} is shown twice"));
+        self.table.walk(|at, _| assert!(seen.insert(at), "{at:?} is shown twice"));
         assert_eq!(seen, self.model.values().copied().collect());
     }
 }
@@ -173,10 +173,10 @@ fn five_thousand_keys_with_one_hash_are_kept_apart() {
 fn an_empty_table_takes_nothing_and_says_so() {
     let table = Table::new();
     assert_eq!(table.bytes(), size_of::<Table>() as u64);
-    assert_eq!(table.get(7, |_| Probe::Same), Found::Absent);
-    assert_eq!(table.remove(7, |_| Probe::Same), None);
+    assert_eq!(table.find(7, |_| Probe::Same(())), Found::Absent);
+    assert_eq!(table.remove(7, |_| Probe::Same(())), None);
     assert!(!table.replace(7, at(1), at(2)));
-    table.walk(|at| panic!("{at:?} in an empty table"));
+    table.walk(|at, _| panic!("{at:?} in an empty table"));
     assert_eq!(table.len(), 0);
 }
 
@@ -193,14 +193,14 @@ fn an_unreadable_record_does_not_hide_the_key_behind_it() {
     (1..=40).for_each(|unit| assert_eq!(table.insert(9, at(unit), |_| Probe::Other), None));
     let bad = |found: u64| {
         move |at: Location| match at.unit() {
-            unit if unit == found => Probe::Same,
+            unit if unit == found => Probe::Same(()),
             unit if unit % 2 == 1 => Probe::Unreadable,
             _ => Probe::Other,
         }
     };
-    assert_eq!(table.get(9, bad(40)), Found::At(at(40)));
-    assert_eq!(table.get(9, bad(0)), Found::Unreadable(at(1)));
-    assert_eq!(table.get(9, |_| Probe::Other), Found::Absent);
+    assert_eq!(table.find(9, bad(40)), Found::At(at(40)));
+    assert_eq!(table.find(9, bad(0)), Found::Unreadable(at(1)));
+    assert_eq!(table.find(9, |_| Probe::Other), Found::Absent);
 }
 
 #[test]
@@ -215,15 +215,15 @@ fn an_unreadable_record_is_neither_replaced_nor_removed() {
 #[test]
 fn a_mover_changes_nothing_if_the_index_says_another_place() {
     let table = Table::new();
-    let same = |unit: u64| move |found: Location| [Probe::Other, Probe::Same][usize::from(found == at(unit))];
+    let same = |unit: u64| move |found: Location| [Probe::Other, Probe::Same(())][usize::from(found == at(unit))];
     table.insert(9, at(1), same(0));
     assert!(!table.replace(9, at(2), at(3)));
     assert!(!table.replace(9 << 38, at(1), at(3)), "another hash");
     assert!(table.replace(9, at(1), at(3)));
-    assert_eq!(table.get(9, same(3)), Found::At(at(3)));
+    assert_eq!(table.find(9, same(3)), Found::At(at(3)));
     assert_eq!(table.remove(9, same(3)), Some(at(3)));
     assert!(!table.replace(9, at(3), at(4)));
-    assert_eq!(table.get(9, |_| Probe::Same), Found::Absent);
+    assert_eq!(table.find(9, |_| Probe::Same(())), Found::Absent);
 }
 
 #[test]
@@ -251,7 +251,7 @@ fn most_keys_are_found_with_one_probe() {
     (0..100_000).for_each(|key| twin.insert(key));
     let mut probes = 0_u32;
     for key in 0..200_000 {
-        twin.table.get(mix(key), |at| {
+        twin.table.find(mix(key), |at| {
             probes += 1;
             Twin::probe(&twin.log, key)(at)
         });
@@ -307,13 +307,13 @@ impl Shared {
 
     fn probe(&self, key: u64) -> impl FnMut(Location) -> Probe + '_ {
         move |at| match self.record(at).0 == key {
-            true => Probe::Same,
+            true => Probe::Same(()),
             false => Probe::Other,
         }
     }
 
     fn get(&self, key: u64) -> Option<Location> {
-        match self.table.get(mix(key), self.probe(key)) {
+        match self.table.find(mix(key), self.probe(key)) {
             Found::At(at) => Some(at),
             _ => None,
         }
@@ -356,7 +356,7 @@ fn a_published_key_is_never_missing_while_the_table_grows() {
             while !shared.done.load(Ordering::Acquire) {
                 let stable = published.load(Ordering::Acquire);
                 seen.clear();
-                shared.table.walk(|at| assert!(seen.insert(at), "{at:?} is shown twice"));
+                shared.table.walk(|at, _| assert!(seen.insert(at), "{at:?} is shown twice"));
                 assert!((1..=stable).all(|unit| seen.contains(&at(unit))));
             }
         });

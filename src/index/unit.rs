@@ -1,6 +1,6 @@
 //! The part of a table that grows as one: a head line, and behind it in the same allocation up to 256 buckets.
 //!
-//! Floor 2. Imports `index`.
+//! Floor 2. Imports `index`, `reclaim`.
 //!
 //! A directory names a unit by a pointer to its head, in whose lowest bits is the logarithm of its number of buckets.
 //! So a `get` needs nothing of the head, and reads but one line of the unit.
@@ -13,7 +13,8 @@ use std::ptr::{self, NonNull};
 use crate::index::bucket::{self, Bucket, Reach, SLOTS, Slot, WINDOW, Word};
 use crate::index::draft::{Draft, Entry, Seat};
 use crate::index::model::{self, Flaw};
-use crate::index::pin::{Pin, Published};
+use crate::index::pin::Published;
+use crate::reclaim::Pin;
 
 /// Buckets of a table's first unit, and of all units but the first.
 #[cfg(not(zipcask_loom))]
@@ -173,6 +174,12 @@ impl<'p> Unit<'p> {
         unsafe { self.head.add(1).cast::<Bucket>().add(number & self.mask).as_ref() }
     }
 
+    /// The bucket in which a key of this hash lies, if it is not displaced.
+    #[inline]
+    pub(crate) fn home(self, hash: u64) -> &'p Bucket {
+        self.bucket(hash as usize)
+    }
+
     fn links(self) -> impl Iterator<Item = &'p Link> {
         let mut next = self.head().chain.load();
         std::iter::from_fn(move || {
@@ -315,7 +322,7 @@ mod tests {
     use crate::address::Location;
     use crate::index::bucket::{Reach, Word};
     use crate::index::draft::Draft;
-    use crate::index::pin::Pin;
+    use crate::reclaim::Pin;
     use std::ops::ControlFlow;
 
     const HASH: u64 = 60;

@@ -1,18 +1,18 @@
 //! Going through a table from its lowest hash to its highest.
 //!
-//! Floor 2. Imports `address`, `index`.
+//! Floor 2. Imports `address`, `index`, `reclaim`.
 
 use crate::address::Location;
 use crate::index::bucket::Word;
-use crate::index::pin::Pin;
 use crate::index::table::Table;
+use crate::reclaim::Pin;
 
 impl Table {
     /// Every location, each once, if nobody inserts or removes meanwhile.
     ///
-    /// A key that stays is shown once in any case, at one of the places that it had meanwhile. The pin is held for one
-    /// unit at a time.
-    pub(crate) fn walk(&self, mut each: impl FnMut(Location)) {
+    /// A key that stays is shown once in any case, at one of the places that it had meanwhile. A pin is held for one unit
+    /// at a time: what `each` will use later it has to keep by then.
+    pub(crate) fn walk(&self, mut each: impl FnMut(Location, &Pin)) {
         // The lowest hash of what is still to be shown. Units are only ever divided, so it stays the lowest of one.
         let mut first = 0;
         loop {
@@ -20,7 +20,7 @@ impl Table {
             let Some(unit) = self.unit(first, &pin) else {
                 return;
             };
-            unit.words().filter_map(Word::location).for_each(&mut each);
+            unit.words().filter_map(Word::location).for_each(|at| each(at, &pin));
             let hashes = 1_u64.checked_shl(u64::BITS - unit.depth());
             match hashes.and_then(|count| first.checked_add(count)) {
                 Some(next) => first = next,

@@ -1,6 +1,6 @@
 //! The segment that is written: made, appended to, sealed.
 //!
-//! Floor 2. Imports `address`, `error`, `format`, `limits`, `platform`, `segment`, `sync`.
+//! Floor 2. Imports `address`, `error`, `format`, `limits`, `platform`, `reclaim`, `segment`, `sync`.
 
 use std::io;
 
@@ -11,6 +11,7 @@ use crate::format::names;
 use crate::format::segment::{Footer, Horizon, SegmentHeader};
 use crate::limits::{FOOTER_LEN, HEADER_COPY, HORIZON_SLOT, RECORD_HEADER_LEN, RECORDS_START, SECTOR};
 use crate::platform::{Barrier, Disk, File};
+use crate::reclaim::Hold;
 use crate::segment::source::Source;
 use crate::segment::{Segment, State};
 use crate::sync::Arc;
@@ -21,7 +22,7 @@ use crate::sync::Arc;
 /// Invariant A2: bytes are written once, at `end`, in order: no offset is ever written twice but horizon and footer.
 #[derive(Debug)]
 pub(crate) struct Active {
-    segment: Arc<Segment>,
+    segment: Hold<Segment>,
     file: Arc<dyn File>,
     /// Where the next record goes.
     end: u64,
@@ -96,7 +97,7 @@ pub(crate) fn name(disk: &dyn Disk, id: SegmentId) -> Result<()> {
 
 impl Active {
     /// Starts writing an empty segment.
-    pub(crate) fn new(segment: Arc<Segment>, file: Arc<dyn File>, last_seqno: Seqno) -> Active {
+    pub(crate) fn new(segment: Hold<Segment>, file: Arc<dyn File>, last_seqno: Seqno) -> Active {
         Active {
             segment,
             file,
@@ -115,7 +116,7 @@ impl Active {
         Active { end, crc, record_count, ..self }
     }
 
-    pub(crate) fn segment(&self) -> &Arc<Segment> {
+    pub(crate) fn segment(&self) -> &Hold<Segment> {
         &self.segment
     }
 

@@ -1,28 +1,36 @@
 //! The log's files: appended to by positioned writes, mapped once, read in place.
 //!
-//! Floor 2. Imports `address`, `error`, `format`, `limits`, `platform`, `sync`.
+//! Floor 2. Imports `address`, `error`, `format`, `limits`, `platform`, `prefetch`, `sync`.
 
 pub(crate) mod active;
 pub(crate) mod descriptor;
+pub(crate) mod fetched;
+pub(crate) mod holds;
 pub(crate) mod registry;
 pub(crate) mod scan;
 pub(crate) mod source;
 pub(crate) mod tail;
+pub(crate) mod trust;
 pub(crate) mod value;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ptr::NonNull;
+
+use crossbeam_utils::CachePadded;
 
 use crate::address::SegmentId;
 use crate::error::{Error, Result};
 use crate::format::checksum::Salt;
-use crate::format::record::{Flaw, Header};
+use crate::format::record::{Flaw, Header, Shape};
 use crate::format::segment::SegmentHeader;
 use crate::limits::{FILES_KEPT_MAX, RECORD_HEADER_LEN, RECORDS_START};
 use crate::platform::{Disk, File, Mapping};
+use crate::prefetch::prefetch;
 use crate::segment::descriptor::Descriptor;
 use crate::segment::source::Source;
 use crate::segment::tail::Tail;
+use crate::segment::trust::{Trust, Verify};
 use crate::sync::Arc;
 use crate::sync::plain::{AtomicU8, AtomicU64, Ordering};
 
@@ -38,6 +46,13 @@ pub enum ReadMode {
     Positioned,
 }
 
+/// How, and how carefully, a segment is read.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Reading {
+    pub(crate) mode: ReadMode,
+    pub(crate) verify: Verify,
+}
+
 /// How far a segment's life has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
@@ -45,34 +60,74 @@ pub(crate) enum State {
     /// Being written, or left without a footer by a failure.
     Unsealed,
     Sealed,
-    /// Its file was removed, empty; its id belongs to another.
-    Discarded,
 }
 
 /// An open segment: read by anyone below its tail, written by its one `Active`.
 ///
 /// Invariant R4: a `&[u8]` is formed only of ranges below the published tail, never of the whole mapping.
 pub(crate) struct Segment {
-    id: SegmentId,
-    salt: Salt,
-    len: u64,
+    // What every read looks at, and nobody writes.
+    base: Base,
     place: u64,
+    trust: Trust,
+    salt: Salt,
+    id: SegmentId,
+    len: u64,
     path: String,
     file: Descriptor,
-    /// `None` in positioned mode, and where the system has no mappings left.
-    map: Option<Box<dyn Mapping>>,
-    tail: Tail,
-    /// Encoded bytes of the records that the index points at.
-    live_bytes: AtomicU64,
-    live_records: AtomicU64,
+    // Written at each commit: on lines of their own, for the sake of the readers of the others.
+    tail: CachePadded<Tail>,
+    live: CachePadded<Live>,
     state: AtomicU8,
 }
 
-/// A record in place, its header checksum verified.
+/// Where a segment is mapped.
+struct Base {
+    /// `None` in positioned mode, and where the system has no mappings left.
+    start: Option<NonNull<u8>>,
+    /// Never looked at again: it is there to be dropped.
+    _map: Option<Box<dyn Mapping>>,
+}
+
+// SAFETY: the pointer is into the mapping beside it, which is Send and Sync, and only read through.
+unsafe impl Send for Base {}
+// SAFETY: as above.
+unsafe impl Sync for Base {}
+
+/// What the index points at.
+struct Live {
+    /// Encoded.
+    bytes: AtomicU64,
+    records: AtomicU64,
+}
+
+/// Where a record and its value lie in their segment. Below the tail.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Record {
-    pub(crate) header: Header,
-    offset: u64,
+pub(crate) struct Hit {
+    record: u64,
+    value: u64,
+    value_len: u32,
+}
+
+impl Hit {
+    /// Where the record begins.
+    pub(crate) fn record(&self) -> u64 {
+        self.record
+    }
+
+    fn new(record: u64, shape: &Shape) -> Hit {
+        Hit { record, value: record + u64::from(shape.value), value_len: shape.value_len }
+    }
+}
+
+/// What the record at an offset is to a key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Look {
+    Same(Hit),
+    /// An intact record of another key.
+    Other,
+    /// Its bytes are damaged, or the device would not give them.
+    Unreadable,
 }
 
 impl Segment {
@@ -87,24 +142,27 @@ impl Segment {
         header: &SegmentHeader,
         place: u64,
         readable: u64,
-        mode: ReadMode,
+        reading: Reading,
     ) -> Segment {
-        let map = match (mode, usize::try_from(header.len)) {
+        let map = match (reading.mode, usize::try_from(header.len)) {
             (ReadMode::Mmap, Ok(len)) => file.map(len).ok().filter(|map| map.len() == len),
             _ => None,
         };
+        let start = map.as_ref().and_then(|map| NonNull::new(map.as_ptr().cast_mut()));
+        // What is read by position comes from the device each time.
+        let verify = if start.is_some() { reading.verify } else { Verify::Always };
         let file = Descriptor::new(disk, name, file);
         Segment {
-            id: header.id,
-            salt: header.salt(),
-            len: header.len,
+            base: Base { start, _map: map },
             place,
+            trust: Trust::new(verify, header.len),
+            salt: header.salt(),
+            id: header.id,
+            len: header.len,
             path: file.directory().join(name).display().to_string(),
             file,
-            map,
-            tail: Tail::new(readable),
-            live_bytes: AtomicU64::new(0),
-            live_records: AtomicU64::new(0),
+            tail: CachePadded::new(Tail::new(readable)),
+            live: CachePadded::new(Live { bytes: AtomicU64::new(0), records: AtomicU64::new(0) }),
             state: AtomicU8::new(State::Unsealed as u8),
         }
     }
@@ -151,31 +209,30 @@ impl Segment {
 
     /// Encoded bytes of the records that the index points at.
     pub(crate) fn live_bytes(&self) -> u64 {
-        self.live_bytes.load(Ordering::Relaxed)
+        self.live.bytes.load(Ordering::Relaxed)
     }
 
     /// How many records the index points at.
     pub(crate) fn live_records(&self) -> u64 {
-        self.live_records.load(Ordering::Relaxed)
+        self.live.records.load(Ordering::Relaxed)
     }
 
     /// The index points at one more record of `len` bytes.
     pub(crate) fn add_live(&self, len: u64) {
-        self.live_bytes.fetch_add(len, Ordering::Relaxed);
-        self.live_records.fetch_add(1, Ordering::Relaxed);
+        self.live.bytes.fetch_add(len, Ordering::Relaxed);
+        self.live.records.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The index no longer points at a record of `len` bytes.
     pub(crate) fn remove_live(&self, len: u64) {
-        self.live_bytes.fetch_sub(len, Ordering::Relaxed);
-        self.live_records.fetch_sub(1, Ordering::Relaxed);
+        self.live.bytes.fetch_sub(len, Ordering::Relaxed);
+        self.live.records.fetch_sub(1, Ordering::Relaxed);
     }
 
     pub(crate) fn state(&self) -> State {
         match self.state.load(Ordering::Relaxed) {
             state if state == State::Unsealed as u8 => State::Unsealed,
-            state if state == State::Sealed as u8 => State::Sealed,
-            _ => State::Discarded,
+            _ => State::Sealed,
         }
     }
 
@@ -183,39 +240,172 @@ impl Segment {
     /// position, it is opened for each read once `FILES_KEPT_MAX` others are.
     pub(crate) fn set_state(&self, state: State) {
         self.state.store(state as u8, Ordering::Relaxed);
-        if state != State::Unsealed && (self.map.is_some() || self.id.0 > FILES_KEPT_MAX) {
+        if state == State::Sealed && (self.base.start.is_some() || self.id.0 > FILES_KEPT_MAX) {
             self.file.release();
         }
     }
 
-    /// The record at `offset`, its header checksum verified, its value not yet.
-    ///
-    /// # Errors
-    /// `Corruption` if there is none; `Io` in positioned mode.
-    #[inline]
-    pub(crate) fn record(&self, offset: u64) -> Result<Record> {
-        let header = self.header(offset)?;
-        let head = self.bytes(offset, header.head_len())?;
-        header.check_head(&head, self.salt, offset).map_err(|flaw| self.flawed(offset, &flaw))?;
-        Ok(Record { header, offset })
+    /// From here on every read of it is checked in full (W4).
+    pub(crate) fn distrust(&self) {
+        self.trust.lose();
     }
 
-    /// Whether the record at `offset` is of `keyspace` and `key`: without checking its checksum where it is.
+    /// Asks for the lines that a read of the record at `offset` will need: most records are no longer.
+    #[inline]
+    pub(crate) fn prefetch(&self, offset: u64) {
+        if let Some(start) = self.base.start {
+            let record = start.as_ptr().wrapping_add(offset as usize);
+            prefetch(record);
+            prefetch(record.wrapping_add(64));
+            prefetch(record.wrapping_add(128));
+        }
+    }
+
+    /// What the record at `offset` is to `key` of `keyspace`. Of a key's own record no checksum is looked at yet.
+    #[inline]
+    pub(crate) fn look(&self, offset: u64, keyspace: u16, key: &[u8]) -> Look {
+        match self.put_of(offset, keyspace, key) {
+            Some(hit) => Look::Same(hit),
+            None => self.look_closely(offset, keyspace, key),
+        }
+    }
+
+    /// `look` where the record is not mapped, is not the key's, or is damaged: seldom.
+    #[cold]
+    #[inline(never)]
+    fn look_closely(&self, offset: u64, keyspace: u16, key: &[u8]) -> Look {
+        match self.locate(offset, keyspace, key) {
+            Ok(Some(hit)) => Look::Same(hit),
+            Ok(None) => Look::Other,
+            Err(_) => Look::Unreadable,
+        }
+    }
+
+    /// Where the put at `offset` has its value, if it is mapped, makes sense, and is of `keyspace` and `key`.
+    #[inline]
+    pub(crate) fn put_of(&self, offset: u64, keyspace: u16, key: &[u8]) -> Option<Hit> {
+        let (shape, found) = self.shape(offset)?;
+        (shape.keyspace == keyspace && found == key).then(|| Hit::new(offset, &shape))
+    }
+
+    /// Where the put at `offset` has its value, and its key. `None` where it is not mapped, and where the header makes no
+    /// sense; nothing is checked beyond that.
+    #[inline]
+    fn shape(&self, offset: u64) -> Option<(Shape, &[u8])> {
+        let tail = self.tail.published();
+        let room = tail.checked_sub(offset)?;
+        if room < RECORD_HEADER_LEN as u64 {
+            return None;
+        }
+        let shape = Shape::of_put(self.mapped(offset, RECORD_HEADER_LEN as u64)?.try_into().ok()?)?;
+        if shape.end() > room {
+            return None;
+        }
+        let key = self.mapped(offset + u64::from(shape.key), u64::from(shape.key_len))?;
+        Some((shape, key))
+    }
+
+    /// Where the put at `offset` has its value, if it is of `keyspace` and `key`.
+    ///
+    /// # Errors
+    /// As `header_of`, and `Corruption` if it does not end below the tail.
+    pub(crate) fn locate(&self, offset: u64, keyspace: u16, key: &[u8]) -> Result<Option<Hit>> {
+        let Some(header) = self.header_of(offset, keyspace, key)? else {
+            return Ok(None);
+        };
+        self.check_range(offset, header.record_len())?;
+        let value = header.value();
+        let value_len = (value.end - value.start) as u32;
+        Ok(Some(Hit { record: offset, value: offset + value.start, value_len }))
+    }
+
+    /// The header of the record at `offset`, if it is of `keyspace` and `key`: without checking its checksum where it is.
     ///
     /// # Errors
     /// `Corruption` if it is not, and not an intact record of another key either (R5); `Io` in positioned mode.
-    #[inline]
-    pub(crate) fn has_key(&self, offset: u64, keyspace: u16, key: &[u8]) -> Result<bool> {
+    pub(crate) fn header_of(&self, offset: u64, keyspace: u16, key: &[u8]) -> Result<Option<Header>> {
         let header = self.header(offset)?;
         let head = self.bytes(offset, header.head_len())?;
         // `bytes` gave `head_len` bytes, and the key lies within them.
         let at = header.key();
         let found = head.get(at.start as usize..at.end as usize);
         if header.keyspace == keyspace && found == Some(key) {
-            return Ok(true);
+            return Ok(Some(header));
         }
         header.check_head(&head, self.salt, offset).map_err(|flaw| self.flawed(offset, &flaw))?;
-        Ok(false)
+        Ok(None)
+    }
+
+    /// The value's bytes, checked or trusted; `None` where they are not mapped.
+    ///
+    /// # Errors
+    /// `Corruption` if the record fails a checksum.
+    #[inline]
+    pub(crate) fn value(&self, hit: &Hit) -> Result<Option<&[u8]>> {
+        let value = self.mapped(hit.value, u64::from(hit.value_len));
+        if value.is_some() && !self.trust.covers(hit.record) {
+            self.check(hit.record)?;
+        }
+        Ok(value)
+    }
+
+    /// Key and value of the put at `offset`, checked or trusted; `None` where they are not mapped.
+    ///
+    /// # Errors
+    /// `Corruption` if the record fails a checksum.
+    #[inline]
+    pub(crate) fn pair(&self, offset: u64) -> Result<Option<(&[u8], &[u8])>> {
+        if self.base.start.is_none() {
+            return Ok(None);
+        }
+        if !self.trust.covers(offset) {
+            self.check(offset)?;
+        }
+        let Some((shape, key)) = self.shape(offset) else {
+            return Err(self.record(offset).err().unwrap_or_else(|| self.no_put(offset)));
+        };
+        let value = self.mapped(offset + u64::from(shape.value), u64::from(shape.value_len));
+        Ok(value.map(|value| (key, value)))
+    }
+
+    /// Checks the mapped record at `offset`, and trusts it from here on.
+    ///
+    /// # Errors
+    /// `Corruption` if a checksum does not match.
+    #[inline(never)]
+    fn check(&self, offset: u64) -> Result<()> {
+        let header = self.header(offset)?;
+        let len = header.record_len();
+        let record = self.bytes(offset, len)?;
+        self.check_record(offset, &header, &record)?;
+        self.trust.extend(offset, len);
+        Ok(())
+    }
+
+    /// Checks header, key and value of the record whose bytes these are, from `offset` on.
+    fn check_record(&self, offset: u64, header: &Header, record: &[u8]) -> Result<()> {
+        let value = header.value();
+        let checked = header.check_head(record, self.salt, offset).and_then(|()| {
+            // The caller has brought the whole record.
+            header.check_value(record.get(value.start as usize..value.end as usize).unwrap_or_default())
+        });
+        checked.map_err(|flaw| self.flawed(offset, &flaw))
+    }
+
+    /// The header of the record at `offset`, its checksum verified.
+    ///
+    /// # Errors
+    /// `Corruption` if there is none; `Io` in positioned mode.
+    pub(crate) fn record(&self, offset: u64) -> Result<Header> {
+        let header = self.header(offset)?;
+        let head = self.bytes(offset, header.head_len())?;
+        header.check_head(&head, self.salt, offset).map_err(|flaw| self.flawed(offset, &flaw))?;
+        Ok(header)
+    }
+
+    #[cold]
+    fn no_put(&self, offset: u64) -> Error {
+        Error::corruption(&self.path, offset, "the index points at a record that is no put")
     }
 
     #[inline]
@@ -252,11 +442,11 @@ impl Segment {
     /// A published range of the mapping. The caller has checked it by `check_range`.
     #[inline]
     fn mapped(&self, offset: u64, len: u64) -> Option<&[u8]> {
-        let map = self.map.as_ref()?;
+        let start = self.base.start?;
         // SAFETY: `check_range` saw offset + len at or below the published tail, which is at most the file's length,
         // for which `Segment::new` made the mapping; these bytes are written and never change (T1, W3), and the
         // mapping lives as long as `self`. The file shrinks only if somebody outside truncates it.
-        Some(unsafe { std::slice::from_raw_parts(map.as_ptr().add(offset as usize), len as usize) })
+        Some(unsafe { std::slice::from_raw_parts(start.as_ptr().add(offset as usize), len as usize) })
     }
 
     fn read(&self, bytes: &mut [u8], offset: u64) -> Result<()> {

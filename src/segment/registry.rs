@@ -1,6 +1,6 @@
 //! From a location to the segment it lies in.
 //!
-//! Floor 2. Imports `address`, `error`, `limits`, `segment`, `sync`.
+//! Floor 2. Imports `address`, `error`, `limits`, `reclaim`, `segment`, `sync`.
 //!
 //! The linear address space is cut into places of 1 MiB, and a file takes as many as it spans. Two levels of atomic
 //! pointers lead from a place to its segment, so that a lookup is two loads and the tables grow with the store.
@@ -10,30 +10,32 @@ use std::{array, fmt, ptr};
 use crate::address::Location;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{PLACE_COUNT, PLACE_LEN};
+use crate::reclaim::{Hold, Owner, Pin};
 use crate::segment::Segment;
-use crate::sync::Arc;
 use crate::sync::atomic::{AtomicPtr, Ordering};
 use crate::sync::plain::{Mutex, PoisonError};
 
 const LEAF_LEN: usize = if cfg!(zipcask_loom) { 2 } else { 4096 };
 const ROOT_LEN: usize = if cfg!(zipcask_loom) { 2 } else { (PLACE_COUNT as usize) / LEAF_LEN };
 
-type Leaf<T> = [AtomicPtr<T>; LEAF_LEN];
+type Leaf<T> = [AtomicPtr<Owner<T>>; LEAF_LEN];
 
 /// The open segments by their places.
 ///
-/// Invariant G1: an entry is null, or points at a segment that `files` keeps alive; it is written once.
+/// Invariant G1: an entry is null, or points at an owner that `files` keeps, or that was retired when the entry was
+/// made null again. A place is given out once.
 pub(crate) struct Registry<T = Segment> {
     root: Box<[AtomicPtr<Leaf<T>>]>,
     files: Mutex<Files<T>>,
 }
 
 struct Files<T> {
-    all: Vec<Arc<T>>,
+    /// Each with its first place and its length, in the order of their places.
+    all: Vec<(Box<Owner<T>>, u64, u64)>,
     next_place: u64,
 }
 
-impl<T> Registry<T> {
+impl<T: Send + Sync + 'static> Registry<T> {
     pub(crate) fn new() -> Registry<T> {
         Registry {
             root: (0..ROOT_LEN).map(|_| AtomicPtr::new(ptr::null_mut())).collect(),
@@ -60,10 +62,31 @@ impl<T> Registry<T> {
     }
 
     /// Makes `file`, of `len` bytes, findable at the places that `reserve` gave it.
-    pub(crate) fn add(&self, file: Arc<T>, place: u64, len: u64) {
+    pub(crate) fn add(&self, file: T, place: u64, len: u64) -> Hold<T> {
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = Arc::as_ptr(&file).cast_mut();
-        files.all.push(file);
+        let owner = Box::new(Owner::new(file));
+        let (entry, hold) = (ptr::from_ref(&*owner).cast_mut(), owner.hold());
+        let at = files.all.partition_point(|(_, other, _)| *other < place);
+        files.all.insert(at, (owner, place, len));
+        self.point(place, len, entry);
+        hold
+    }
+
+    /// Makes the file at `place` unfindable. It goes once nobody holds it; the place stays empty.
+    pub(crate) fn retire(&self, place: u64) {
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(at) = files.all.iter().position(|(_, other, _)| *other == place) else {
+            return;
+        };
+        let (owner, place, len) = files.all.remove(at);
+        self.point(place, len, ptr::null_mut());
+        // SAFETY: no entry leads to it any more, and here it is dropped for the only time; what it owns may be dropped
+        // on any thread.
+        unsafe { Pin::new().retire(move || drop(owner)) };
+    }
+
+    /// Lets the places of a file lead to `entry`. Only under the lock of `files`.
+    fn point(&self, place: u64, len: u64, entry: *mut Owner<T>) {
         for place in place..place + len.div_ceil(PLACE_LEN) {
             // ORDER: Release; pairs with the Acquire in `find`: who sees the pointer sees the segment (G1).
             self.leaf(place as usize / LEAF_LEN)[place as usize % LEAF_LEN].store(entry, Ordering::Release);
@@ -83,34 +106,24 @@ impl<T> Registry<T> {
         unsafe { &*leaf }
     }
 
-    /// The file that `location` lies in; `None` if no file was ever given that place.
+    /// The file that `location` lies in, while the pin lives; `None` if there is none, or none any more.
     #[inline]
-    pub(crate) fn find(&self, location: Location) -> Option<&T> {
+    pub(crate) fn find<'p>(&'p self, location: Location, _pin: &'p Pin) -> Option<&'p Owner<T>> {
         let place = location.place() as usize;
         // ORDER: Acquire; pairs with the Release in `leaf`.
         let leaf = self.root.get(place / LEAF_LEN)?.load(Ordering::Acquire);
         // SAFETY: null or a leaf, which lives until the registry is dropped.
         let leaf = unsafe { leaf.as_ref() }?;
-        // ORDER: Acquire; pairs with the Release in `add`.
+        // ORDER: Acquire; pairs with the Release in `point`.
         let entry = leaf[place % LEAF_LEN].load(Ordering::Acquire);
-        // SAFETY: null or a segment that `files` keeps alive as long as the registry (G1).
+        // SAFETY: null or an owner that `files` keeps, or that goes after the pin (G1).
         unsafe { entry.as_ref() }
     }
 
-    /// Like `find`, and holds on to it.
-    #[inline]
-    pub(crate) fn pin(&self, location: Location) -> Option<Arc<T>> {
-        let file = ptr::from_ref(self.find(location)?);
-        // SAFETY: the pointer came from `Arc::as_ptr` in `add`, and `files` still has that Arc (G1).
-        unsafe {
-            Arc::increment_strong_count(file);
-            Some(Arc::from_raw(file))
-        }
-    }
-
-    /// All files, in the order in which they were added.
-    pub(crate) fn files(&self) -> Vec<Arc<T>> {
-        self.files.lock().unwrap_or_else(PoisonError::into_inner).all.clone()
+    /// All files, in the order of their places.
+    pub(crate) fn files(&self) -> Vec<Hold<T>> {
+        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        files.all.iter().map(|(owner, ..)| owner.hold()).collect()
     }
 }
 

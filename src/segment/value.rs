@@ -1,12 +1,12 @@
 //! A value in the user's hands: mapped bytes and what keeps them mapped.
 //!
-//! Floor 2. Imports `error`, `segment`, `sync`.
+//! Floor 2. Imports `reclaim`, `segment`.
 
 use std::{fmt, ops::Deref, ptr::NonNull};
 
-use crate::error::Result;
-use crate::segment::{Record, Segment};
-use crate::sync::Arc;
+use crate::reclaim::Hold;
+use crate::segment::Segment;
+use crate::segment::fetched::Fetched;
 
 /// The bytes of a value (or of a key that an iterator shows), without a copy where the store is mapped.
 ///
@@ -23,8 +23,8 @@ pub struct Value {
 #[derive(Clone)]
 #[expect(dead_code, reason = "held for its drop")]
 enum Keep {
-    Mapped(Arc<Segment>),
-    Owned(Arc<[u64]>),
+    Mapped(Hold<Segment>),
+    Fetched(Fetched),
 }
 
 // SAFETY: the bytes are read-only and never change (W3); what keeps them alive is Send and Sync.
@@ -33,46 +33,16 @@ unsafe impl Send for Value {}
 unsafe impl Sync for Value {}
 
 impl Value {
-    /// The value of `record`, which lies in `segment`; checked.
-    ///
-    /// # Errors
-    /// `Corruption` if its bytes fail their checksum; `Io` in positioned mode.
-    pub(crate) fn of(segment: Arc<Segment>, record: &Record) -> Result<Value> {
-        let (offset, at, header) = (record.offset, record.header.value(), record.header);
-        Value::take(segment, offset + at.start, at.end - at.start, |segment, value| {
-            header.check_value(value).map_err(|flaw| segment.flawed(offset, &flaw))
-        })
+    /// Mapped bytes of `segment`.
+    #[inline]
+    pub(crate) fn mapped(segment: Hold<Segment>, bytes: &[u8]) -> Value {
+        Value { bytes: NonNull::from(bytes).cast(), len: bytes.len(), _keep: Keep::Mapped(segment) }
     }
 
-    /// The key of `record`, which lies in `segment`.
-    ///
-    /// # Errors
-    /// `Io` in positioned mode.
-    pub(crate) fn key_of(segment: Arc<Segment>, record: &Record) -> Result<Value> {
-        let at = record.header.key();
-        Value::take(segment, record.offset + at.start, at.end - at.start, |_, _| Ok(()))
-    }
-
-    fn take(
-        segment: Arc<Segment>,
-        offset: u64,
-        len: u64,
-        check: impl FnOnce(&Segment, &[u8]) -> Result<()>,
-    ) -> Result<Value> {
-        segment.check_range(offset, len)?;
-        if let Some(bytes) = segment.mapped(offset, len) {
-            check(&segment, bytes)?;
-            let (bytes, len) = (NonNull::from(bytes).cast(), bytes.len());
-            return Ok(Value { bytes, len, _keep: Keep::Mapped(segment) });
-        }
-        let len = len as usize;
-        let mut words: Arc<[u64]> = std::iter::repeat_n(0, len.div_ceil(8)).collect();
-        let owned = Arc::get_mut(&mut words).expect("nobody else has it yet");
-        // SAFETY: `owned` has at least `len` bytes, all initialised, and any bytes make a u64.
-        let bytes = unsafe { std::slice::from_raw_parts_mut(owned.as_mut_ptr().cast::<u8>(), len) };
-        segment.read(bytes, offset)?;
-        check(&segment, bytes)?;
-        Ok(Value { bytes: NonNull::from(&words[..]).cast(), len, _keep: Keep::Owned(words) })
+    /// What `part` shows of a record that was fetched.
+    pub(crate) fn fetched(record: &Fetched, part: fn(&Fetched) -> &[u8]) -> Value {
+        let bytes = part(record);
+        Value { bytes: NonNull::from(bytes).cast(), len: bytes.len(), _keep: Keep::Fetched(record.clone()) }
     }
 }
 
@@ -81,7 +51,7 @@ impl Deref for Value {
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        // SAFETY: `take` formed the pointer from `len` readable bytes that never change, and `_keep` keeps them there.
+        // SAFETY: the pointer was made from a slice of readable bytes that never change, and `_keep` keeps them there.
         unsafe { std::slice::from_raw_parts(self.bytes.as_ptr(), self.len) }
     }
 }

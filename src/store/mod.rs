@@ -1,9 +1,10 @@
 //! The one owner of a store's state: directory, segments, index, watermarks.
 //!
-//! Floor 3. Imports `address`, `error`, `format`, `index`, `limits`, `platform`, `segment`, `sync`.
+//! Floor 3. Imports `address`, `error`, `format`, `index`, `limits`, `platform`, `reclaim`, `segment`, `sync`.
 
 mod init;
 pub(crate) mod open;
+pub(crate) mod pass;
 pub(crate) mod read;
 pub(crate) mod recovery;
 mod torn;
@@ -19,9 +20,10 @@ use crate::index::hash::Hasher;
 use crate::index::table::Table;
 use crate::limits::{SEGMENT_SIZE_DEFAULT, SEGMENT_SIZE_FIRST};
 use crate::platform::{Disk, Lock, LockError};
+use crate::reclaim::Hold;
 use crate::segment::active::Active;
 use crate::segment::registry::Registry;
-use crate::segment::{ReadMode, Segment, State};
+use crate::segment::{Reading, Segment};
 use crate::store::recovery::RecoveryReport;
 use crate::store::watermark::Watermark;
 use crate::sync::Arc;
@@ -58,7 +60,7 @@ pub(crate) struct Settings {
     pub(crate) segment_size: u64,
     /// Length of a session's first segment.
     pub(crate) segment_size_first: u64,
-    pub(crate) read_mode: ReadMode,
+    pub(crate) reading: Reading,
     pub(crate) create_if_missing: bool,
     /// For a new store only; an old one keeps the hash it was made with.
     pub(crate) untrusted_keys: bool,
@@ -70,7 +72,7 @@ impl Default for Settings {
         Settings {
             segment_size: SEGMENT_SIZE_DEFAULT,
             segment_size_first: SEGMENT_SIZE_FIRST,
-            read_mode: ReadMode::Mmap,
+            reading: Reading::default(),
             create_if_missing: true,
             untrusted_keys: false,
             on_progress: None,
@@ -126,10 +128,8 @@ impl Store {
     }
 
     /// The log's segments, oldest first.
-    pub(crate) fn segments(&self) -> Vec<Arc<Segment>> {
-        let mut segments = self.registry.files();
-        segments.retain(|segment| segment.state() != State::Discarded);
-        segments
+    pub(crate) fn segments(&self) -> Vec<Hold<Segment>> {
+        self.registry.files()
     }
 
     pub(crate) fn table(&self) -> &Table {
@@ -156,6 +156,8 @@ impl Store {
     /// Refuses writes from here on, for good; the first cause stays (W4).
     pub(crate) fn poison(&self, cause: Error) {
         let _ = self.poison.set(cause);
+        // The page cache may hold what the device does not: from here on no record is trusted without its checksums.
+        self.segments().iter().for_each(|segment| segment.distrust());
     }
 
     /// # Errors

@@ -1,31 +1,71 @@
 //! From a key to its record: hash, index, record in place.
 //!
-//! Floor 3. Imports `address`, `error`, `index`, `segment`, `store`, `sync`.
+//! Floor 3. Imports `address`, `error`, `index`, `reclaim`, `segment`, `store`.
 
 use crate::address::Location;
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::table::{Found, Probe, Table};
+use crate::reclaim::{Owner, Pin};
+use crate::segment::fetched::Fetched;
 use crate::segment::registry::Registry;
 use crate::segment::value::Value;
-use crate::segment::{Record, Segment};
+use crate::segment::{Hit, Look, Segment};
 use crate::store::{DEFAULT_KEYSPACE, Store};
-use crate::sync::Arc;
+
+/// The record of a key, while a pin lives.
+#[derive(Clone, Copy)]
+pub(crate) struct At<'p> {
+    pub(crate) segment: &'p Owner<Segment>,
+    hit: Hit,
+}
+
+impl<'p> At<'p> {
+    /// The value in place, checked or trusted; `None` where it is not mapped.
+    ///
+    /// # Errors
+    /// `Corruption` if the record fails a checksum.
+    #[inline]
+    pub(crate) fn mapped(&self) -> Result<Option<&'p [u8]>> {
+        self.segment.value(&self.hit)
+    }
+
+    /// The record in memory of its own, checked.
+    ///
+    /// # Errors
+    /// `Corruption` if it fails a checksum; `Io`.
+    pub(crate) fn fetch(&self) -> Result<Fetched> {
+        Fetched::read(self.segment, self.hit.record())
+    }
+
+    /// The value, for as long as anyone wants it.
+    ///
+    /// # Errors
+    /// As `mapped` and `fetch`.
+    #[inline]
+    pub(crate) fn value(&self) -> Result<Value> {
+        match self.mapped()? {
+            Some(value) => Ok(Value::mapped(self.segment.hold(), value)),
+            None => Ok(Value::fetched(&self.fetch()?, Fetched::value)),
+        }
+    }
+}
 
 impl Store {
-    /// The place of the key's record (R1: no lock, no system call where the store is mapped).
+    /// The key's record (R1: no lock, no system call where the store is mapped).
     ///
     /// # Errors
     /// `Corruption` if the key is not found, but a record that might be its cannot be read.
-    pub(crate) fn find(&self, hash: u64, key: &[u8]) -> Result<Option<Location>> {
+    #[inline]
+    pub(crate) fn find<'p>(&'p self, hash: u64, key: &[u8], pin: &'p Pin) -> Result<Option<At<'p>>> {
         loop {
-            match self.table().get(hash, |location| probe(self.registry(), location, key)) {
-                Found::At(location) => return Ok(Some(location)),
+            match self.table().get(hash, pin, |location| probe(self.registry(), location, key, pin)) {
+                Found::At(at) => return Ok(Some(at)),
                 Found::Absent => return Ok(None),
                 Found::Unreadable(location) => {
                     // Once more, for its error. If it can be read this time, the device had a bad moment.
-                    let (segment, offset) = resolve(self.registry(), location)?;
-                    if segment.has_key(offset, DEFAULT_KEYSPACE, key)? {
-                        return Ok(Some(location));
+                    let (segment, offset) = resolve(self.registry(), location, pin)?;
+                    if let Some(hit) = segment.locate(offset, DEFAULT_KEYSPACE, key)? {
+                        return Ok(Some(At { segment, hit }));
                     }
                 }
             }
@@ -36,44 +76,42 @@ impl Store {
     ///
     /// # Errors
     /// `Corruption` if its record, or one that might be its, is damaged; `Io` in positioned mode.
+    #[inline]
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Value>> {
-        let Some(location) = self.find(self.hash(key), key)? else {
-            return Ok(None);
-        };
-        self.with_record(location, Value::of).map(Some)
+        let pin = Pin::new();
+        match self.find(self.hash(key), key, &pin)? {
+            Some(at) => at.value().map(Some),
+            None => Ok(None),
+        }
     }
 
-    /// Key and value of the record at `location`, which came from the index.
-    ///
-    /// # Errors
-    /// As `get`.
-    pub(crate) fn pair(&self, location: Location) -> Result<(Value, Value)> {
-        self.with_record(location, |segment, record| {
-            Ok((Value::key_of(Arc::clone(&segment), record)?, Value::of(segment, record)?))
-        })
-    }
-
-    fn with_record<T>(&self, location: Location, f: impl FnOnce(Arc<Segment>, &Record) -> Result<T>) -> Result<T> {
-        let segment = self.registry().pin(location).ok_or_else(|| unknown(location))?;
-        let offset = offset_in(&segment, location);
-        let record = segment.record(offset)?;
-        f(segment, &record)
+    /// Asks for the lines that a lookup of this hash will need after the first: those of the record.
+    #[inline]
+    pub(crate) fn prefetch_record(&self, hash: u64, pin: &Pin) {
+        if let Some(location) = self.table().candidate(hash, pin)
+            && let Some(segment) = self.registry().find(location, pin)
+        {
+            segment.prefetch(offset_in(segment, location));
+        }
     }
 }
 
 /// Whether the record at `location` has the key, in the words of the index.
 #[inline]
-fn probe(registry: &Registry, location: Location, key: &[u8]) -> Probe {
-    match resolve(registry, location).and_then(|(segment, offset)| segment.has_key(offset, DEFAULT_KEYSPACE, key)) {
-        Ok(true) => Probe::Same,
-        Ok(false) => Probe::Other,
-        Err(_) => Probe::Unreadable,
+fn probe<'p>(registry: &'p Registry, location: Location, key: &[u8], pin: &'p Pin) -> Probe<At<'p>> {
+    let Some(segment) = registry.find(location, pin) else {
+        return Probe::Unreadable;
+    };
+    match segment.look(offset_in(segment, location), DEFAULT_KEYSPACE, key) {
+        Look::Same(hit) => Probe::Same(At { segment, hit }),
+        Look::Other => Probe::Other,
+        Look::Unreadable => Probe::Unreadable,
     }
 }
 
 #[inline]
-fn resolve(registry: &Registry, location: Location) -> Result<(&Segment, u64)> {
-    let segment = registry.find(location).ok_or_else(|| unknown(location))?;
+fn resolve<'p>(registry: &'p Registry, location: Location, pin: &'p Pin) -> Result<(&'p Owner<Segment>, u64)> {
+    let segment = registry.find(location, pin).ok_or_else(|| unknown(location))?;
     Ok((segment, offset_in(segment, location)))
 }
 
@@ -83,6 +121,7 @@ fn offset_in(segment: &Segment, location: Location) -> u64 {
 }
 
 /// A location that no file was ever given: memory damage, since locations never come from disk.
+#[cold]
 fn unknown(location: Location) -> Error {
     Error::corruption("the index", location.linear(), "it points at no segment")
 }
@@ -101,8 +140,8 @@ pub(crate) struct Change<'a> {
 /// # Errors
 /// `Io` in positioned mode, if one could not.
 pub(crate) fn check_readable(registry: &Registry, table: &Table, change: &Change<'_>) -> Result<()> {
-    let mut failure = None;
-    table.get(change.hash, |at| probe_or_note(registry, at, change.key, &mut failure));
+    let (pin, mut failure) = (Pin::new(), None);
+    table.get(change.hash, &pin, |at| probe_or_note(registry, at, change.key, &mut failure));
     failure.map_or(Ok(()), Err)
 }
 
@@ -112,10 +151,10 @@ pub(crate) fn check_readable(registry: &Registry, table: &Table, change: &Change
 /// `Io` in positioned mode, if a candidate could not be read: the index may then have the key twice, so nothing may be
 /// written any more.
 pub(crate) fn index_put(registry: &Registry, table: &Table, put: &Change<'_>) -> Result<()> {
-    let mut failure = None;
+    let (pin, mut failure) = (Pin::new(), None);
     let old = table.insert(put.hash, put.location, |at| probe_or_note(registry, at, put.key, &mut failure));
-    resolve(registry, put.location)?.0.add_live(put.len);
-    forget(registry, old);
+    resolve(registry, put.location, &pin)?.0.add_live(put.len);
+    forget(registry, old, &pin);
     failure.map_or(Ok(()), Err)
 }
 
@@ -124,17 +163,22 @@ pub(crate) fn index_put(registry: &Registry, table: &Table, put: &Change<'_>) ->
 /// # Errors
 /// As `index_put`.
 pub(crate) fn index_delete(registry: &Registry, table: &Table, delete: &Change<'_>) -> Result<()> {
-    let mut failure = None;
+    let (pin, mut failure) = (Pin::new(), None);
     let old = table.remove(delete.hash, |at| probe_or_note(registry, at, delete.key, &mut failure));
-    forget(registry, old);
+    forget(registry, old, &pin);
     failure.map_or(Ok(()), Err)
 }
 
 /// As `probe`; a candidate that the device would not give is noted: it may have the key, and may be readable later. A
 /// damaged one stays damaged, and is no rival.
 fn probe_or_note(registry: &Registry, location: Location, key: &[u8], failure: &mut Option<Error>) -> Probe {
-    match resolve(registry, location).and_then(|(segment, offset)| segment.has_key(offset, DEFAULT_KEYSPACE, key)) {
-        Ok(true) => Probe::Same,
+    let pin = Pin::new();
+    let look = |(segment, offset): (&Owner<Segment>, u64)| match segment.put_of(offset, DEFAULT_KEYSPACE, key) {
+        Some(_) => Ok(true),
+        None => segment.header_of(offset, DEFAULT_KEYSPACE, key).map(|header| header.is_some()),
+    };
+    match resolve(registry, location, &pin).and_then(look) {
+        Ok(true) => Probe::Same(()),
         Ok(false) => Probe::Other,
         Err(error) => {
             if error.kind() != ErrorKind::Corruption {
@@ -146,11 +190,11 @@ fn probe_or_note(registry: &Registry, location: Location, key: &[u8], failure: &
 }
 
 /// The record that was at `location` is no longer live.
-fn forget(registry: &Registry, location: Option<Location>) {
+fn forget(registry: &Registry, location: Option<Location>, pin: &Pin) {
     if let Some(location) = location
-        && let Ok((segment, offset)) = resolve(registry, location)
-        && let Ok(record) = segment.record(offset)
+        && let Ok((segment, offset)) = resolve(registry, location, pin)
+        && let Ok(header) = segment.record(offset)
     {
-        segment.remove_live(record.header.record_len());
+        segment.remove_live(header.record_len());
     }
 }

@@ -262,13 +262,12 @@ impl<'a> Recovery<'a> {
             file.allocate(header.len).map_err(failed(&**self.disk, "restore the length of", name))?;
         }
         let place = self.registry.reserve(header.len)?;
-        let mode = self.settings.read_mode;
-        let segment = Segment::new(self.disk, name, Arc::clone(&file), header, place, end.offset, mode);
-        let segment = Arc::new(segment);
+        let reading = self.settings.reading;
+        let segment = Segment::new(self.disk, name, Arc::clone(&file), header, place, end.offset, reading);
+        let segment = self.registry.add(segment, place, header.len);
         if sealed.is_some() || successor.is_some() {
             segment.set_state(State::Sealed);
         }
-        self.registry.add(Arc::clone(&segment), place, header.len);
         self.replay(&segment, &end)?;
         self.outcome.report.segments += 1;
         self.outcome.report.records += end.record_count;
@@ -370,7 +369,7 @@ impl<'a> Recovery<'a> {
 
     /// Seals the newest segment where its records end, having kept a copy of what is cut off.
     fn close_torn(&mut self, mut active: Active, unsealed: &Unsealed<'_>, end: &End) -> Result<()> {
-        let segment = Arc::clone(active.segment());
+        let segment = active.segment().clone();
         let torn_bytes = torn::torn_len(unsealed, end.offset)?;
         if torn_bytes > 0 {
             self.outcome.report.torn_bytes = torn_bytes;

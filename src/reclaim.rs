@@ -1,0 +1,133 @@
+//! When something may go that others are looking at: pins for a moment, and holds for as long as one likes.
+//!
+//! Floor 1. Imports `sync`.
+//!
+//! A `Pin` belongs to a thread within one call, and keeps everything that it can reach (crossbeam's epochs). What leaves
+//! a call, a value or what a reader shows, is kept by a `Hold` of just what it shows, so that whoever parks one holds up
+//! nothing else.
+
+use std::cell::Cell;
+use std::fmt;
+use std::ops::Deref;
+
+use crate::sync::counted::Arc;
+use crate::sync::plain::{AtomicUsize, Ordering};
+
+/// How many counts the holds of one thing are spread over.
+const STRIPES: usize = 16;
+
+/// While it lives, nothing is freed that was reachable when it was made.
+pub(crate) struct Pin(#[cfg(not(zipcask_loom))] crossbeam_epoch::Guard);
+
+impl Pin {
+    /// Pins this thread. Cheap, and cheaper inside of another pin.
+    #[inline]
+    pub(crate) fn new() -> Pin {
+        Pin(
+            #[cfg(not(zipcask_loom))]
+            crossbeam_epoch::pin(),
+        )
+    }
+
+    /// Runs `free` when every pin that exists now has gone.
+    ///
+    /// In loom's models nothing is reclaimed: an epoch inside of a model costs millions of executions.
+    ///
+    /// # Safety
+    ///
+    /// What `free` frees has been unlinked: a pin made from here on cannot reach it. `free` may run on any thread, at
+    /// any time, and nothing else frees the same.
+    pub(crate) unsafe fn retire(&self, free: impl FnOnce() + 'static) {
+        #[cfg(not(zipcask_loom))]
+        {
+            // SAFETY: the caller's promise is the one asked for here.
+            unsafe { self.0.defer_unchecked(free) };
+            self.0.flush();
+        }
+        #[cfg(zipcask_loom)]
+        std::mem::forget(free);
+    }
+}
+
+/// The one who made something and can end it: it goes when the owner has gone and every hold.
+///
+/// Holds are counted in stripes, one a thread or so, each a line of its own: threads that take and drop holds of one
+/// thing do not meet. A stripe is itself counted, by its holds and its owner, and the thing by its owner and its
+/// stripes; so nobody ever has to add the stripes up.
+///
+/// Who has not got a hold reaches the owner through a pin, and whoever unlinks the owner retires it; so no hold is
+/// taken of what has gone.
+pub(crate) struct Owner<T> {
+    target: Arc<T>,
+    stripes: [Arc<Stripe<T>>; STRIPES],
+}
+
+/// One count of holds.
+struct Stripe<T> {
+    target: Arc<T>,
+    /// So that the counts of two stripes are not on one pair of lines.
+    _apart: [u64; 14],
+}
+
+/// Keeps something where it is, whatever becomes of its owner.
+pub(crate) struct Hold<T>(Arc<Stripe<T>>);
+
+impl<T> Owner<T> {
+    pub(crate) fn new(target: T) -> Owner<T> {
+        let target = Arc::new(target);
+        let stripe = |_| Arc::new(Stripe { target: Arc::clone(&target), _apart: [0; 14] });
+        Owner { stripes: std::array::from_fn(stripe), target }
+    }
+
+    /// A hold of it, counted where this thread counts.
+    #[inline]
+    pub(crate) fn hold(&self) -> Hold<T> {
+        Hold(Arc::clone(&self.stripes[stripe_of_this_thread()]))
+    }
+}
+
+/// Threads take the stripes in turn.
+#[inline]
+fn stripe_of_this_thread() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    std::thread_local! {
+        static STRIPE: Cell<usize> = const { Cell::new(usize::MAX) };
+    }
+    STRIPE.with(|stripe| {
+        if stripe.get() == usize::MAX {
+            stripe.set(NEXT.fetch_add(1, Ordering::Relaxed));
+        }
+        stripe.get() % STRIPES
+    })
+}
+
+impl<T> Deref for Owner<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.target
+    }
+}
+
+impl<T> Deref for Hold<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.0.target
+    }
+}
+
+/// Counted where the first was: then one line is touched, whichever thread clones and drops.
+impl<T> Clone for Hold<T> {
+    fn clone(&self) -> Self {
+        Hold(Arc::clone(&self.0))
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Hold<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}

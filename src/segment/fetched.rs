@@ -1,0 +1,59 @@
+//! A record in memory of its own, where it cannot be read in place.
+//!
+//! Floor 2. Imports `error`, `format`, `segment`, `sync`.
+
+use std::ops::Range;
+
+use crate::error::Result;
+use crate::format::record::{Flaw, Header};
+use crate::segment::Segment;
+use crate::sync::Arc;
+
+/// A whole record, read by position and checked.
+#[derive(Clone, Debug)]
+pub(crate) struct Fetched {
+    /// Words, so that what is aligned in the record is aligned here.
+    words: Arc<Box<[u64]>>,
+    key: Range<usize>,
+    value: Range<usize>,
+}
+
+impl Fetched {
+    /// Reads the record at `offset`.
+    ///
+    /// # Errors
+    /// `Corruption` if it fails a checksum; `Io`, `ResourceLimit`.
+    pub(crate) fn read(segment: &Segment, offset: u64) -> Result<Fetched> {
+        let len = segment.header(offset)?.record_len();
+        segment.check_range(offset, len)?;
+        let mut words = vec![0_u64; (len / 8) as usize].into_boxed_slice();
+        segment.read(bytes_mut(&mut words), offset)?;
+        let read = bytes(&words);
+        let header = Header::decode(read).and_then(|header| match header.record_len() == len {
+            true => Ok(header),
+            false => Err(Flaw::Damaged("its header changed while it was read".to_owned())),
+        });
+        let header = header.map_err(|flaw| segment.flawed(offset, &flaw))?;
+        segment.check_record(offset, &header, read)?;
+        let place = |at: Range<u64>| at.start as usize..at.end as usize;
+        Ok(Fetched { key: place(header.key()), value: place(header.value()), words: Arc::new(words) })
+    }
+
+    pub(crate) fn key(&self) -> &[u8] {
+        &bytes(&self.words)[self.key.clone()]
+    }
+
+    pub(crate) fn value(&self) -> &[u8] {
+        &bytes(&self.words)[self.value.clone()]
+    }
+}
+
+fn bytes(words: &[u64]) -> &[u8] {
+    // SAFETY: words are that many initialised bytes.
+    unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), size_of_val(words)) }
+}
+
+fn bytes_mut(words: &mut [u64]) -> &mut [u8] {
+    // SAFETY: words are that many initialised bytes, ours alone, and any bytes make words.
+    unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), size_of_val(words)) }
+}

@@ -1,0 +1,53 @@
+//! The segments that one reader keeps.
+//!
+//! Floor 2. Imports `limits`, `reclaim`, `segment`.
+
+use crate::limits::PLACE_LEN;
+use crate::reclaim::{Hold, Owner};
+use crate::segment::Segment;
+
+/// Holds of segments, one of each however often it is asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Holds {
+    /// A bit for each place of the registry: whether the segment that begins there is held.
+    held: Vec<u64>,
+    /// In the order of their places.
+    all: Vec<Hold<Segment>>,
+}
+
+impl Holds {
+    /// Keeps the segment from here on.
+    #[inline]
+    pub(crate) fn keep(&mut self, segment: &Owner<Segment>) {
+        let place = segment.place() as usize;
+        match self.held.get(place / 64) {
+            Some(word) if word >> (place % 64) & 1 != 0 => {}
+            _ => self.take(segment),
+        }
+    }
+
+    #[cold]
+    fn take(&mut self, segment: &Owner<Segment>) {
+        let place = segment.place() as usize;
+        if self.held.len() <= place / 64 {
+            self.held.resize(place / 64 + 1, 0);
+        }
+        self.held[place / 64] |= 1 << (place % 64);
+        let at = self.all.partition_point(|other| other.place() < segment.place());
+        self.all.insert(at, segment.hold());
+    }
+
+    /// The segment that a place of the registry belongs to, if it is kept.
+    pub(crate) fn find(&self, place: u64) -> Option<&Hold<Segment>> {
+        let after = self.all.partition_point(|segment| segment.place() <= place);
+        let segment = self.all.get(after.checked_sub(1)?)?;
+        (place - segment.place() < segment.len().div_ceil(PLACE_LEN)).then_some(segment)
+    }
+
+    /// Lets go of all.
+    pub(crate) fn release(&mut self) {
+        for segment in self.all.drain(..) {
+            self.held[segment.place() as usize / 64] = 0;
+        }
+    }
+}

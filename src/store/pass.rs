@@ -1,0 +1,153 @@
+//! A pass over all records that the index points at, in the order of the log.
+//!
+//! Floor 3. Imports `address`, `error`, `limits`, `reclaim`, `segment`, `store`.
+//!
+//! In the order of the index each record would be a cache miss, and a page fault where the store is larger than memory.
+//! Sorting the places costs less than either: they are dealt out by the megabyte, and within one a bitmap sorts them.
+
+use std::ops::ControlFlow;
+
+use crate::address::Location;
+use crate::error::{Error, Result};
+use crate::limits::{PLACE_LEN, RECORD_ALIGN};
+use crate::reclaim::Hold;
+use crate::segment::Segment;
+use crate::segment::fetched::Fetched;
+use crate::segment::holds::Holds;
+use crate::segment::value::Value;
+use crate::store::Store;
+
+/// Units of a place: records begin at one.
+const UNITS: usize = (PLACE_LEN / RECORD_ALIGN) as usize;
+
+/// Where the records of a pass lie, and what keeps them there.
+#[derive(Debug)]
+pub(crate) struct Pass {
+    /// By place, the units in it, in no order. Those of places gone through are empty.
+    places: Vec<Vec<u32>>,
+    next_place: usize,
+    /// The units to come of the last place gone to, a bit each: those of `words` from `next_word` on, and of `word`.
+    words: Box<[u64]>,
+    next_word: usize,
+    word: u64,
+    /// What lies at that place, and the offset there of the first unit of `words`, modulo the size of the address space.
+    segment: Option<(Hold<Segment>, u64)>,
+    left: usize,
+    holds: Holds,
+}
+
+impl Pass {
+    /// Over the records that the index points at while this looks. A key that stays is among them once.
+    pub(crate) fn new(store: &Store) -> Pass {
+        let mut pass = Pass {
+            places: Vec::new(),
+            next_place: 0,
+            words: vec![0; UNITS / 64].into_boxed_slice(),
+            next_word: UNITS / 64,
+            word: 0,
+            segment: None,
+            left: 0,
+            holds: Holds::default(),
+        };
+        store.table().walk(|location, pin| {
+            // What leads nowhere is an error when its turn comes.
+            if let Some(segment) = store.registry().find(location, pin) {
+                pass.holds.keep(segment);
+            }
+            pass.add(location);
+        });
+        pass
+    }
+
+    #[inline]
+    fn add(&mut self, location: Location) {
+        let place = location.place() as usize;
+        if self.places.len() <= place {
+            self.places.resize_with(place + 1, Vec::new);
+        }
+        self.places[place].push((location.unit() % UNITS as u64) as u32);
+        self.left += 1;
+    }
+
+    /// How many are still to come.
+    pub(crate) fn len(&self) -> usize {
+        self.left
+    }
+
+    /// The segment of the next record, and its offset there.
+    #[inline]
+    fn next(&mut self) -> Option<Result<(&Hold<Segment>, u64)>> {
+        while self.word == 0 {
+            match self.words.get(self.next_word) {
+                Some(word) => self.word = *word,
+                None => self.turn_to_next_place()?,
+            }
+            self.next_word = self.next_word % self.words.len() + 1;
+        }
+        let bit = self.word.trailing_zeros();
+        self.word &= self.word - 1;
+        self.left -= 1;
+        let unit = (self.next_word as u64 - 1) * 64 + u64::from(bit);
+        Some(match &self.segment {
+            Some((segment, start)) => Ok((segment, start + unit * RECORD_ALIGN)),
+            None => Err(self.lost()),
+        })
+    }
+
+    /// Sorts the units of the next place that has any.
+    fn turn_to_next_place(&mut self) -> Option<()> {
+        let place = (self.next_place..self.places.len()).find(|place| !self.places[*place].is_empty())?;
+        self.next_place = place + 1;
+        self.words.fill(0);
+        for unit in std::mem::take(&mut self.places[place]) {
+            self.words[unit as usize / 64] |= 1 << (unit % 64);
+        }
+        self.word = self.words[0];
+        let place = place as u64;
+        let held = self.holds.find(place);
+        self.segment = held.map(|segment| (segment.clone(), (place - segment.place()) * PLACE_LEN));
+        Some(())
+    }
+
+    #[cold]
+    fn lost(&self) -> Error {
+        let place = self.next_place as u64 - 1;
+        Error::corruption("the index", Location::start_of(place), "it points at no segment")
+    }
+
+    /// Shows key and value of each record left to `each`, until it breaks.
+    ///
+    /// # Errors
+    /// Those of the next one: `Corruption` if it is damaged, `Io` in positioned mode. The rest can still be shown.
+    pub(crate) fn show<B>(&mut self, mut each: impl FnMut(&[u8], &[u8]) -> ControlFlow<B>) -> Result<Option<B>> {
+        while let Some(next) = self.next() {
+            let (segment, offset) = next?;
+            let shown = match segment.pair(offset)? {
+                Some((key, value)) => each(key, value),
+                None => {
+                    let record = Fetched::read(segment, offset)?;
+                    each(record.key(), record.value())
+                }
+            };
+            if let ControlFlow::Break(with) = shown {
+                return Ok(Some(with));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Key and value of the next record, for as long as anyone wants them.
+    ///
+    /// # Errors
+    /// As `show`.
+    pub(crate) fn next_pair(&mut self) -> Option<Result<(Value, Value)>> {
+        let pair = |(segment, offset): (&Hold<Segment>, u64)| {
+            if let Some((key, value)) = segment.pair(offset)? {
+                return Ok((Value::mapped(segment.clone(), key), Value::mapped(segment.clone(), value)));
+            }
+            let record = Fetched::read(segment, offset)?;
+            Ok((Value::fetched(&record, Fetched::key), Value::fetched(&record, Fetched::value)))
+        };
+        Some(self.next()?.and_then(pair))
+    }
+}
