@@ -15,7 +15,7 @@ use common::{Scale, load, store, timed};
 use zipcask::{Db, Durability};
 
 fn main() {
-    let scale = Scale::new("batch: overwrites, on the disk that has the build");
+    let scale = Scale::new("batch: overwrites, on the disk that has the build", 200_000);
     let (dir, db) = store();
     load(&db, scale.keys);
     let mut log = BareLog::new(&dir.path().join("bare.log"));

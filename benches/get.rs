@@ -1,108 +1,124 @@
-//! Reads, beside a map in memory that keeps nothing.
+//! Reads, beside a map in memory that keeps nothing and, where each get waits for the one before, beside two bare misses.
 //!
-//! Durability plays no part: the store is loaded and synced before. Reads are mapped, and check the record's checksums.
+//! Durability plays no part: the store is loaded and synced before. Reads are mapped. A reader is made before the clock
+//! starts, and refreshed once a round, within the time. Every get's keys are made before.
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 
+#[path = "common/clock.rs"]
+mod clock;
 mod common;
+#[path = "common/ours.rs"]
+mod ours;
+#[path = "common/raw.rs"]
+mod raw;
+#[path = "common/view.rs"]
+mod view;
 
-use std::collections::HashMap;
+use std::path::Path;
 use std::time::Duration;
 
-use common::data::{Key, check, mix, value};
+use clock::together;
+use common::data::{Key, mix, value};
 use common::{Scale, load, store, timed};
+use ours::{Many, Map};
+use raw::TwoMisses;
+use view::{Tally, View};
 use zipcask::Db;
 
-type Map = HashMap<Vec<u8>, Vec<u8>>;
-
 fn main() {
-    let scale = Scale::new("get: mapped reads of a synced store");
-    let (_dir, db) = store();
+    let scale = Scale::new("get: mapped reads of a synced store", 1_000_000);
+    let (dir, db) = store();
     load(&db, scale.keys);
     let map: Map = (0..scale.keys).map(|id| (Key::new(id).as_bytes().to_vec(), value(id, 0).to_vec())).collect();
-    let run = |round: u64, from: u64| -> Vec<Key> {
-        (0..scale.of(50_000) as u64).map(|at| Key::new(from + mix(round << 32 | at) % scale.keys)).collect()
+    // First, so that every page that a get may touch has been touched.
+    passes(&scale, &db, &map);
+    for threads in [1, 2] {
+        found(&scale, &db, &map, threads);
+        absent(&scale, &db, &map, threads);
+    }
+    dependent(&scale, &db, &map, &dir.path().join("two-misses"));
+}
+
+fn found(scale: &Scale, db: &Db, map: &Map, threads: u64) {
+    let keys = |round| runs(scale, round, threads, 0);
+    let ratio = |name: &str, ours: &mut dyn FnMut(u64) -> Duration| {
+        let name = format!("{name}, {threads} thr. / HashMap without a lock");
+        scale.ratio(&name, 51, ours, |round| each(&keys(round), || map, view::found));
     };
-    scale.ratio(
-        "get / HashMap<Vec<u8>, Vec<u8>>",
-        51,
-        |round| get(&db, &run(round, 0)),
-        |round| get_from_map(&map, &run(round, 0)),
-    );
-    scale.ratio(
-        "get of absent keys / HashMap",
-        51,
-        |round| get_none(&db, &run(round, scale.keys)),
-        |round| get_none_from_map(&map, &run(round, scale.keys)),
-    );
-    scale.ratio(
-        "get, 2 threads / HashMap without a lock, 2 threads",
-        51,
-        |round| twice(|thread| get(&db, &run(round << 1 | thread, 0))),
-        |round| twice(|thread| get_from_map(&map, &run(round << 1 | thread, 0))),
-    );
-    scale.ratio("iter / iter of HashMap", 21, |_| pass(&db, scale.keys), |_| pass_map(&map, scale.keys));
+    ratio("Reader::get", &mut |round| each(&keys(round), || db.reader(), view::found));
+    ratio("Db::get", &mut |round| each(&keys(round), || db, view::found));
+    for batch in [16, 64, 256] {
+        let many = || Many { reader: db.reader(), batch };
+        let name = format!("get_many of {batch}");
+        ratio(&name, &mut |round| each(&keys(round), many, view::found));
+    }
 }
 
-fn get(db: &Db, run: &[Key]) -> Duration {
+fn absent(scale: &Scale, db: &Db, map: &Map, threads: u64) {
+    let keys = |round| runs(scale, round, threads, scale.keys);
+    let ratio = |name: &str, ours: &mut dyn FnMut(u64) -> Duration| {
+        let name = format!("{name} of absent keys, {threads} thr. / HashMap");
+        scale.ratio(&name, 51, ours, |round| each(&keys(round), || map, view::absent));
+    };
+    ratio("Reader::get", &mut |round| each(&keys(round), || db.reader(), view::absent));
+    ratio("Db::get", &mut |round| each(&keys(round), || db, view::absent));
+}
+
+/// The floor's index and log are as large as those of the store.
+fn dependent(scale: &Scale, db: &Db, map: &Map, path: &Path) {
+    let stats = db.stats();
+    let raw = TwoMisses::new(path, scale.keys, stats.index_bytes, stats.live_bytes);
+    let steps = scale.of(50_000);
+    let ratio = |name: &str, ours: &mut dyn FnMut(u64) -> Duration| {
+        let name = format!("{name}, dependent / two bare misses");
+        scale.ratio(&name, 51, ours, |round| {
+            raw.follow(mix(!round), steps);
+            timed(|| raw.follow(mix(round), steps))
+        });
+    };
+    ratio("Reader::get", &mut |round| follow(db.reader(), round, steps, scale.keys));
+    ratio("Db::get", &mut |round| follow(db, round, steps, scale.keys));
+    ratio("HashMap", &mut |round| follow(map, round, steps, scale.keys));
+}
+
+/// Warms up on as many steps from elsewhere.
+fn follow(mut view: impl View, round: u64, steps: usize, ids: u64) -> Duration {
+    view::dependent(&view, mix(!round) % ids, steps, ids);
+    view.refresh();
+    once(view, |view| view::dependent(view, mix(round) % ids, steps, ids))
+}
+
+fn passes(scale: &Scale, db: &Db, map: &Map) {
+    let all = Tally::of(scale.keys);
+    let floor = |_| once(map, |view| view::pass(view, all));
+    scale.ratio("for_each / iter of HashMap", 21, |_| once(db.reader(), |view| view::pass(view, all)), floor);
+    scale.ratio("iter / iter of HashMap", 21, |_| once(db, |view| view::pass(view, all)), floor);
+}
+
+/// The keys of each thread in a round, of ids `from` and above: a half to warm up with, a half to measure.
+fn runs(scale: &Scale, round: u64, threads: u64, from: u64) -> Vec<Vec<Key>> {
+    let key = |thread: u64, at: u64| Key::new(from + mix(round << 40 | thread << 32 | at) % scale.keys);
+    (0..threads).map(|thread| (0..2 * scale.of(50_000) as u64).map(|at| key(thread, at)).collect()).collect()
+}
+
+fn once<V: View>(mut view: V, f: impl FnOnce(&V)) -> Duration {
     timed(|| {
-        for key in run {
-            let found = db.get(key.as_bytes()).expect("a get does not fail");
-            check(key.id, &found.expect("a key that was loaded"));
-        }
+        f(&view);
+        view.refresh();
     })
 }
 
-fn get_from_map(map: &Map, run: &[Key]) -> Duration {
-    timed(|| {
-        for key in run {
-            check(key.id, map.get(key.as_bytes()).expect("a key that was loaded"));
-        }
+/// Each thread with its keys and a view of its own. The first half of them is not measured: it brings the caches to where
+/// they are for who reads all day, and not for who takes turns with another.
+fn each<V: View>(runs: &[Vec<Key>], view: impl Fn() -> V + Sync, f: impl Fn(&V, &[Key]) + Sync) -> Duration {
+    together(runs.len(), |thread, clock| {
+        let mut view = view();
+        let (warm, run) = runs[thread].split_at(runs[thread].len() / 2);
+        f(&view, warm);
+        view.refresh();
+        clock.time(|| {
+            f(&view, run);
+            view.refresh();
+        });
     })
-}
-
-fn get_none(db: &Db, run: &[Key]) -> Duration {
-    timed(|| {
-        for key in run {
-            assert!(db.get(key.as_bytes()).expect("a get does not fail").is_none());
-        }
-    })
-}
-
-fn get_none_from_map(map: &Map, run: &[Key]) -> Duration {
-    timed(|| {
-        for key in run {
-            assert!(!map.contains_key(key.as_bytes()));
-        }
-    })
-}
-
-/// The same at the same time on two threads; the slower one counts.
-fn twice(f: impl Fn(u64) -> Duration + Sync) -> Duration {
-    std::thread::scope(|scope| {
-        let other = scope.spawn(|| f(1));
-        f(0).max(other.join().expect("the answers are right"))
-    })
-}
-
-fn pass(db: &Db, keys: u64) -> Duration {
-    timed(|| {
-        let mut seen = 0;
-        for pair in db.iter() {
-            let (key, value) = pair.expect("the store is sound");
-            seen += check_pair(&key, &value);
-        }
-        assert_eq!(seen, keys);
-    })
-}
-
-fn pass_map(map: &Map, keys: u64) -> Duration {
-    timed(|| assert_eq!(map.iter().map(|(key, value)| check_pair(key, value)).sum::<u64>(), keys))
-}
-
-/// Counts 1 if key and value belong together.
-fn check_pair(key: &[u8], value: &[u8]) -> u64 {
-    let id = u64::from_le_bytes(value[..8].try_into().expect("eight bytes"));
-    check(id, value);
-    assert_eq!(key, Key::new(id).as_bytes());
-    1
 }

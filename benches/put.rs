@@ -6,18 +6,21 @@
 
 #[path = "common/bare.rs"]
 mod bare;
+#[path = "common/clock.rs"]
+mod clock;
 mod common;
 
-use std::sync::{Barrier, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::Mutex;
+use std::time::Duration;
 
 use bare::BareLog;
+use clock::together;
 use common::data::{Key, check, mix, value};
 use common::{Scale, load, store, timed};
 use zipcask::{Db, Durability, PutOptions};
 
 fn main() {
-    let scale = Scale::new("put: overwrites of single keys, on the disk that has the build");
+    let scale = Scale::new("put: overwrites of single keys, on the disk that has the build", 200_000);
     let (dir, db) = store();
     load(&db, scale.keys);
     let log = Mutex::new(BareLog::new(&dir.path().join("bare.log")));
@@ -50,28 +53,15 @@ fn runs(scale: &Scale, round: u64, threads: usize, count: usize) -> Vec<Vec<Key>
     (0..threads as u64).map(|thread| (0..count as u64).map(|at| key(thread, at)).collect()).collect()
 }
 
-/// From the first thread's start to the last one's end.
-fn together(runs: &[Vec<Key>], f: impl Fn(&[Key]) + Sync) -> Duration {
-    let gate = Barrier::new(runs.len());
-    let (gate, f) = (&gate, &f);
-    std::thread::scope(|scope| {
-        let one = |run: &Vec<Key>| {
-            gate.wait();
-            let start = Instant::now();
-            f(run);
-            (start, Instant::now())
-        };
-        let threads: Vec<_> = runs.iter().map(|run| scope.spawn(move || one(run))).collect();
-        let spans: Vec<_> = threads.into_iter().map(|thread| thread.join().expect("no write fails")).collect();
-        let start = spans.iter().map(|span| span.0).min().expect("a thread at least");
-        spans.iter().map(|span| span.1).max().expect("a thread at least") - start
-    })
+/// Each thread with its keys.
+fn each(runs: &[Vec<Key>], f: impl Fn(&[Key]) + Sync) -> Duration {
+    together(runs.len(), |thread, clock| clock.time(|| f(&runs[thread])))
 }
 
 fn puts(db: &Db, runs: &[Vec<Key>], round: u64, durability: Durability) -> Duration {
     let options = PutOptions::new().durability(durability);
     let version = round + 1;
-    let spent = together(runs, |run| {
+    let spent = each(runs, |run| {
         for key in run {
             db.put_with(key.as_bytes(), value(key.id, version), options).expect("a put is taken");
         }
@@ -94,7 +84,7 @@ fn bare_sync(log: &Mutex<BareLog>, run: &[Key]) -> Duration {
 }
 
 fn bare_os(log: &Mutex<BareLog>, runs: &[Vec<Key>]) -> Duration {
-    together(runs, |run| {
+    each(runs, |run| {
         for key in run {
             let value = value(key.id, 1);
             log.lock().expect("nobody panicked").append([(key.as_bytes(), &value[..])].into_iter());

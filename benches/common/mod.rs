@@ -19,9 +19,9 @@ pub(crate) struct Scale {
 
 impl Scale {
     /// Reads the command line, and says what will be measured.
-    pub(crate) fn new(about: &str) -> Scale {
+    pub(crate) fn new(about: &str, keys: u64) -> Scale {
         let quick = !std::env::args().any(|arg| arg == "--bench");
-        let keys = if quick { 1_000 } else { 200_000 };
+        let keys = if quick { 1_000 } else { keys };
         println!("{about}; {keys} keys of 16 to 24 bytes, values of 100 bytes, answers checked.");
         println!("Speed, floor = 1.00, more is faster: median [p5 .. p95] of alternating rounds in one process.");
         Scale { keys, quick }
