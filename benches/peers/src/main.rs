@@ -2,18 +2,32 @@
 
 #[path = "../../common/bare.rs"]
 mod bare;
-mod data;
+#[path = "../../common/clock.rs"]
+mod clock;
+#[path = "../../common"]
+mod common {
+    pub(crate) mod data;
+    pub(crate) mod figures;
+}
 mod engines;
-#[path = "../../common/figures.rs"]
-mod figures;
+mod index;
+mod large;
+mod load;
 mod options;
+#[path = "../../common/ours.rs"]
+mod ours;
+mod plan;
+#[path = "../../common/raw.rs"]
+mod raw;
+mod rounds;
+mod runs;
 mod table;
-#[path = "../../common/data.rs"]
-mod values;
-mod works;
+mod turn;
+#[path = "../../common/view.rs"]
+mod view;
+mod writes;
 
-use options::Options;
-use works::Bench;
+use options::{INDEX, Options};
 
 fn main() {
     let options = match Options::parse(std::env::args().skip(1)) {
@@ -23,7 +37,13 @@ fn main() {
             std::process::exit(2);
         }
     };
-    let mut bench = Bench::new(&options);
-    let rows = bench.run();
-    table::print(&options, bench.dir(), &rows);
+    std::fs::create_dir_all(&options.dir).expect("the directory for the stores is made");
+    let dir = tempfile::Builder::new().prefix("peers-").tempdir_in(&options.dir).expect("a directory of our own");
+    let rows = rounds::run(&options, dir.path());
+    if !rows.is_empty() {
+        table::print(&options, dir.path(), &rows);
+    }
+    if options.wants_work(INDEX) {
+        index::print(&options);
+    }
 }

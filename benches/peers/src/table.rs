@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
+use crate::common::figures::Figures;
 use crate::engines::KINDS;
-use crate::figures::Figures;
 use crate::options::Options;
-use crate::works::Row;
+use crate::plan::keys_of;
+use crate::rounds::Row;
 
 /// Prints the rows, and what they mean below them.
 pub(crate) fn print(options: &Options, dir: &Path, rows: &[Row]) {
@@ -22,29 +23,49 @@ pub(crate) fn print(options: &Options, dir: &Path, rows: &[Row]) {
             None => (String::new(), String::new()),
         };
         let zipcask = match ratios(&row.ns, &row.zipcask_ns) {
-            Some(it) if row.engine != "zipcask" => format!("{:.2}x", it.median),
-            _ => String::new(),
+            Some(it) => format!("{:.2}x", it.median),
+            None => String::new(),
         };
         println!("| {work} | {} | {:.0} | {spread} | {floor} | {floor_spread} | {zipcask} |", row.engine, ns.median);
     }
     println!();
+    legend(options, dir);
+    println!();
+    for kind in KINDS.iter().filter(|kind| options.wants_engine(kind.name)) {
+        println!("- {}: {}", kind.name, kind.about);
+    }
     println!(
-        "{} keys of 16 to 24 bytes, values of 100 bytes, seed {}, {} rounds at most, all engines in turns, medians; every \
-         answer is checked. ns/op: all threads together. speed / floor: 1.00 is as fast as the floor in the same round, more \
-         is faster; the floor is HashMap for one thread, DashMap for two, the bare file for writes. zipcask is: so many times \
-         as fast as this engine. {} cores, {}.",
+        "- two bare misses: a word of an array as large as the index of zipcask names the place of a record in a mapped file \
+         as large as its log, the first word of the record names the next word of the array, in random order: two loads a \
+         step, each address read by the load before; no key, no hash, no comparison, one cache line of each record"
+    );
+    println!(
+        "- bare: records of 16 + key + value bytes; fdatasync on a file of 64 MiB that was written before; load: a new file"
+    );
+}
+
+fn legend(options: &Options, dir: &Path) {
+    println!(
+        "{} keys of 16 to 24 bytes, values of 100 bytes ({} of 4 KiB, {} of 64 KiB), seed {}, {} rounds at most, all \
+         engines in turns, in another order each round, medians. ns/op: all threads together. speed / floor: 1.00 is as fast \
+         as the floor in the same round, more is faster; the floor of reads is HashMap, of YCSB DashMap, of writes the bare \
+         file, of dependent gets two bare misses. zipcask is: so many times as fast as this engine; its Reader, where there \
+         is that row. {} cores, {}, everything in the page cache.",
         options.keys,
+        keys_of(4 << 10, options.keys),
+        keys_of(64 << 10, options.keys),
         options.seed,
         options.rounds,
         std::thread::available_parallelism().map_or(0, usize::from),
         file_system(dir),
     );
     println!();
-    for kind in KINDS.iter().filter(|kind| options.wants(kind.name)) {
-        println!("- {}: {}", kind.name, kind.about);
-    }
     println!(
-        "- bare: records of 16 + key + value bytes; fdatasync on a file of 64 MiB that was written before; load: a new file"
+        "Every answer is checked, by the same code for all: a value of 100 bytes by its length, its id and a sum to which all \
+         its bytes must come; a large one by its length, its first 8 and its last 8 bytes; a full pass also by the first 8 \
+         bytes of each key and by sums over ids and lengths of keys. Keys are made before the clock starts, but for \
+         dependent gets: there each is made from the id in the value just read. A turn of gets begins with as many others, \
+         not timed, that warm the caches. A page of each value was touched before."
     );
 }
 

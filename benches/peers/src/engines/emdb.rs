@@ -2,8 +2,10 @@
 
 use emdb::Emdb;
 
-use crate::engines::{Engine, Kind, Mode};
-use crate::values::Key;
+use crate::common::data::Key;
+use crate::engines::{Engine, Kind, Mode, Way, all, plain};
+use crate::turn::Turn;
+use crate::view::View;
 
 pub(crate) const KIND: Kind = Kind {
     name: "emdb 1.0.3",
@@ -13,6 +15,8 @@ pub(crate) const KIND: Kind = Kind {
         let db = Emdb::builder().path(dir.join("store.emdb")).build().expect("emdb opens");
         Box::new(Store { db, mode: Mode::Sync })
     },
+    takes: all,
+    ways: plain,
 };
 
 struct Store {
@@ -20,9 +24,22 @@ struct Store {
     mode: Mode,
 }
 
+impl View for &Store {
+    #[inline]
+    fn get<R>(&self, key: &[u8], f: impl FnOnce(Option<&[u8]>) -> R) -> R {
+        f(self.db.get_zerocopy(key).expect("emdb gets").as_deref())
+    }
+
+    fn pass(&self, mut each: impl FnMut(&[u8], &[u8])) {
+        for (key, value) in self.db.iter().expect("emdb iterates") {
+            each(&key, &value);
+        }
+    }
+}
+
 impl Engine for Store {
-    fn get(&self, key: &[u8], f: &mut dyn FnMut(Option<&[u8]>)) {
-        f(self.db.get_zerocopy(key).expect("emdb gets").as_deref());
+    fn read(&self, _: Way, turn: &Turn<'_>) {
+        turn.go(self);
     }
 
     fn prepare(&mut self, mode: Mode) {
@@ -36,18 +53,12 @@ impl Engine for Store {
         }
     }
 
-    fn batch(&mut self, pairs: &[(Key, [u8; 100])]) {
-        let pairs = pairs.iter().map(|(key, value)| (key.as_bytes(), value));
+    fn batch(&mut self, pairs: &[(Key, Vec<u8>)]) {
+        let pairs = pairs.iter().map(|(key, value)| (key.as_bytes(), value.as_slice()));
         self.db.insert_many(pairs).expect("emdb inserts many");
     }
 
     fn sync(&mut self) {
         self.db.flush().expect("emdb flushes");
-    }
-
-    fn pass(&self, f: &mut dyn FnMut(&[u8], &[u8])) {
-        for (key, value) in self.db.iter().expect("emdb iterates") {
-            f(&key, &value);
-        }
     }
 }

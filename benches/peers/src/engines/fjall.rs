@@ -2,18 +2,22 @@
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
-use crate::engines::{Engine, Kind, Mode};
-use crate::values::Key;
+use crate::common::data::Key;
+use crate::engines::{Engine, Kind, Mode, Way, all, plain};
+use crate::turn::Turn;
+use crate::view::View;
 
 pub(crate) const KIND: Kind = Kind {
     name: "fjall 3",
-    about: "256 MiB of block cache, else defaults; durable: `insert` and `persist(SyncData)`; OS: `insert` (its journal \
+    about: "1 GiB of block cache, else defaults; durable: `insert` and `persist(SyncData)`; OS: `insert` (its journal \
             is handed to the OS); load: `WriteBatch`, then `persist(SyncData)`",
     open: |dir, _| {
-        let db = Database::builder(dir.join("store")).cache_size(256 << 20).open().expect("fjall opens");
+        let db = Database::builder(dir.join("store")).cache_size(1 << 30).open().expect("fjall opens");
         let keyspace = db.keyspace("bench", KeyspaceCreateOptions::default).expect("fjall makes a keyspace");
         Box::new(Store { db, keyspace, mode: Mode::Sync })
     },
+    takes: all,
+    ways: plain,
 };
 
 struct Store {
@@ -22,9 +26,23 @@ struct Store {
     mode: Mode,
 }
 
+impl View for &Store {
+    #[inline]
+    fn get<R>(&self, key: &[u8], f: impl FnOnce(Option<&[u8]>) -> R) -> R {
+        f(self.keyspace.get(key).expect("fjall gets").as_deref())
+    }
+
+    fn pass(&self, mut each: impl FnMut(&[u8], &[u8])) {
+        for pair in self.keyspace.iter() {
+            let (key, value) = pair.into_inner().expect("fjall iterates");
+            each(&key, &value);
+        }
+    }
+}
+
 impl Engine for Store {
-    fn get(&self, key: &[u8], f: &mut dyn FnMut(Option<&[u8]>)) {
-        f(self.keyspace.get(key).expect("fjall gets").as_deref());
+    fn read(&self, _: Way, turn: &Turn<'_>) {
+        turn.go(self);
     }
 
     fn prepare(&mut self, mode: Mode) {
@@ -38,22 +56,15 @@ impl Engine for Store {
         }
     }
 
-    fn batch(&mut self, pairs: &[(Key, [u8; 100])]) {
+    fn batch(&mut self, pairs: &[(Key, Vec<u8>)]) {
         let mut batch = self.db.batch();
         for (key, value) in pairs {
-            batch.insert(&self.keyspace, key.as_bytes(), &value[..]);
+            batch.insert(&self.keyspace, key.as_bytes(), value.as_slice());
         }
         batch.commit().expect("fjall commits");
     }
 
     fn sync(&mut self) {
         self.db.persist(PersistMode::SyncData).expect("fjall persists");
-    }
-
-    fn pass(&self, f: &mut dyn FnMut(&[u8], &[u8])) {
-        for pair in self.keyspace.iter() {
-            let (key, value) = pair.into_inner().expect("fjall iterates");
-            f(&key, &value);
-        }
     }
 }

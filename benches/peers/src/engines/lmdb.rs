@@ -1,24 +1,30 @@
 //! LMDB, by heed.
 
-use heed::types::Bytes;
-use heed::{Database, Env, EnvFlags, EnvOpenOptions, FlagSetMode};
+use std::path::Path;
 
-use crate::engines::{Engine, Kind, Mode};
-use crate::values::Key;
+use heed::types::Bytes;
+use heed::{Database, Env, EnvFlags, EnvOpenOptions, FlagSetMode, RoTxn, WithTls};
+
+use crate::common::data::Key;
+use crate::engines::{Engine, Kind, Mode, Way, all, plain};
+use crate::turn::Turn;
+use crate::view::View;
 
 pub(crate) const KIND: Kind = Kind {
     name: "LMDB (heed 0.22)",
-    about: "no checksums; gets and pass: one read transaction a thread and round, YCSB: one a get; durable: a write \
-            transaction a put (fdatasync); OS: the same with `NO_SYNC`; load: `NO_SYNC` transactions, then `force_sync`",
-    open: |dir, keys| {
-        let size = (4 << 30) + keys as usize * 2048;
-        // SAFETY: the directory is ours alone, and opened once in this process.
-        let env = unsafe { EnvOpenOptions::new().map_size(size).open(dir) }.expect("LMDB opens");
-        let mut txn = env.write_txn().expect("LMDB begins");
-        let db = env.create_database(&mut txn, None).expect("LMDB makes a database");
-        txn.commit().expect("LMDB commits");
-        Box::new(Store { env, db })
-    },
+    about: "no checksums; gets and pass (its cursor): one read transaction a thread and turn, YCSB: one a get; durable: a \
+            write transaction a put (fdatasync); OS: the same with `NO_SYNC`; load: `NO_SYNC` transactions, then `force_sync`",
+    open: |dir, bytes| open(dir, bytes, EnvFlags::empty()),
+    takes: all,
+    ways: plain,
+};
+
+pub(crate) const WRITABLE: Kind = Kind {
+    name: "LMDB, WRITE_MAP",
+    about: "the same with `WRITE_MAP`: writes go into the mapping; only where it writes to the OS",
+    open: |dir, bytes| open(dir, bytes, EnvFlags::WRITE_MAP),
+    takes: |work| matches!(work.name, "load" | "ycsb-b" | "os"),
+    ways: plain,
 };
 
 struct Store {
@@ -26,17 +32,58 @@ struct Store {
     db: Database<Bytes, Bytes>,
 }
 
-impl Engine for Store {
-    fn get(&self, key: &[u8], f: &mut dyn FnMut(Option<&[u8]>)) {
-        let txn = self.env.read_txn().expect("LMDB begins");
-        f(self.db.get(&txn, key).expect("LMDB gets"));
+fn open(dir: &Path, bytes: u64, flags: EnvFlags) -> Box<dyn Engine> {
+    let mut options = EnvOpenOptions::new();
+    options.map_size((4 << 30) + (16 * bytes as usize).next_multiple_of(1 << 20));
+    // SAFETY: the directory is ours alone, opened once in this process, and nobody else writes to the mapping.
+    let env = unsafe { options.flags(flags).open(dir) }.expect("LMDB opens");
+    let mut txn = env.write_txn().expect("LMDB begins");
+    let db = env.create_database(&mut txn, None).expect("LMDB makes a database");
+    txn.commit().expect("LMDB commits");
+    Box::new(Store { env, db })
+}
+
+/// All gets in one transaction.
+struct AtOnce<'a> {
+    store: &'a Store,
+    txn: RoTxn<'a, WithTls>,
+}
+
+impl View for AtOnce<'_> {
+    #[inline]
+    fn get<R>(&self, key: &[u8], f: impl FnOnce(Option<&[u8]>) -> R) -> R {
+        f(self.store.db.get(&self.txn, key).expect("LMDB gets"))
     }
 
-    fn get_all(&self, keys: &[Key], f: &mut dyn FnMut(&Key, Option<&[u8]>)) {
-        let txn = self.env.read_txn().expect("LMDB begins");
-        for key in keys {
-            f(key, self.db.get(&txn, key.as_bytes()).expect("LMDB gets"));
+    fn pass(&self, mut each: impl FnMut(&[u8], &[u8])) {
+        for pair in self.store.db.iter(&self.txn).expect("LMDB iterates") {
+            let (key, value) = pair.expect("LMDB iterates");
+            each(key, value);
         }
+    }
+}
+
+impl Store {
+    fn begin(&self) -> AtOnce<'_> {
+        AtOnce { store: self, txn: self.env.read_txn().expect("LMDB begins") }
+    }
+}
+
+/// A transaction for each get.
+impl View for &Store {
+    #[inline]
+    fn get<R>(&self, key: &[u8], f: impl FnOnce(Option<&[u8]>) -> R) -> R {
+        self.begin().get(key, f)
+    }
+
+    fn pass(&self, each: impl FnMut(&[u8], &[u8])) {
+        self.begin().pass(each);
+    }
+}
+
+impl Engine for Store {
+    fn read(&self, _: Way, turn: &Turn<'_>) {
+        if turn.wants_the_newest() { turn.go(self) } else { turn.go(self.begin()) }
     }
 
     fn prepare(&mut self, mode: Mode) {
@@ -54,7 +101,7 @@ impl Engine for Store {
         txn.commit().expect("LMDB commits");
     }
 
-    fn batch(&mut self, pairs: &[(Key, [u8; 100])]) {
+    fn batch(&mut self, pairs: &[(Key, Vec<u8>)]) {
         self.prepare(Mode::Os);
         let mut txn = self.env.write_txn().expect("LMDB begins");
         for (key, value) in pairs {
@@ -65,13 +112,5 @@ impl Engine for Store {
 
     fn sync(&mut self) {
         self.env.force_sync().expect("LMDB syncs");
-    }
-
-    fn pass(&self, f: &mut dyn FnMut(&[u8], &[u8])) {
-        let txn = self.env.read_txn().expect("LMDB begins");
-        for pair in self.db.iter(&txn).expect("LMDB iterates") {
-            let (key, value) = pair.expect("LMDB iterates");
-            f(key, value);
-        }
     }
 }

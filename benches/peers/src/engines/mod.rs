@@ -12,7 +12,9 @@ mod zipcask;
 
 use std::path::Path;
 
-use crate::values::Key;
+use crate::common::data::Key;
+use crate::plan::Work;
+use crate::turn::Turn;
 
 /// What a single write waits for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -23,17 +25,22 @@ pub(crate) enum Mode {
     Sync,
 }
 
+/// Which of an engine's ways to read; each is a row.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// What everybody has.
+    Plain,
+    /// zipcask's `Reader`.
+    Reader,
+    /// Its `get_many`, so many keys at a time.
+    Many(usize),
+}
+
 /// An open store. Every method panics on an error: a figure of a failing engine is no figure.
 pub(crate) trait Engine: Sync {
-    /// Gives `f` the value of `key`, the newest that was acknowledged.
-    fn get(&self, key: &[u8], f: &mut dyn FnMut(Option<&[u8]>));
-
-    /// Gets many keys; an engine with read transactions may use one for all.
-    fn get_all(&self, keys: &[Key], f: &mut dyn FnMut(&Key, Option<&[u8]>)) {
-        for key in keys {
-            self.get(key.as_bytes(), &mut |value| f(key, value));
-        }
-    }
+    /// Makes this thread's view, and lets the turn go through it. An engine with read transactions may use one for all
+    /// gets, unless the turn wants the newest.
+    fn read(&self, way: Way, turn: &Turn<'_>);
 
     /// Says what the single writes that follow wait for.
     fn prepare(&mut self, mode: Mode);
@@ -42,34 +49,35 @@ pub(crate) trait Engine: Sync {
     fn put(&self, key: &[u8], value: &[u8]);
 
     /// Many writes at once, not yet durable.
-    fn batch(&mut self, pairs: &[(Key, [u8; 100])]);
+    fn batch(&mut self, pairs: &[(Key, Vec<u8>)]);
 
     /// Makes all of it durable.
     fn sync(&mut self);
 
-    /// Shows every key and value.
-    fn pass(&self, f: &mut dyn FnMut(&[u8], &[u8]));
-
-    /// Whether it is a map in memory: those are not asked for durable writes.
-    fn floor(&self) -> Option<Floor> {
+    /// Bytes of its index in memory and of its live records.
+    fn sizes(&self) -> Option<(u64, u64)> {
         None
     }
-}
-
-/// How a map in memory is shared.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Floor {
-    /// By nobody: one thread only.
-    Alone,
-    Shared,
 }
 
 /// An engine to measure.
 pub(crate) struct Kind {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
-    /// Makes an empty store in a directory of its own.
+    /// Makes an empty store in a directory of its own, for so many bytes of keys and values.
     pub(crate) open: fn(&Path, u64) -> Box<dyn Engine>,
+    /// In which works it takes part; all stores are loaded.
+    pub(crate) takes: fn(&Work) -> bool,
+    /// By which ways, if there are others than the plain one.
+    pub(crate) ways: fn(&Work) -> &'static [Way],
+}
+
+fn all(_: &Work) -> bool {
+    true
+}
+
+fn plain(_: &Work) -> &'static [Way] {
+    &[Way::Plain]
 }
 
 /// All of them, zipcask first.
@@ -77,6 +85,7 @@ pub(crate) const KINDS: &[Kind] = &[
     zipcask::KIND,
     emdb::KIND,
     lmdb::KIND,
+    lmdb::WRITABLE,
     redb::KIND,
     fjall::KIND,
     sled::KIND,

@@ -1,13 +1,15 @@
 //! redb.
 
-use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition};
 
-use crate::engines::{Engine, Kind, Mode};
-use crate::values::Key;
+use crate::common::data::Key;
+use crate::engines::{Engine, Kind, Mode, Way, all, plain};
+use crate::turn::Turn;
+use crate::view::View;
 
 pub(crate) const KIND: Kind = Kind {
     name: "redb 3",
-    about: "1 GiB of cache (default); gets and pass: one read transaction a thread and round, YCSB: one a get; durable: \
+    about: "1 GiB of cache (default); gets and pass: one read transaction a thread and turn, YCSB: one a get; durable: \
             `Durability::Immediate` a put; OS: `Durability::None`, which is weaker: lost with the process; load: \
             `Durability::None`, then an empty `Immediate` commit",
     open: |dir, _| {
@@ -16,6 +18,8 @@ pub(crate) const KIND: Kind = Kind {
         store.write(&[]);
         Box::new(store)
     },
+    takes: all,
+    ways: plain,
 };
 
 const TABLE: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("bench");
@@ -25,14 +29,49 @@ struct Store {
     durability: Durability,
 }
 
+/// The table as of one transaction, which it keeps.
+type AtOnce = ReadOnlyTable<&'static [u8], &'static [u8]>;
+
+impl View for AtOnce {
+    #[inline]
+    fn get<R>(&self, key: &[u8], f: impl FnOnce(Option<&[u8]>) -> R) -> R {
+        let value = ReadableTable::get(self, key).expect("redb gets");
+        f(value.as_ref().map(|guard| guard.value()))
+    }
+
+    fn pass(&self, mut each: impl FnMut(&[u8], &[u8])) {
+        for pair in self.iter().expect("redb iterates") {
+            let (key, value) = pair.expect("redb iterates");
+            each(key.value(), value.value());
+        }
+    }
+}
+
+/// A transaction for each get.
+impl View for &Store {
+    #[inline]
+    fn get<R>(&self, key: &[u8], f: impl FnOnce(Option<&[u8]>) -> R) -> R {
+        View::get(&self.begin(), key, f)
+    }
+
+    fn pass(&self, each: impl FnMut(&[u8], &[u8])) {
+        self.begin().pass(each);
+    }
+}
+
 impl Store {
-    fn write(&self, pairs: &[(&[u8], &[u8])]) {
+    fn begin(&self) -> AtOnce {
+        let txn = self.db.begin_read().expect("redb begins");
+        txn.open_table(TABLE).expect("redb opens its table")
+    }
+
+    fn write(&self, pairs: &[(Key, Vec<u8>)]) {
         let mut txn = self.db.begin_write().expect("redb begins");
         txn.set_durability(self.durability).expect("redb has no savepoints here");
         {
             let mut table = txn.open_table(TABLE).expect("redb opens its table");
             for (key, value) in pairs {
-                table.insert(key, value).expect("redb inserts");
+                table.insert(key.as_bytes(), value.as_slice()).expect("redb inserts");
             }
         }
         txn.commit().expect("redb commits");
@@ -40,20 +79,8 @@ impl Store {
 }
 
 impl Engine for Store {
-    fn get(&self, key: &[u8], f: &mut dyn FnMut(Option<&[u8]>)) {
-        let txn = self.db.begin_read().expect("redb begins");
-        let table = txn.open_table(TABLE).expect("redb opens its table");
-        let value = table.get(key).expect("redb gets");
-        f(value.as_ref().map(|guard| guard.value()));
-    }
-
-    fn get_all(&self, keys: &[Key], f: &mut dyn FnMut(&Key, Option<&[u8]>)) {
-        let txn = self.db.begin_read().expect("redb begins");
-        let table = txn.open_table(TABLE).expect("redb opens its table");
-        for key in keys {
-            let value = table.get(key.as_bytes()).expect("redb gets");
-            f(key, value.as_ref().map(|guard| guard.value()));
-        }
+    fn read(&self, _: Way, turn: &Turn<'_>) {
+        if turn.wants_the_newest() { turn.go(self) } else { turn.go(self.begin()) }
     }
 
     fn prepare(&mut self, mode: Mode) {
@@ -64,26 +91,19 @@ impl Engine for Store {
     }
 
     fn put(&self, key: &[u8], value: &[u8]) {
-        self.write(&[(key, value)]);
+        let mut txn = self.db.begin_write().expect("redb begins");
+        txn.set_durability(self.durability).expect("redb has no savepoints here");
+        txn.open_table(TABLE).expect("redb opens its table").insert(key, value).expect("redb inserts");
+        txn.commit().expect("redb commits");
     }
 
-    fn batch(&mut self, pairs: &[(Key, [u8; 100])]) {
+    fn batch(&mut self, pairs: &[(Key, Vec<u8>)]) {
         self.durability = Durability::None;
-        let pairs: Vec<_> = pairs.iter().map(|(key, value)| (key.as_bytes(), &value[..])).collect();
-        self.write(&pairs);
+        self.write(pairs);
     }
 
     fn sync(&mut self) {
         self.durability = Durability::Immediate;
         self.write(&[]);
-    }
-
-    fn pass(&self, f: &mut dyn FnMut(&[u8], &[u8])) {
-        let txn = self.db.begin_read().expect("redb begins");
-        let table = txn.open_table(TABLE).expect("redb opens its table");
-        for pair in table.iter().expect("redb iterates") {
-            let (key, value) = pair.expect("redb iterates");
-            f(key.value(), value.value());
-        }
     }
 }

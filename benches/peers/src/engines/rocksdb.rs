@@ -2,8 +2,10 @@
 
 use rocksdb::{DB, IteratorMode, Options, WriteBatch, WriteOptions};
 
-use crate::engines::{Engine, Kind, Mode};
-use crate::values::Key;
+use crate::common::data::Key;
+use crate::engines::{Engine, Kind, Mode, Way, all, plain};
+use crate::turn::Turn;
+use crate::view::View;
 
 pub(crate) const KIND: Kind = Kind {
     name: "RocksDB",
@@ -14,6 +16,8 @@ pub(crate) const KIND: Kind = Kind {
         options.create_if_missing(true);
         Box::new(Store { db: DB::open(&options, dir.join("store")).expect("RocksDB opens"), mode: Mode::Sync })
     },
+    takes: all,
+    ways: plain,
 };
 
 struct Store {
@@ -21,9 +25,23 @@ struct Store {
     mode: Mode,
 }
 
+impl View for &Store {
+    #[inline]
+    fn get<R>(&self, key: &[u8], f: impl FnOnce(Option<&[u8]>) -> R) -> R {
+        f(self.db.get_pinned(key).expect("RocksDB gets").as_deref())
+    }
+
+    fn pass(&self, mut each: impl FnMut(&[u8], &[u8])) {
+        for pair in self.db.iterator(IteratorMode::Start) {
+            let (key, value) = pair.expect("RocksDB iterates");
+            each(&key, &value);
+        }
+    }
+}
+
 impl Engine for Store {
-    fn get(&self, key: &[u8], f: &mut dyn FnMut(Option<&[u8]>)) {
-        f(self.db.get_pinned(key).expect("RocksDB gets").as_deref());
+    fn read(&self, _: Way, turn: &Turn<'_>) {
+        turn.go(self);
     }
 
     fn prepare(&mut self, mode: Mode) {
@@ -36,7 +54,7 @@ impl Engine for Store {
         self.db.put_opt(key, value, &options).expect("RocksDB puts");
     }
 
-    fn batch(&mut self, pairs: &[(Key, [u8; 100])]) {
+    fn batch(&mut self, pairs: &[(Key, Vec<u8>)]) {
         let mut batch = WriteBatch::default();
         for (key, value) in pairs {
             batch.put(key.as_bytes(), value);
@@ -46,12 +64,5 @@ impl Engine for Store {
 
     fn sync(&mut self) {
         self.db.flush_wal(true).expect("RocksDB flushes its log");
-    }
-
-    fn pass(&self, f: &mut dyn FnMut(&[u8], &[u8])) {
-        for pair in self.db.iterator(IteratorMode::Start) {
-            let (key, value) = pair.expect("RocksDB iterates");
-            f(&key, &value);
-        }
     }
 }

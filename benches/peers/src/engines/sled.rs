@@ -2,8 +2,10 @@
 
 use sled::{Batch, Db};
 
-use crate::engines::{Engine, Kind, Mode};
-use crate::values::Key;
+use crate::common::data::Key;
+use crate::engines::{Engine, Kind, Mode, Way, all, plain};
+use crate::turn::Turn;
+use crate::view::View;
 
 pub(crate) const KIND: Kind = Kind {
     name: "sled 0.34",
@@ -14,6 +16,8 @@ pub(crate) const KIND: Kind = Kind {
         let config = sled::Config::new().path(dir.join("store")).cache_capacity(1 << 30).flush_every_ms(None);
         Box::new(Store { db: config.open().expect("sled opens"), mode: Mode::Sync })
     },
+    takes: all,
+    ways: plain,
 };
 
 struct Store {
@@ -21,9 +25,23 @@ struct Store {
     mode: Mode,
 }
 
+impl View for &Store {
+    #[inline]
+    fn get<R>(&self, key: &[u8], f: impl FnOnce(Option<&[u8]>) -> R) -> R {
+        f(self.db.get(key).expect("sled gets").as_deref())
+    }
+
+    fn pass(&self, mut each: impl FnMut(&[u8], &[u8])) {
+        for pair in self.db.iter() {
+            let (key, value) = pair.expect("sled iterates");
+            each(&key, &value);
+        }
+    }
+}
+
 impl Engine for Store {
-    fn get(&self, key: &[u8], f: &mut dyn FnMut(Option<&[u8]>)) {
-        f(self.db.get(key).expect("sled gets").as_deref());
+    fn read(&self, _: Way, turn: &Turn<'_>) {
+        turn.go(self);
     }
 
     fn prepare(&mut self, mode: Mode) {
@@ -37,22 +55,15 @@ impl Engine for Store {
         }
     }
 
-    fn batch(&mut self, pairs: &[(Key, [u8; 100])]) {
+    fn batch(&mut self, pairs: &[(Key, Vec<u8>)]) {
         let mut batch = Batch::default();
         for (key, value) in pairs {
-            batch.insert(key.as_bytes(), &value[..]);
+            batch.insert(key.as_bytes(), value.as_slice());
         }
         self.db.apply_batch(batch).expect("sled applies");
     }
 
     fn sync(&mut self) {
         self.db.flush().expect("sled flushes");
-    }
-
-    fn pass(&self, f: &mut dyn FnMut(&[u8], &[u8])) {
-        for pair in self.db.iter() {
-            let (key, value) = pair.expect("sled iterates");
-            f(&key, &value);
-        }
     }
 }

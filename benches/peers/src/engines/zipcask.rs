@@ -2,16 +2,25 @@
 
 use zipcask::{Db, Durability, PutOptions};
 
-use crate::engines::{Engine, Kind, Mode};
-use crate::values::Key;
+use crate::common::data::Key;
+use crate::engines::{Engine, Kind, Mode, Way, all};
+use crate::ours::Many;
+use crate::turn::Turn;
 
 pub(crate) const KIND: Kind = Kind {
     name: "zipcask",
-    about: "default options: mapped reads, 64 MiB segments, every get checks its record's checksums; durable: \
+    about: "default options: mapped reads, 64 MiB segments; `Db::get` and `iter`; Reader: `Reader::get` and `for_each`, one \
+            reader a thread and turn, refreshed at its end; get_many: the same, so many keys at a time; durable: \
             `Durability::Sync` (fdatasync, shared); OS: `Durability::Os`; load: `Batch` with `Durability::Os`, then `sync`",
     open: |dir, _| {
         let db = Db::open(dir.join("store")).expect("zipcask opens");
         Box::new(Store { db, put: PutOptions::new() })
+    },
+    takes: all,
+    ways: |work| match work.name {
+        "get" => &[Way::Plain, Way::Reader, Way::Many(16), Way::Many(64), Way::Many(256)],
+        _ if work.reads_only() || work.name == "ycsb-b" => &[Way::Plain, Way::Reader],
+        _ => &[Way::Plain],
     },
 };
 
@@ -21,8 +30,12 @@ struct Store {
 }
 
 impl Engine for Store {
-    fn get(&self, key: &[u8], f: &mut dyn FnMut(Option<&[u8]>)) {
-        f(self.db.get(key).expect("zipcask gets").as_deref());
+    fn read(&self, way: Way, turn: &Turn<'_>) {
+        match way {
+            Way::Plain => turn.go(&self.db),
+            Way::Reader => turn.go(self.db.reader()),
+            Way::Many(batch) => turn.go(Many { reader: self.db.reader(), batch }),
+        }
     }
 
     fn prepare(&mut self, mode: Mode) {
@@ -36,10 +49,10 @@ impl Engine for Store {
         self.db.put_with(key, value, self.put).expect("zipcask puts");
     }
 
-    fn batch(&mut self, pairs: &[(Key, [u8; 100])]) {
+    fn batch(&mut self, pairs: &[(Key, Vec<u8>)]) {
         let mut batch = self.db.batch();
         for (key, value) in pairs {
-            batch.put(&*self.db, key.as_bytes(), value);
+            batch.put(&*self.db, key, value);
         }
         batch.commit_with(Durability::Os).expect("zipcask commits");
     }
@@ -48,10 +61,8 @@ impl Engine for Store {
         self.db.sync().expect("zipcask syncs");
     }
 
-    fn pass(&self, f: &mut dyn FnMut(&[u8], &[u8])) {
-        for pair in self.db.iter() {
-            let (key, value) = pair.expect("zipcask iterates");
-            f(&key, &value);
-        }
+    fn sizes(&self) -> Option<(u64, u64)> {
+        let stats = self.db.stats();
+        Some((stats.index_bytes, stats.live_bytes))
     }
 }

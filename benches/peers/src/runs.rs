@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 
-use crate::values::{Key, mix};
+use crate::common::data::{Key, mix};
 
 /// Keys drawn with equal chances from ids `0..count`.
 pub(crate) fn uniform(rng: &mut Rng, count: u64, len: usize) -> Vec<Key> {
@@ -12,6 +12,11 @@ pub(crate) fn uniform(rng: &mut Rng, count: u64, len: usize) -> Vec<Key> {
 /// Keys that nobody wrote.
 pub(crate) fn absent(rng: &mut Rng, count: u64, len: usize) -> Vec<Key> {
     (0..len).map(|_| Key::new(count + rng.u64(0..count))).collect()
+}
+
+/// Keys that one of so many threads has for itself.
+pub(crate) fn of_thread(rng: &mut Rng, count: u64, len: usize, thread: u64, threads: u64) -> Vec<Key> {
+    (0..len).map(|_| Key::new(rng.u64(0..count / threads) * threads + thread)).collect()
 }
 
 /// The scrambled zipfian of YCSB, theta 0.99 (Gray et al., "Quickly generating billion-record synthetic databases").

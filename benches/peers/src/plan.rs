@@ -1,0 +1,74 @@
+//! The plan: what is measured, with which values, against which floor.
+
+use crate::common::data::VALUE_LEN;
+
+/// One line of the plan.
+pub(crate) struct Work {
+    /// As `--only` says it.
+    pub(crate) name: &'static str,
+    pub(crate) value_len: usize,
+    pub(crate) threads: usize,
+    /// Operations of a thread in a round; 0 for all keys.
+    pub(crate) count: usize,
+    /// Whose speed is 1.00.
+    pub(crate) floor: &'static str,
+    pub(crate) about: &'static str,
+}
+
+/// Floors that are no engines.
+const BARE_LOAD: &str = "bare log, one fdatasync";
+const BARE_SYNC: &str = "bare pwrite + fdatasync, 1 thread";
+const BARE_LOG: &str = "bare log";
+const TWO_MISSES: &str = "two bare misses";
+
+const MAP: &str = "HashMap";
+const SHARED: &str = "DashMap";
+
+/// Lengths of values, in the order in which the stores are made and measured.
+pub(crate) const VALUE_LENS: [usize; 3] = [VALUE_LEN, 4 << 10, 64 << 10];
+
+const fn work(name: &'static str, threads: usize, count: usize, floor: &'static str, about: &'static str) -> Work {
+    Work { name, value_len: VALUE_LEN, threads, count, floor, about }
+}
+
+const fn large(value_len: usize, about: &'static str) -> Work {
+    Work { name: "large", value_len, threads: 1, count: 20_000, floor: MAP, about }
+}
+
+/// Those that read come before those that write, which leave logs longer and trees split.
+pub(crate) const WORKS: &[Work] = &[
+    work("load", 1, 0, BARE_LOAD, "load, batches of 1,000, one sync at the end"),
+    work("get", 1, 100_000, MAP, "random get, 1 thread"),
+    work("get", 2, 100_000, MAP, "random get, 2 threads"),
+    work("dependent", 1, 100_000, TWO_MISSES, "dependent get, 1 thread"),
+    work("absent", 1, 100_000, MAP, "get of absent keys, 1 thread"),
+    work("absent", 2, 100_000, MAP, "get of absent keys, 2 threads"),
+    work("pass", 1, 0, MAP, "full pass over all keys"),
+    work("ycsb-c", 2, 50_000, SHARED, "YCSB C, 2 threads"),
+    work("ycsb-b", 2, 50_000, SHARED, "YCSB B (5 % updates, OS), 2 threads"),
+    work("os", 1, 10_000, BARE_LOG, "single writes to the OS, 1 thread"),
+    work("os", 2, 5_000, BARE_LOG, "single writes to the OS, 2 threads"),
+    work("durable", 1, 80, BARE_SYNC, "single durable writes, 1 thread"),
+    work("durable", 4, 40, BARE_SYNC, "single durable writes, 4 threads"),
+    work("durable", 16, 20, BARE_SYNC, "single durable writes, 16 threads"),
+    large(VALUE_LENS[1], "get of values of 4 KiB, 1 thread"),
+    large(VALUE_LENS[2], "get of values of 64 KiB, 1 thread"),
+];
+
+impl Work {
+    /// Whether it is a read that nothing is written beside.
+    pub(crate) fn reads_only(&self) -> bool {
+        matches!(self.name, "get" | "dependent" | "absent" | "pass" | "large" | "ycsb-c")
+    }
+
+    /// Whether its floor is no engine, and takes a turn of its own.
+    pub(crate) fn has_bare_floor(&self) -> bool {
+        [BARE_LOAD, BARE_SYNC, BARE_LOG, TWO_MISSES].contains(&self.floor)
+    }
+}
+
+/// Keys in stores of such values, if those of small ones have `keys`: values of 4 KiB and of 64 KiB take as much room, about
+/// twice that of the small ones.
+pub(crate) fn keys_of(value_len: usize, keys: u64) -> u64 {
+    if value_len == VALUE_LEN { keys } else { keys * 256 / value_len as u64 }
+}

@@ -1,0 +1,90 @@
+//! What a thread reads in a turn: warming up, then what is timed.
+
+use crate::clock::Clock;
+use crate::common::data::{Key, check, value};
+use crate::engines::Engine;
+use crate::large;
+use crate::view::{self, Tally, View};
+
+/// What is done with the keys of a turn.
+#[derive(Clone, Copy)]
+pub(crate) enum Task<'a> {
+    /// They are there. One view may serve all gets.
+    Found,
+    /// They are not.
+    Absent,
+    /// The first is there; which is next stands in the value, as many times as there are keys. Ids are `0..ids`.
+    Dependent { ids: u64 },
+    /// They are there, with values of so many bytes.
+    Large { value_len: usize },
+    /// They are there, and every get must see what was acknowledged before it.
+    FoundNewest,
+    /// The same, but every twentieth is put, with versions from this one on.
+    Mixed { version: u64 },
+    /// They have these versions.
+    Versions(&'a [u64]),
+    /// All keys at once, whatever is asked for.
+    Pass(Tally),
+}
+
+/// A thread's part of a turn.
+pub(crate) struct Turn<'a> {
+    pub(crate) task: Task<'a>,
+    /// Read as `keys` are, but before the clock starts: it brings the caches to where they are for who reads all day, and
+    /// not for who takes turns with others.
+    pub(crate) warm: &'a [Key],
+    pub(crate) keys: &'a [Key],
+    pub(crate) clock: &'a Clock,
+    /// Takes the puts.
+    pub(crate) engine: &'a dyn Engine,
+}
+
+impl Turn<'_> {
+    /// Whether a transaction would show too old a state if it served more than one get.
+    pub(crate) fn wants_the_newest(&self) -> bool {
+        matches!(self.task, Task::FoundNewest | Task::Mixed { .. } | Task::Versions(_))
+    }
+
+    /// Reads through `view`, which is made, and refreshed for the first time, before the clock starts.
+    pub(crate) fn go<V: View>(&self, mut view: V) {
+        if !self.warm.is_empty() {
+            let task = if matches!(self.task, Task::Mixed { .. }) { Task::FoundNewest } else { self.task };
+            self.read(&view, task, self.warm);
+            view.refresh();
+        }
+        self.clock.time(|| {
+            self.read(&view, self.task, self.keys);
+            view.refresh();
+        });
+    }
+
+    fn read<V: View>(&self, view: &V, task: Task<'_>, keys: &[Key]) {
+        match task {
+            Task::Found | Task::FoundNewest => view::found(view, keys),
+            Task::Absent => view::absent(view, keys),
+            Task::Dependent { ids } => view::dependent(view, keys[0].id, keys.len(), ids),
+            Task::Large { value_len } => {
+                view.get_all(keys, |key, found| large::check(key.id, value_len, found.expect("a key that was loaded")));
+            }
+            Task::Mixed { version } => mixed(view, self.engine, keys, version),
+            Task::Versions(versions) => {
+                for (key, &version) in keys.iter().zip(versions) {
+                    let found = view.get(key.as_bytes(), |found| found.map(|found| check(key.id, found)));
+                    assert_eq!(found, Some(version), "key {} has another value than the last", key.id);
+                }
+            }
+            Task::Pass(all) => view::pass(view, all),
+        }
+    }
+}
+
+/// Nineteen gets and one put, over and over.
+fn mixed(view: &impl View, engine: &dyn Engine, keys: &[Key], version: u64) {
+    for (at, key) in keys.iter().enumerate() {
+        if at % 20 == 19 {
+            engine.put(key.as_bytes(), &value(key.id, version + at as u64));
+        } else {
+            view.get(key.as_bytes(), |found| check(key.id, found.expect("a key that was loaded")));
+        }
+    }
+}
