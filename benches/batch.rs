@@ -6,12 +6,15 @@
 #[path = "common/bare.rs"]
 mod bare;
 mod common;
+#[path = "common/store.rs"]
+mod store;
 
 use std::time::Duration;
 
 use bare::BareLog;
 use common::data::{Key, check, mix, value};
-use common::{Scale, load, store, timed};
+use common::{Scale, timed};
+use store::{load, store};
 use zipcask::{Db, Durability};
 
 fn main() {

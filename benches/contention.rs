@@ -5,6 +5,8 @@
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 
 mod common;
+#[path = "common/store.rs"]
+mod store;
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,7 +14,8 @@ use std::time::Duration;
 
 use common::data::{Key, check, mix, value};
 use common::figures::Figures;
-use common::{Scale, load, store, timed};
+use common::{Scale, timed};
+use store::{load, store};
 use zipcask::{Db, Durability, Options, PutOptions};
 
 fn main() {
@@ -77,7 +80,8 @@ fn processor_ns() -> u64 {
 }
 
 /// A reader alone, beside a writer to the same store, and beside a writer to another one, which costs memory and processor
-/// as much and shares nothing else.
+/// as much and shares nothing else. Beside the writer to its own store the reader also meets records that were written a
+/// moment ago, and that nobody has touched in the mapping.
 fn beside_a_writer(scale: &Scale) {
     let ((_dir, db), (_other_dir, other)) = (store(), store());
     load(&db, scale.keys);

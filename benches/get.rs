@@ -11,6 +11,8 @@ mod common;
 mod ours;
 #[path = "common/raw.rs"]
 mod raw;
+#[path = "common/store.rs"]
+mod store;
 #[path = "common/view.rs"]
 mod view;
 
@@ -19,9 +21,10 @@ use std::time::Duration;
 
 use clock::together;
 use common::data::{Key, mix, value};
-use common::{Scale, load, store, timed};
+use common::{Scale, timed};
 use ours::{Many, Map};
 use raw::TwoMisses;
+use store::{load, store};
 use view::{Tally, View};
 use zipcask::Db;
 

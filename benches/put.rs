@@ -9,6 +9,8 @@ mod bare;
 #[path = "common/clock.rs"]
 mod clock;
 mod common;
+#[path = "common/store.rs"]
+mod store;
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -16,7 +18,8 @@ use std::time::Duration;
 use bare::BareLog;
 use clock::together;
 use common::data::{Key, check, mix, value};
-use common::{Scale, load, store, timed};
+use common::{Scale, timed};
+use store::{load, store};
 use zipcask::{Db, Durability, PutOptions};
 
 fn main() {

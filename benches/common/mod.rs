@@ -5,11 +5,7 @@ pub(crate) mod figures;
 
 use std::time::{Duration, Instant};
 
-use data::{Key, value};
 use figures::Figures;
-
-/// Keys in a batch of a load.
-const BATCH: u64 = 1_000;
 
 /// How much is measured: everything by `cargo bench`, little when it is run as a test.
 pub(crate) struct Scale {
@@ -22,7 +18,9 @@ impl Scale {
     pub(crate) fn new(about: &str, keys: u64) -> Scale {
         let quick = !std::env::args().any(|arg| arg == "--bench");
         let keys = if quick { 1_000 } else { keys };
-        println!("{about}; {keys} keys of 16 to 24 bytes, values of 100 bytes, answers checked.");
+        println!(
+            "{about}; {keys} keys of 16 to 24 bytes, values of 100 bytes if nothing else is said, answers checked."
+        );
         println!("Speed, floor = 1.00, more is faster: median [p5 .. p95] of alternating rounds in one process.");
         Scale { keys, quick }
     }
@@ -61,24 +59,4 @@ pub(crate) fn timed(f: impl FnOnce()) -> Duration {
     let start = Instant::now();
     f();
     start.elapsed()
-}
-
-/// An empty store on the disk that has the build, and its directory.
-pub(crate) fn store() -> (tempfile::TempDir, zipcask::Db) {
-    let dir = tempfile::Builder::new().prefix("bench-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
-    let dir = dir.expect("the target folder can be written");
-    let db = zipcask::Db::open(dir.path().join("store")).expect("a new store opens");
-    (dir, db)
-}
-
-/// Puts ids `0..keys` in batches, and syncs.
-pub(crate) fn load(db: &zipcask::Db, keys: u64) {
-    for from in (0..keys).step_by(BATCH as usize) {
-        let mut batch = db.batch();
-        for id in from..keys.min(from + BATCH) {
-            batch.put(&**db, Key::new(id).as_bytes(), value(id, 0));
-        }
-        batch.commit_with(zipcask::Durability::Os).expect("a batch is taken");
-    }
-    db.sync().expect("the disk syncs");
 }

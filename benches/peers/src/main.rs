@@ -11,6 +11,7 @@ mod common {
 }
 mod engines;
 mod index;
+#[path = "../../common/large.rs"]
 mod large;
 mod load;
 mod options;
