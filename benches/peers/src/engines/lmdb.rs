@@ -12,8 +12,9 @@ use crate::view::View;
 
 pub(crate) const KIND: Kind = Kind {
     name: "LMDB (heed 0.22)",
-    about: "no checksums; gets and pass (its cursor): one read transaction a thread and turn, YCSB: one a get; durable: a \
-            write transaction a put (fdatasync); OS: the same with `NO_SYNC`; load: `NO_SYNC` transactions, then `force_sync`",
+    about: "no checksums; gets and pass (its cursor): one read transaction a thread and turn, YCSB: one a get; durable: \
+            a write transaction a put (fdatasync); OS: the same with `NO_SYNC`; load: `NO_SYNC` transactions, then \
+            `force_sync`",
     open: |dir, bytes| open(dir, bytes, EnvFlags::empty()),
     takes: all,
     ways: plain,

@@ -9,9 +9,10 @@ use crate::turn::Turn;
 
 pub(crate) const KIND: Kind = Kind {
     name: "zipcask",
-    about: "default options: mapped reads, 64 MiB segments; `Db::get` and `iter`; Reader: `Reader::get` and `for_each`, one \
-            reader a thread and turn, refreshed at its end; get_many: the same, so many keys at a time; durable: \
-            `Durability::Sync` (fdatasync, shared); OS: `Durability::Os`; load: `Batch` with `Durability::Os`, then `sync`",
+    about: "default options: mapped reads, 64 MiB segments, checksums checked when a record is first read; `Db::get` and \
+            `iter`; Reader: `Reader::get` and `for_each`, one reader a thread and turn, refreshed at its end; get_many: \
+            the same, so many keys at a time; durable: `Durability::Sync` (fdatasync, shared); OS: `Durability::Os`; \
+            load: `Batch` with `Durability::Os`, then `sync`",
     open: |dir, _| {
         let db = Db::open(dir.join("store")).expect("zipcask opens");
         Box::new(Store { db, put: PutOptions::new() })
