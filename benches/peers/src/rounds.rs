@@ -21,7 +21,7 @@ use crate::view::Tally;
 use crate::writes;
 
 /// Rounds of a load at most: each makes every store anew.
-const LOADS_MAX: usize = 5;
+const LOADS_MAX: usize = 3;
 
 /// Rows that others are held against: the reader's where there is one.
 const READER: &str = "zipcask Reader";
