@@ -5,7 +5,7 @@ use loom::thread;
 
 use super::{Slot, Word};
 use crate::address::Location;
-use crate::index::model::{self, Flaw};
+use crate::model::{self, Flaw};
 use crate::sync::Arc;
 
 /// A slot and the records that its word may name; that of the first is there from the start.

@@ -4,7 +4,7 @@ use loom::cell::UnsafeCell;
 use loom::thread;
 
 use super::Published;
-use crate::index::model::{self, Flaw};
+use crate::model::{self, Flaw};
 use crate::sync::Arc;
 
 fn model(planted: Option<Flaw>) {

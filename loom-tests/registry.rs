@@ -2,14 +2,16 @@
 
 use crate::address::Location;
 use crate::limits::PLACE_LEN;
+use crate::reclaim::hold::Owner;
+use crate::reclaim::pin::Pin;
 use crate::segment::registry::Registry;
 use crate::sync::Arc;
 use loom::{cell::UnsafeCell, thread};
 
 /// Loom tries a thread's switch at a load only if nothing else of the other thread hides it; yielding brings every order.
-fn wait_for<T>(registry: &Registry<T>, place: u64) -> &T {
+fn wait_for<'p, T>(registry: &'p Registry<T>, place: u64, pin: &'p Pin) -> &'p Owner<T> {
     loop {
-        match registry.find(Location::new(place, 4096)) {
+        match registry.find(Location::new(place, 4096), pin) {
             Some(file) => return file,
             None => thread::yield_now(),
         }
@@ -17,11 +19,11 @@ fn wait_for<T>(registry: &Registry<T>, place: u64) -> &T {
 }
 
 /// A file whose content a reader may only see whole.
-fn file() -> Arc<UnsafeCell<u64>> {
+fn file() -> UnsafeCell<u64> {
     let file = UnsafeCell::new(0);
     // SAFETY: nobody else has it yet.
     file.with_mut(|file| unsafe { *file = 7 });
-    Arc::new(file)
+    file
 }
 
 /// G1. Fails if the store in `add` or the load of the entry in `find` is weakened to Relaxed; checked by doing so.
@@ -29,15 +31,15 @@ fn file() -> Arc<UnsafeCell<u64>> {
 fn a_file_is_found_whole_where_others_were_before() {
     loom::model(|| {
         let registry: Arc<Registry<UnsafeCell<u64>>> = Arc::new(Registry::new());
-        registry.add(file(), 0, PLACE_LEN);
+        drop(registry.add(file(), 0, PLACE_LEN));
         let opener = {
             let registry = Arc::clone(&registry);
-            thread::spawn(move || registry.add(file(), 1, PLACE_LEN))
+            thread::spawn(move || drop(registry.add(file(), 1, PLACE_LEN)))
         };
         // SAFETY: found (G1), which is what loom checks here; nobody writes after `add`.
-        wait_for(&registry, 1).with(|file| assert_eq!(unsafe { *file }, 7));
+        wait_for(&registry, 1, &Pin::new()).with(|file| assert_eq!(unsafe { *file }, 7));
         opener.join().unwrap();
-        assert!(registry.pin(Location::new(1, 4096)).is_some());
+        assert_eq!(registry.files().len(), 2);
     });
 }
 
@@ -55,7 +57,7 @@ fn the_first_file_of_a_leaf_is_found_whole_at_all_of_its_places() {
         };
         for place in [1, 0] {
             // SAFETY: found (G1), which is what loom checks here; nobody writes after `add`.
-            wait_for(&registry, place).with(|file| assert_eq!(unsafe { *file }, 7));
+            wait_for(&registry, place, &Pin::new()).with(|file| assert_eq!(unsafe { *file }, 7));
         }
         opener.join().unwrap();
     });
@@ -70,14 +72,13 @@ fn finishing_a_file_after_adding_it_is_caught() {
         let opener = {
             let registry = Arc::clone(&registry);
             thread::spawn(move || {
-                let file = Arc::new(UnsafeCell::new(0));
-                registry.add(Arc::clone(&file), 0, PLACE_LEN);
+                let file = registry.add(UnsafeCell::new(0), 0, PLACE_LEN);
                 // SAFETY: none; this is the bug.
                 file.with_mut(|file| unsafe { *file = 7 });
             })
         };
         // SAFETY: none; this is the bug.
-        wait_for(&registry, 0).with(|file| assert_eq!(unsafe { *file }, 7));
+        wait_for(&registry, 0, &Pin::new()).with(|file| assert_eq!(unsafe { *file }, 7));
         opener.join().unwrap();
     });
 }

@@ -10,7 +10,7 @@ use loom::thread;
 
 use super::{Found, Probe, Table};
 use crate::address::Location;
-use crate::index::model::{self, Flaw};
+use crate::model::{self, Flaw};
 use crate::sync::Arc;
 
 /// Every model's keys: their hashes agree in the home bit, and in whatever else `hash` leaves equal.
@@ -204,7 +204,7 @@ fn a_reader_misses_no_key_of_a_unit_that_splits() {
             assert!([(1, 1), (1, 6), (6, 6)].contains(&(first, again)), "{first}, then {again}");
             assert_eq!(second, 2);
             let mut count = 0;
-            shared.table.walk(|_| count += 1);
+            shared.table.walk(|_, _| count += 1);
             assert_eq!(count, 5);
         },
     );
@@ -238,7 +238,7 @@ fn a_reader_misses_no_key_of_a_unit_with_two_entries_that_splits() {
         |shared, (), (last, again)| {
             assert!([(9, 9), (9, 11), (11, 11)].contains(&(last, again)), "{last}, then {again}");
             let mut count = 0;
-            shared.table.walk(|_| count += 1);
+            shared.table.walk(|_, _| count += 1);
             assert_eq!(count, 10);
         },
     );

@@ -7,6 +7,7 @@ mod error;
 mod format;
 mod index;
 mod limits;
+mod model;
 mod platform;
 mod prefetch;
 mod reclaim;

@@ -30,6 +30,18 @@ pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, atomic};
 #[cfg(not(zipcask_loom))]
 pub(crate) use std::thread::yield_now;
 
+/// Keeps the compiler from moving memory accesses across, and leaves the processor to a fence that another thread asks
+/// for. loom knows no such fences; there it is a full one.
+#[inline(always)]
+pub(crate) fn compiler_fence() {
+    // ORDER: SeqCst, with whatever fence the caller names.
+    #[cfg(not(zipcask_loom))]
+    std::sync::atomic::compiler_fence(atomic::Ordering::SeqCst);
+    // ORDER: SeqCst, as above.
+    #[cfg(zipcask_loom)]
+    atomic::fence(atomic::Ordering::SeqCst);
+}
+
 #[cfg(zipcask_loom)]
 pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard, atomic};
 #[cfg(zipcask_loom)]

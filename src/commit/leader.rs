@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{self, Header, Kind};
 use crate::limits::{EXTENSION_LEN, SEQNO_MAX};
 use crate::platform::Barrier;
-use crate::reclaim::Pin;
+use crate::reclaim::pin::Pin;
 use crate::sabotage::{Sabotage, planted};
 use crate::segment::ReadMode;
 use crate::store::read::{self, Change};

@@ -13,7 +13,7 @@ use crate::db::iter::Iter;
 use crate::db::options::PutOptions;
 use crate::db::reader::Reader;
 use crate::error::Result;
-use crate::reclaim::Pin;
+use crate::reclaim::pin::Pin;
 use crate::segment::value::Value;
 use crate::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! A slot, the word that names one record, and a bucket, one cache line of slots.
 //!
-//! Floor 2. Imports `address`, `index`, `limits`, `sync`.
+//! Floor 2. Imports `address`, `limits`, `model`, `sync`.
 //!
 //! ```text
 //!  bits of a slot  field
@@ -20,8 +20,8 @@
 use std::ops::ControlFlow;
 
 use crate::address::Location;
-use crate::index::model::{self, Crossing, Flaw};
 use crate::limits::ADDRESS_BITS;
+use crate::model::{self, Crossing, Flaw};
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// Slots of a bucket.
@@ -85,6 +85,12 @@ impl Word {
     #[inline]
     pub(crate) fn moved(self, to: Location) -> Word {
         Word(self.0 & !ADDRESS | to.unit())
+    }
+
+    /// Whether it is of a key with this signature, or could be if it is empty.
+    #[inline]
+    fn is_signed(self, wanted: u64) -> bool {
+        (self.0 ^ wanted) & SIGNATURE == 0
     }
 
     pub(crate) fn displacement(self) -> usize {
@@ -176,22 +182,42 @@ pub(crate) fn search<'s, const N: usize, B>(
     displacement: usize,
     visit: &mut impl FnMut(&'s Slot, Word) -> ControlFlow<B>,
 ) -> ControlFlow<B> {
-    // All words are compared before the first is visited: branches on single words would be mispredicted.
     let wanted = signature(hash, displacement);
-    let mut words = [Word::EMPTY; N];
-    let mut hits = 0_u32;
-    for (i, (word, slot)) in words.iter_mut().zip(slots).enumerate() {
-        *word = slot.load();
-        hits |= u32::from((word.0 ^ wanted) & SIGNATURE == 0) << i;
-    }
+    let (mut hits, mut word) = signed(slots, wanted);
     while hits != 0 {
-        let i = hits.trailing_zeros() as usize;
-        hits &= hits - 1;
-        if !words[i].is_empty() {
-            visit(&slots[i], words[i])?;
+        let slot = &slots[hits.trailing_zeros() as usize % N];
+        if word.is_signed(wanted) && !word.is_empty() {
+            visit(slot, word)?;
         }
+        hits &= hits - 1;
+        // Seldom. Either load was within this search, so it does not matter if this one finds the key gone.
+        word = if hits == 0 { Word::EMPTY } else { slots[hits.trailing_zeros() as usize % N].load() };
     }
     ControlFlow::Continue(())
+}
+
+/// Which of the slots have this signature, a bit each, and the word of the first that has.
+///
+/// All words are compared before the first is looked at: branches on single words would be mispredicted. They are not
+/// kept meanwhile: as many stores as words would fill the processor's store buffer while it waits for the line, and keep
+/// it from going on to the next lookup.
+#[inline(always)]
+fn signed<const N: usize>(slots: &[Slot; N], wanted: u64) -> (u32, Word) {
+    let (mut hits, mut first) = (0, Word::EMPTY);
+    for (i, slot) in slots.iter().enumerate().rev() {
+        let word = slot.load();
+        let hit = word.is_signed(wanted);
+        hits |= u32::from(hit) << i;
+        first = if hit { word } else { first };
+    }
+    (hits, first)
+}
+
+/// The first word of a home bucket that may be of the key with this hash.
+#[inline(always)]
+pub(crate) fn first(slots: &[Slot; SLOTS], hash: u64) -> Option<Word> {
+    let (hits, first) = signed(slots, signature(hash, 0));
+    (hits != 0).then_some(first)
 }
 
 /// Where the keys of one home are besides in it: 0 for nearly every bucket.

@@ -11,7 +11,7 @@ use crate::index::inserter::{Inserter, first_hash};
 use crate::index::pin::Published;
 use crate::index::table::{Directory, Table};
 use crate::index::unit::{self, BUCKETS, Head, Unit};
-use crate::reclaim::Pin;
+use crate::reclaim::pin::Pin;
 
 /// How much deeper than the mean a unit may get. Keys that agree in more bits of their hash than that are no accident;
 /// for them it gets a chain, instead of a directory of gigabytes.

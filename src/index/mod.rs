@@ -20,15 +20,14 @@
 //! - I6 a key never moves within a unit, so that whoever looks through the unit while the key is there meets it.
 //! - I7 the reach of a key's home names where the key lies, from before it is there until after it has gone.
 
+pub(crate) mod ahead;
 pub(crate) mod hash;
 pub(crate) mod table;
 
-mod ahead;
 mod bucket;
 mod draft;
 mod grow;
 mod inserter;
-mod model;
 mod pin;
 mod unit;
 mod walk;

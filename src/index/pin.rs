@@ -1,8 +1,8 @@
 //! Pointers that are swapped under readers.
 //!
-//! Floor 2. Imports `index`, `sync`.
+//! Floor 2. Imports `model`, `sync`.
 
-use crate::index::model::{self, Crossing, Flaw};
+use crate::model::{self, Crossing, Flaw};
 use crate::sync::atomic::{AtomicPtr, Ordering};
 
 /// A pointer that the inserter publishes and anyone follows. Null at first.

@@ -1,6 +1,6 @@
 //! The table of one keyspace: finding, adding, replacing and removing the location of a key.
 //!
-//! Floor 2. Imports `address`, `index`, `reclaim`, `sync`.
+//! Floor 2. Imports `address`, `index`, `model`, `reclaim`, `sync`.
 //!
 //! A reader loads the root, the directory's entry and the words of one unit, and never looks back. It may work in a
 //! unit that is being split, or that was; then what it finds was true when it loaded the entry, or later: a unit's words
@@ -13,10 +13,10 @@ use crossbeam_utils::CachePadded;
 use crate::address::Location;
 use crate::index::bucket::Word;
 use crate::index::inserter::Inserter;
-use crate::index::model::{self, Flaw};
 use crate::index::pin::Published;
 use crate::index::unit::{Head, Unit};
-use crate::reclaim::Pin;
+use crate::model::{self, Flaw};
+use crate::reclaim::pin::Pin;
 use crate::sync::plain::{AtomicU64, Mutex, MutexGuard, PoisonError};
 use crate::sync::{atomic::Ordering, yield_now};
 

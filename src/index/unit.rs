@@ -1,6 +1,6 @@
 //! The part of a table that grows as one: a head line, and behind it in the same allocation up to 256 buckets.
 //!
-//! Floor 2. Imports `index`, `reclaim`.
+//! Floor 2. Imports `index`, `model`, `reclaim`.
 //!
 //! A directory names a unit by a pointer to its head, in whose lowest bits is the logarithm of its number of buckets.
 //! So a `get` needs nothing of the head, and reads but one line of the unit.
@@ -12,9 +12,9 @@ use std::ptr::{self, NonNull};
 
 use crate::index::bucket::{self, Bucket, Reach, SLOTS, Slot, WINDOW, Word};
 use crate::index::draft::{Draft, Entry, Seat};
-use crate::index::model::{self, Flaw};
 use crate::index::pin::Published;
-use crate::reclaim::Pin;
+use crate::model::{self, Flaw};
+use crate::reclaim::pin::Pin;
 
 /// Buckets of a table's first unit, and of all units but the first.
 #[cfg(not(zipcask_loom))]
@@ -205,9 +205,17 @@ impl<'p> Unit<'p> {
         let home = self.bucket(hash as usize);
         bucket::search(&home.slots, hash, 0, &mut visit)?;
         let reach = home.reach();
-        if reach.is_home_only() {
-            return ControlFlow::Continue(());
-        }
+        if reach.is_home_only() { ControlFlow::Continue(()) } else { self.search_beyond(hash, reach, &mut visit) }
+    }
+
+    /// As `search`, but where the home bucket does not have it. Few keys: not in the way of the many.
+    #[inline(never)]
+    fn search_beyond<B>(
+        self,
+        hash: u64,
+        reach: Reach,
+        mut visit: &mut dyn FnMut(&'p Slot, Word) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
         for displacement in reach.displacements() {
             let bucket = self.bucket(hash as usize + displacement);
             bucket::search(&bucket.slots, hash, displacement, &mut visit)?;
@@ -322,7 +330,7 @@ mod tests {
     use crate::address::Location;
     use crate::index::bucket::{Reach, Word};
     use crate::index::draft::Draft;
-    use crate::reclaim::Pin;
+    use crate::reclaim::pin::Pin;
     use std::ops::ControlFlow;
 
     const HASH: u64 = 60;

@@ -5,7 +5,7 @@
 use crate::address::Location;
 use crate::index::bucket::Word;
 use crate::index::table::Table;
-use crate::reclaim::Pin;
+use crate::reclaim::pin::Pin;
 
 impl Table {
     /// Every location, each once, if nobody inserts or removes meanwhile.

@@ -11,6 +11,7 @@
 pub(crate) mod clock;
 #[cfg(test)]
 pub(crate) mod conformance;
+pub(crate) mod fence;
 pub(crate) mod fork;
 mod lock;
 mod map;

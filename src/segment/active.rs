@@ -11,7 +11,7 @@ use crate::format::names;
 use crate::format::segment::{Footer, Horizon, SegmentHeader};
 use crate::limits::{FOOTER_LEN, HEADER_COPY, HORIZON_SLOT, RECORD_HEADER_LEN, RECORDS_START, SECTOR};
 use crate::platform::{Barrier, Disk, File};
-use crate::reclaim::Hold;
+use crate::reclaim::hold::Hold;
 use crate::segment::source::Source;
 use crate::segment::{Segment, State};
 use crate::sync::Arc;

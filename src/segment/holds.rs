@@ -3,7 +3,7 @@
 //! Floor 2. Imports `limits`, `reclaim`, `segment`.
 
 use crate::limits::PLACE_LEN;
-use crate::reclaim::{Hold, Owner};
+use crate::reclaim::hold::{Hold, Owner};
 use crate::segment::Segment;
 
 /// Holds of segments, one of each however often it is asked for.

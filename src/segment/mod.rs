@@ -101,29 +101,19 @@ struct Live {
     records: AtomicU64,
 }
 
-/// Where a record and its value lie in their segment. Below the tail.
+/// A put that was found in its segment, below the tail.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Hit {
-    record: u64,
-    value: u64,
-    value_len: u32,
-}
-
-impl Hit {
+pub(crate) struct Hit<'s> {
     /// Where the record begins.
-    pub(crate) fn record(&self) -> u64 {
-        self.record
-    }
-
-    fn new(record: u64, shape: &Shape) -> Hit {
-        Hit { record, value: record + u64::from(shape.value), value_len: shape.value_len }
-    }
+    pub(crate) record: u64,
+    /// Where it is mapped; neither checked nor trusted.
+    value: Option<&'s [u8]>,
 }
 
 /// What the record at an offset is to a key.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Look {
-    Same(Hit),
+pub(crate) enum Look<'s> {
+    Same(Hit<'s>),
     /// An intact record of another key.
     Other,
     /// Its bytes are damaged, or the device would not give them.
@@ -263,7 +253,7 @@ impl Segment {
 
     /// What the record at `offset` is to `key` of `keyspace`. Of a key's own record no checksum is looked at yet.
     #[inline]
-    pub(crate) fn look(&self, offset: u64, keyspace: u16, key: &[u8]) -> Look {
+    pub(crate) fn look(&self, offset: u64, keyspace: u16, key: &[u8]) -> Look<'_> {
         match self.put_of(offset, keyspace, key) {
             Some(hit) => Look::Same(hit),
             None => self.look_closely(offset, keyspace, key),
@@ -273,7 +263,7 @@ impl Segment {
     /// `look` where the record is not mapped, is not the key's, or is damaged: seldom.
     #[cold]
     #[inline(never)]
-    fn look_closely(&self, offset: u64, keyspace: u16, key: &[u8]) -> Look {
+    fn look_closely(&self, offset: u64, keyspace: u16, key: &[u8]) -> Look<'_> {
         match self.locate(offset, keyspace, key) {
             Ok(Some(hit)) => Look::Same(hit),
             Ok(None) => Look::Other,
@@ -281,42 +271,41 @@ impl Segment {
         }
     }
 
-    /// Where the put at `offset` has its value, if it is mapped, makes sense, and is of `keyspace` and `key`.
-    #[inline]
-    pub(crate) fn put_of(&self, offset: u64, keyspace: u16, key: &[u8]) -> Option<Hit> {
-        let (shape, found) = self.shape(offset)?;
-        (shape.keyspace == keyspace && found == key).then(|| Hit::new(offset, &shape))
+    /// The put at `offset`, if it is mapped, makes sense, and is of `keyspace` and `key`.
+    #[inline(always)]
+    pub(crate) fn put_of(&self, offset: u64, keyspace: u16, key: &[u8]) -> Option<Hit<'_>> {
+        let shape = self.shape(offset)?;
+        let same = shape.keyspace == keyspace && usize::from(shape.key_len) == key.len();
+        if !same || self.mapped(offset + u64::from(shape.key), u64::from(shape.key_len))? != key {
+            return None;
+        }
+        let value = self.mapped(offset + u64::from(shape.value), u64::from(shape.value_len));
+        Some(Hit { record: offset, value })
     }
 
-    /// Where the put at `offset` has its value, and its key. `None` where it is not mapped, and where the header makes no
-    /// sense; nothing is checked beyond that.
-    #[inline]
-    fn shape(&self, offset: u64) -> Option<(Shape, &[u8])> {
-        let tail = self.tail.published();
-        let room = tail.checked_sub(offset)?;
+    /// Where the put at `offset` has its key and value, below the tail. `None` where it is not mapped, and where the header
+    /// makes no sense; nothing is checked beyond that.
+    #[inline(always)]
+    fn shape(&self, offset: u64) -> Option<Shape> {
+        let room = self.tail.published().checked_sub(offset)?;
         if room < RECORD_HEADER_LEN as u64 {
             return None;
         }
         let shape = Shape::of_put(self.mapped(offset, RECORD_HEADER_LEN as u64)?.try_into().ok()?)?;
-        if shape.end() > room {
-            return None;
-        }
-        let key = self.mapped(offset + u64::from(shape.key), u64::from(shape.key_len))?;
-        Some((shape, key))
+        (shape.end() <= room).then_some(shape)
     }
 
-    /// Where the put at `offset` has its value, if it is of `keyspace` and `key`.
+    /// The put at `offset`, if it is of `keyspace` and `key`.
     ///
     /// # Errors
     /// As `header_of`, and `Corruption` if it does not end below the tail.
-    pub(crate) fn locate(&self, offset: u64, keyspace: u16, key: &[u8]) -> Result<Option<Hit>> {
+    pub(crate) fn locate(&self, offset: u64, keyspace: u16, key: &[u8]) -> Result<Option<Hit<'_>>> {
         let Some(header) = self.header_of(offset, keyspace, key)? else {
             return Ok(None);
         };
         self.check_range(offset, header.record_len())?;
         let value = header.value();
-        let value_len = (value.end - value.start) as u32;
-        Ok(Some(Hit { record: offset, value: offset + value.start, value_len }))
+        Ok(Some(Hit { record: offset, value: self.mapped(offset + value.start, value.end - value.start) }))
     }
 
     /// The header of the record at `offset`, if it is of `keyspace` and `key`: without checking its checksum where it is.
@@ -340,13 +329,12 @@ impl Segment {
     ///
     /// # Errors
     /// `Corruption` if the record fails a checksum.
-    #[inline]
-    pub(crate) fn value(&self, hit: &Hit) -> Result<Option<&[u8]>> {
-        let value = self.mapped(hit.value, u64::from(hit.value_len));
-        if value.is_some() && !self.trust.covers(hit.record) {
+    #[inline(always)]
+    pub(crate) fn value<'s>(&self, hit: &Hit<'s>) -> Result<Option<&'s [u8]>> {
+        if !self.trust.covers(hit.record) && hit.value.is_some() {
             self.check(hit.record)?;
         }
-        Ok(value)
+        Ok(hit.value)
     }
 
     /// Key and value of the put at `offset`, checked or trusted; `None` where they are not mapped.
@@ -361,11 +349,12 @@ impl Segment {
         if !self.trust.covers(offset) {
             self.check(offset)?;
         }
-        let Some((shape, key)) = self.shape(offset) else {
+        let Some(shape) = self.shape(offset) else {
             return Err(self.record(offset).err().unwrap_or_else(|| self.no_put(offset)));
         };
+        let key = self.mapped(offset + u64::from(shape.key), u64::from(shape.key_len));
         let value = self.mapped(offset + u64::from(shape.value), u64::from(shape.value_len));
-        Ok(value.map(|value| (key, value)))
+        Ok(key.zip(value))
     }
 
     /// Checks the mapped record at `offset`, and trusts it from here on.

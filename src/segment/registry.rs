@@ -10,7 +10,8 @@ use std::{array, fmt, ptr};
 use crate::address::Location;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{PLACE_COUNT, PLACE_LEN};
-use crate::reclaim::{Hold, Owner, Pin};
+use crate::reclaim::hold::{Hold, Owner};
+use crate::reclaim::pin::{self, Pin};
 use crate::segment::Segment;
 use crate::sync::atomic::{AtomicPtr, Ordering};
 use crate::sync::plain::{Mutex, PoisonError};
@@ -35,7 +36,7 @@ struct Files<T> {
     next_place: u64,
 }
 
-impl<T: Send + Sync + 'static> Registry<T> {
+impl<T> Registry<T> {
     pub(crate) fn new() -> Registry<T> {
         Registry {
             root: (0..ROOT_LEN).map(|_| AtomicPtr::new(ptr::null_mut())).collect(),
@@ -70,19 +71,6 @@ impl<T: Send + Sync + 'static> Registry<T> {
         files.all.insert(at, (owner, place, len));
         self.point(place, len, entry);
         hold
-    }
-
-    /// Makes the file at `place` unfindable. It goes once nobody holds it; the place stays empty.
-    pub(crate) fn retire(&self, place: u64) {
-        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(at) = files.all.iter().position(|(_, other, _)| *other == place) else {
-            return;
-        };
-        let (owner, place, len) = files.all.remove(at);
-        self.point(place, len, ptr::null_mut());
-        // SAFETY: no entry leads to it any more, and here it is dropped for the only time; what it owns may be dropped
-        // on any thread.
-        unsafe { Pin::new().retire(move || drop(owner)) };
     }
 
     /// Lets the places of a file lead to `entry`. Only under the lock of `files`.
@@ -124,6 +112,24 @@ impl<T: Send + Sync + 'static> Registry<T> {
     pub(crate) fn files(&self) -> Vec<Hold<T>> {
         let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         files.all.iter().map(|(owner, ..)| owner.hold()).collect()
+    }
+}
+
+impl<T: Send + Sync + 'static> Registry<T> {
+    /// Makes the file at `place` unfindable. It goes once nobody holds it; the place stays empty.
+    pub(crate) fn retire(&self, place: u64) {
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(at) = files.all.iter().position(|(_, other, _)| *other == place) else {
+            return;
+        };
+        let (owner, place, len) = files.all.remove(at);
+        self.point(place, len, ptr::null_mut());
+        // SAFETY: no entry leads to it any more, and here it is dropped for the only time; what it owns may be dropped
+        // on any thread.
+        unsafe { Pin::new().retire(move || drop(owner)) };
+        drop(files);
+        // A file is worth the trouble: it may be all that fills a disk.
+        pin::collect();
     }
 }
 

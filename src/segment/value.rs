@@ -4,7 +4,7 @@
 
 use std::{fmt, ops::Deref, ptr::NonNull};
 
-use crate::reclaim::Hold;
+use crate::reclaim::hold::Hold;
 use crate::segment::Segment;
 use crate::segment::fetched::Fetched;
 

@@ -20,7 +20,7 @@ use crate::index::hash::Hasher;
 use crate::index::table::Table;
 use crate::limits::{SEGMENT_SIZE_DEFAULT, SEGMENT_SIZE_FIRST};
 use crate::platform::{Disk, Lock, LockError};
-use crate::reclaim::Hold;
+use crate::reclaim::hold::Hold;
 use crate::segment::active::Active;
 use crate::segment::registry::Registry;
 use crate::segment::{Reading, Segment};

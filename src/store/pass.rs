@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 use crate::address::Location;
 use crate::error::{Error, Result};
 use crate::limits::{PLACE_LEN, RECORD_ALIGN};
-use crate::reclaim::Hold;
+use crate::reclaim::hold::Hold;
 use crate::segment::Segment;
 use crate::segment::fetched::Fetched;
 use crate::segment::holds::Holds;

@@ -4,8 +4,10 @@
 
 use crate::address::Location;
 use crate::error::{Error, ErrorKind, Result};
+use crate::index::ahead::Glance;
 use crate::index::table::{Found, Probe, Table};
-use crate::reclaim::{Owner, Pin};
+use crate::reclaim::hold::Owner;
+use crate::reclaim::pin::Pin;
 use crate::segment::fetched::Fetched;
 use crate::segment::registry::Registry;
 use crate::segment::value::Value;
@@ -16,7 +18,7 @@ use crate::store::{DEFAULT_KEYSPACE, Store};
 #[derive(Clone, Copy)]
 pub(crate) struct At<'p> {
     pub(crate) segment: &'p Owner<Segment>,
-    hit: Hit,
+    hit: Hit<'p>,
 }
 
 impl<'p> At<'p> {
@@ -24,7 +26,7 @@ impl<'p> At<'p> {
     ///
     /// # Errors
     /// `Corruption` if the record fails a checksum.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn mapped(&self) -> Result<Option<&'p [u8]>> {
         self.segment.value(&self.hit)
     }
@@ -34,7 +36,7 @@ impl<'p> At<'p> {
     /// # Errors
     /// `Corruption` if it fails a checksum; `Io`.
     pub(crate) fn fetch(&self) -> Result<Fetched> {
-        Fetched::read(self.segment, self.hit.record())
+        Fetched::read(self.segment, self.hit.record)
     }
 
     /// The value, for as long as anyone wants it.
@@ -55,8 +57,25 @@ impl Store {
     ///
     /// # Errors
     /// `Corruption` if the key is not found, but a record that might be its cannot be read.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find<'p>(&'p self, hash: u64, key: &[u8], pin: &'p Pin) -> Result<Option<At<'p>>> {
+        match self.table().glance(hash, pin) {
+            Glance::Absent => return Ok(None),
+            Glance::Likely(location) => {
+                if let Some(segment) = self.registry().find(location, pin)
+                    && let Some(hit) = segment.put_of(offset_in(segment, location), DEFAULT_KEYSPACE, key)
+                {
+                    return Ok(Some(At { segment, hit }));
+                }
+            }
+            Glance::Unsure => {}
+        }
+        self.search(hash, key, pin)
+    }
+
+    /// As `find`, where a glance did not do.
+    #[inline(never)]
+    fn search<'p>(&'p self, hash: u64, key: &[u8], pin: &'p Pin) -> Result<Option<At<'p>>> {
         loop {
             match self.table().get(hash, pin, |location| probe(self.registry(), location, key, pin)) {
                 Found::At(at) => return Ok(Some(at)),
@@ -88,7 +107,7 @@ impl Store {
     /// Asks for the lines that a lookup of this hash will need after the first: those of the record.
     #[inline]
     pub(crate) fn prefetch_record(&self, hash: u64, pin: &Pin) {
-        if let Some(location) = self.table().candidate(hash, pin)
+        if let Glance::Likely(location) = self.table().glance(hash, pin)
             && let Some(segment) = self.registry().find(location, pin)
         {
             segment.prefetch(offset_in(segment, location));

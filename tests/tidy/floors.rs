@@ -6,7 +6,7 @@ use crate::source::{Source, Tree};
 
 /// The rooms of each floor, from floor 0 up.
 const FLOORS: [&[&str]; 8] = [
-    &["address", "error", "limits", "prefetch", "sabotage", "sync"],
+    &["address", "error", "limits", "model", "prefetch", "sabotage", "sync"],
     &["crypto", "format", "platform", "reclaim"],
     &["archive", "index", "segment"],
     &["store"],

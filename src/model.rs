@@ -1,7 +1,7 @@
-//! What loom's models need inside of the index: flaws to plant, so that they prove that they would notice them, and
+//! What loom's models need inside of what they model: flaws to plant, so that they prove that they would notice them, and
 //! crossings, so that loom looks at every order of two accesses.
 //!
-//! Floor 2. Imports `sync`.
+//! Floor 0. Imports `sync`.
 //!
 //! Without loom `planted` is the constant `false`, a crossing is nothing, and both cost nothing.
 
@@ -9,7 +9,7 @@
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering;
 
-/// A step of the index's protocols left out, or an ordering taken away.
+/// A step of a protocol left out, or an ordering taken away.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Flaw {
     /// A slot is written without releasing the record that it names.
@@ -30,6 +30,14 @@ pub(crate) enum Flaw {
     ReplacedBlindly,
     /// The reach of a home is taken down and built up again.
     ReachRebuiltInPlace,
+    /// A reader looks before others can know that it is busy.
+    EnteredWithoutFence,
+    /// What a reader looks at is not kept from being freed before it has looked.
+    LeftRelaxed,
+    /// Who was looking when something was unlinked is not waited for.
+    BusyIsFreed,
+    /// A hold is dropped without a count.
+    HoldUncounted,
 }
 
 #[cfg(zipcask_loom)]

@@ -1,53 +1,17 @@
-//! When something may go that others are looking at: pins for a moment, and holds for as long as one likes.
+//! Owners and holds: keeping one thing for as long as one likes.
 //!
-//! Floor 1. Imports `sync`.
-//!
-//! A `Pin` belongs to a thread within one call, and keeps everything that it can reach (crossbeam's epochs). What leaves
-//! a call, a value or what a reader shows, is kept by a `Hold` of just what it shows, so that whoever parks one holds up
-//! nothing else.
+//! Floor 1. Imports `model`, `sync`.
 
 use std::cell::Cell;
 use std::fmt;
 use std::ops::Deref;
 
+use crate::model::{self, Flaw};
 use crate::sync::counted::Arc;
 use crate::sync::plain::{AtomicUsize, Ordering};
 
 /// How many counts the holds of one thing are spread over.
-const STRIPES: usize = 16;
-
-/// While it lives, nothing is freed that was reachable when it was made.
-pub(crate) struct Pin(#[cfg(not(zipcask_loom))] crossbeam_epoch::Guard);
-
-impl Pin {
-    /// Pins this thread. Cheap, and cheaper inside of another pin.
-    #[inline]
-    pub(crate) fn new() -> Pin {
-        Pin(
-            #[cfg(not(zipcask_loom))]
-            crossbeam_epoch::pin(),
-        )
-    }
-
-    /// Runs `free` when every pin that exists now has gone.
-    ///
-    /// In loom's models nothing is reclaimed: an epoch inside of a model costs millions of executions.
-    ///
-    /// # Safety
-    ///
-    /// What `free` frees has been unlinked: a pin made from here on cannot reach it. `free` may run on any thread, at
-    /// any time, and nothing else frees the same.
-    pub(crate) unsafe fn retire(&self, free: impl FnOnce() + 'static) {
-        #[cfg(not(zipcask_loom))]
-        {
-            // SAFETY: the caller's promise is the one asked for here.
-            unsafe { self.0.defer_unchecked(free) };
-            self.0.flush();
-        }
-        #[cfg(zipcask_loom)]
-        std::mem::forget(free);
-    }
-}
+const STRIPES: usize = if cfg!(zipcask_loom) { 2 } else { 16 };
 
 /// The one who made something and can end it: it goes when the owner has gone and every hold.
 ///
@@ -82,7 +46,17 @@ impl<T> Owner<T> {
     /// A hold of it, counted where this thread counts.
     #[inline]
     pub(crate) fn hold(&self) -> Hold<T> {
-        Hold(Arc::clone(&self.stripes[stripe_of_this_thread()]))
+        self.hold_at(stripe_of_this_thread())
+    }
+
+    #[inline]
+    fn hold_at(&self, stripe: usize) -> Hold<T> {
+        let stripe = &self.stripes[stripe];
+        if model::planted(Flaw::HoldUncounted) {
+            // SAFETY: none; this is the flaw.
+            return Hold(unsafe { std::ptr::read(stripe) });
+        }
+        Hold(Arc::clone(stripe))
     }
 }
 
@@ -131,3 +105,7 @@ impl<T: fmt::Debug> fmt::Debug for Hold<T> {
         (**self).fmt(f)
     }
 }
+
+#[cfg(all(test, zipcask_loom))]
+#[path = "../../loom-tests/hold.rs"]
+mod loom_models;

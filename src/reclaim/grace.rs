@@ -1,0 +1,239 @@
+//! Grace periods: what was unlinked is freed once everyone who was looking has looked away.
+//!
+//! Floor 1. Imports `model`, `sync`.
+//!
+//! A reader marks its slot busy, looks, and marks it idle. Who frees something waits until each slot that was busy has
+//! been idle, or is busy with something later. For that, being marked busy must come before looking in the order of
+//! memory, which takes a full fence; and a fence in each read is dear, because the processor then waits for the cache
+//! misses of one read before it begins those of the next. So where the system lets one thread have all others fence
+//! (membarrier(2), used as liburcu does), readers have none, and the one who frees pays, once for many things.
+
+use std::ptr;
+
+use crate::model::{self, Flaw};
+use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering, fence};
+use crate::sync::plain::{self, OnceLock, PoisonError};
+use crate::sync::{Mutex, MutexGuard, compiler_fence};
+
+/// Things that are retired before it pays to ask whether they may go.
+const BATCH: usize = 8;
+
+/// Has every thread of the process pass a full fence; `false` if it could not.
+pub(crate) type FenceAll = fn() -> bool;
+
+/// Readers, and what waits for them.
+pub(crate) struct Domain {
+    /// Every slot that was ever made.
+    slots: AtomicPtr<Slot>,
+    limbo: Mutex<Limbo>,
+    fence_all: OnceLock<FenceAll>,
+}
+
+/// Where one reader at a time says whether it is looking. On lines of its own.
+#[repr(align(128))]
+pub(crate) struct Slot {
+    /// Odd while its reader is looking, and never the same again.
+    turn: AtomicU64,
+    /// The reader's: its copy of `turn`, how many pins it is within, and whether it has to fence by itself.
+    own_turn: plain::AtomicU64,
+    depth: plain::AtomicU64,
+    fences: plain::AtomicBool,
+    taken: AtomicBool,
+    next: *const Slot,
+}
+
+// SAFETY: `next` is written before the slot is shared, and leads to a slot that stays; all else is atomic.
+unsafe impl Send for Slot {}
+// SAFETY: as above.
+unsafe impl Sync for Slot {}
+
+/// What was retired.
+struct Limbo {
+    /// Unlinked, but nobody was asked yet who is looking.
+    fresh: Vec<Garbage>,
+    /// Waits until nobody is left in `busy`.
+    waiting: Vec<Garbage>,
+    /// Who was looking when that had been unlinked, in which turn.
+    busy: Vec<(&'static Slot, u64)>,
+}
+
+/// Frees something.
+struct Garbage(Box<dyn FnOnce()>);
+
+// SAFETY: who retires promises that any thread may free it (`Domain::retire`).
+unsafe impl Send for Garbage {}
+
+impl Limbo {
+    const EMPTY: Limbo = Limbo { fresh: Vec::new(), waiting: Vec::new(), busy: Vec::new() };
+}
+
+impl Domain {
+    #[cfg(not(zipcask_loom))]
+    pub(crate) const fn new() -> Domain {
+        Domain { slots: AtomicPtr::new(ptr::null_mut()), limbo: Mutex::new(Limbo::EMPTY), fence_all: OnceLock::new() }
+    }
+
+    /// loom's types are made within its models alone.
+    #[cfg(zipcask_loom)]
+    pub(crate) fn new() -> Domain {
+        Domain { slots: AtomicPtr::new(ptr::null_mut()), limbo: Mutex::new(Limbo::EMPTY), fence_all: OnceLock::new() }
+    }
+
+    /// Lets readers that come from here on do without fences. The first call counts.
+    pub(crate) fn fence_by(&self, fence_all: FenceAll) {
+        let _ = self.fence_all.set(fence_all);
+    }
+
+    /// A slot for a reader, until it gives it back.
+    pub(crate) fn take_slot(&self) -> &'static Slot {
+        let slot = self.all().find(|slot| slot.take()).unwrap_or_else(|| self.add_slot());
+        slot.fences.store(self.fence_all.get().is_none(), Ordering::Relaxed);
+        // ORDER: SeqCst; pairs with the fence in `fence_everyone`: whoever could miss there that readers need it sees
+        // nothing of a reader that could miss here what was unlinked.
+        fence(Ordering::SeqCst);
+        slot
+    }
+
+    fn all(&self) -> impl Iterator<Item = &'static Slot> {
+        // ORDER: Acquire; pairs with the Release in `add_slot`: who sees a slot sees the one behind it.
+        let mut next = self.slots.load(Ordering::Acquire).cast_const();
+        std::iter::from_fn(move || {
+            // SAFETY: null, or a slot, which is never freed.
+            let slot = unsafe { next.as_ref() }?;
+            next = slot.next;
+            Some(slot)
+        })
+    }
+
+    fn add_slot(&self) -> &'static Slot {
+        let mut first = self.slots.load(Ordering::Relaxed);
+        let slot = Box::leak(Box::new(Slot {
+            turn: AtomicU64::new(0),
+            own_turn: plain::AtomicU64::new(0),
+            depth: plain::AtomicU64::new(0),
+            fences: plain::AtomicBool::new(true),
+            taken: AtomicBool::new(true),
+            next: ptr::null(),
+        }));
+        loop {
+            slot.next = first;
+            // ORDER: Release; pairs with the Acquire in `all`.
+            match self.slots.compare_exchange(first, slot, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => return slot,
+                Err(other) => first = other,
+            }
+        }
+    }
+
+    /// Runs `free` once everyone who is looking now has looked away, and more was retired, or `collect` is called.
+    ///
+    /// # Safety
+    ///
+    /// What `free` frees has been unlinked: who begins to look from here on cannot reach it. `free` may run on any
+    /// thread, and nothing else frees the same.
+    pub(crate) unsafe fn retire(&self, free: Box<dyn FnOnce()>) {
+        let mut limbo = self.limbo();
+        limbo.fresh.push(Garbage(free));
+        let enough = limbo.fresh.len() >= BATCH;
+        drop(limbo);
+        if enough {
+            self.collect();
+        }
+    }
+
+    /// Frees what may go by now.
+    pub(crate) fn collect(&self) {
+        let freed = self.sift(&mut self.limbo());
+        // The lock is free again: freeing may take its time, and may retire more.
+        freed.into_iter().for_each(|Garbage(free)| free());
+    }
+
+    /// Takes out what may go.
+    fn sift(&self, limbo: &mut Limbo) -> Vec<Garbage> {
+        let mut freed = Vec::new();
+        // Twice: when the last batch can go, this one may, too.
+        for _ in 0..2 {
+            limbo.busy.retain(|(slot, turn)| slot.turn() == *turn);
+            if !limbo.busy.is_empty() {
+                break;
+            }
+            freed.append(&mut limbo.waiting);
+            if limbo.fresh.is_empty() || !self.fence_everyone() {
+                break;
+            }
+            limbo.waiting.append(&mut limbo.fresh);
+            let looking = |(_, turn): &(_, u64)| turn % 2 == 1 && !model::planted(Flaw::BusyIsFreed);
+            limbo.busy.extend(self.all().map(|slot| (slot, slot.turn())).filter(looking));
+        }
+        freed
+    }
+
+    /// Has a full fence stand between whatever was unlinked and who looks afterwards.
+    fn fence_everyone(&self) -> bool {
+        // ORDER: SeqCst; pairs with the fence in `enter`, or with the one that `fence_all` puts there: a reader is seen to
+        // be busy, or sees that all this was unlinked.
+        fence(Ordering::SeqCst);
+        self.fence_all.get().is_none_or(|fence_all| fence_all())
+    }
+
+    fn limbo(&self) -> MutexGuard<'_, Limbo> {
+        self.limbo.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Slot {
+    fn take(&self) -> bool {
+        // ORDER: Acquire; pairs with the Release in `give_back`: the last reader's counts are there.
+        let taken = self.taken.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed);
+        taken.is_ok()
+    }
+
+    /// Lets another reader have it.
+    pub(crate) fn give_back(&self) {
+        // ORDER: Release; pairs with the Acquire in `take`.
+        self.taken.store(false, Ordering::Release);
+    }
+
+    /// The reader begins to look, or to look within a look. Only who took the slot, one thread at a time.
+    #[inline]
+    pub(crate) fn enter(&self) {
+        let depth = self.depth.load(Ordering::Relaxed);
+        self.depth.store(depth + 1, Ordering::Relaxed);
+        if depth > 0 {
+            return;
+        }
+        let turn = self.own_turn.load(Ordering::Relaxed) + 1;
+        self.own_turn.store(turn, Ordering::Relaxed);
+        self.turn.store(turn, Ordering::Relaxed);
+        if !self.fences.load(Ordering::Relaxed) {
+            // ORDER: SeqCst where `fence_all` asks for it; pairs with the fence in `fence_everyone`.
+            compiler_fence();
+        } else if !model::planted(Flaw::EnteredWithoutFence) {
+            // ORDER: SeqCst; pairs with the fence in `fence_everyone`.
+            fence(Ordering::SeqCst);
+        }
+    }
+
+    /// The reader looks away.
+    #[inline]
+    pub(crate) fn leave(&self) {
+        let depth = self.depth.load(Ordering::Relaxed) - 1;
+        self.depth.store(depth, Ordering::Relaxed);
+        if depth > 0 {
+            return;
+        }
+        let turn = self.own_turn.load(Ordering::Relaxed) + 1;
+        self.own_turn.store(turn, Ordering::Relaxed);
+        // ORDER: Release; pairs with the Acquire in `turn`: what was looked at is freed after the look.
+        self.turn.store(turn, model::ordering(Ordering::Release, Flaw::LeftRelaxed));
+    }
+
+    fn turn(&self) -> u64 {
+        // ORDER: Acquire; pairs with the Release in `leave`.
+        self.turn.load(Ordering::Acquire)
+    }
+}
+
+#[cfg(all(test, zipcask_loom))]
+#[path = "../../loom-tests/grace.rs"]
+mod loom_models;
