@@ -25,7 +25,7 @@ impl Table {
     pub(crate) fn begin(&self, inserter: &mut Inserter, pin: &Pin) {
         let mut draft = Draft::new(0, BUCKETS.0);
         inserter.units = 1;
-        inserter.keep_early(0, &mut draft);
+        inserter.keep_rest(&mut draft);
         let unit = unit::allocate(&draft);
         self.root.store(directory(0, |_| unit));
         // SAFETY: `allocate` made it, and no one but the inserter frees units.
@@ -43,22 +43,19 @@ impl Table {
         } else {
             return false;
         };
-        let early = inserter.take_early(hash, depth);
-        draft::share(&mut drafts, unit.freeze(), &early);
+        draft::share(&mut drafts, unit.freeze(), &inserter.take_rest());
 
         let first = first_hash(hash, depth);
         inserter.units += drafts.len() as u64 - 1;
         inserter.unit_bytes -= unit.bytes();
         let mut children = Vec::with_capacity(drafts.len());
-        for (i, draft) in drafts.iter_mut().enumerate() {
-            // The second has the bit set in which it differs from the first.
-            inserter.keep_early(first | (i as u64) << (u64::BITS - 1 - depth), draft);
+        for draft in &mut drafts {
+            inserter.keep_rest(draft);
             let child = unit::allocate(draft);
             // SAFETY: `allocate` made it, and no one but the inserter frees units.
             inserter.unit_bytes += unsafe { Unit::new(child, pin) }.bytes();
             children.push(child);
         }
-        inserter.tidy_early();
         self.publish(first, depth, &children, pin);
         let parent = unit.name();
         // SAFETY: no entry of the directory names the parent any more, and directories that did have been retired

@@ -245,7 +245,7 @@ impl Table {
                 continue;
             };
             if let Some(vacancy) = unit.vacancy(hash) {
-                inserter.note(hash, unit, vacancy);
+                inserter.note(hash, vacancy);
                 unit.occupy(hash, vacancy, word);
                 return;
             }
