@@ -8,6 +8,7 @@
 use crate::index::bucket::{DEPTH_MAX, EARLY_BITS};
 use crate::index::draft::{self, Draft};
 use crate::index::inserter::{Inserter, first_hash};
+use crate::index::model::{self, Flaw, Life};
 use crate::index::pin::Published;
 use crate::index::table::{Directory, Table};
 use crate::index::unit::{self, BUCKETS, Head, Unit};
@@ -56,7 +57,11 @@ impl Table {
             inserter.unit_bytes += unsafe { Unit::new(child, pin) }.bytes();
             children.push(child);
         }
+        if model::planted(Flaw::UnitRetiredEarly) {
+            unit.head().life.retired();
+        }
         self.publish(first, depth, &children, pin);
+        unit.head().life.retired();
         let parent = unit.name();
         // SAFETY: no entry of the directory names the parent any more, and directories that did have been retired
         // before it.
@@ -75,7 +80,11 @@ impl Table {
                 false => old.units[i / 2].load(),
             });
             let retired = std::ptr::from_ref(old).cast_mut();
+            if model::planted(Flaw::DirectoryRetiredEarly) {
+                old.life.retired();
+            }
             self.root.store(doubled);
+            old.life.retired();
             // SAFETY: it came from a box; the root does not name it any more.
             unsafe { pin.retire(move || drop(Box::from_raw(retired))) };
             return;
@@ -114,5 +123,5 @@ fn may_split(depth: u32, units: u64) -> bool {
 
 fn directory(depth: u32, unit: impl FnMut(usize) -> *mut Head) -> *mut Directory {
     let units = (0..1 << depth).map(unit).map(Published::new).collect();
-    Box::into_raw(Box::new(Directory { depth, units }))
+    Box::into_raw(Box::new(Directory { depth, units, life: Life::new() }))
 }

@@ -12,7 +12,7 @@ use std::ptr::{self, NonNull};
 
 use crate::index::bucket::{self, Bucket, Early, Reach, SLOTS, Slot, WINDOW, Word};
 use crate::index::draft::{Draft, Entry, Seat};
-use crate::index::model::{self, Flaw};
+use crate::index::model::{self, Flaw, Life};
 use crate::index::pin::Published;
 use crate::reclaim::Pin;
 
@@ -47,6 +47,7 @@ pub(crate) struct Head {
     depth: u32,
     /// Keys that found no slot, when the unit was too deep to be split: none but of hostile hashes.
     chain: Published<Link>,
+    pub(crate) life: Life,
 }
 
 /// Some keys of one home that found no slot in its window. Linked in at the front, never unlinked.
@@ -87,7 +88,7 @@ pub(crate) fn allocate(draft: &Draft) -> *mut Head {
         chain = link(chain, home, word);
     }
     // SAFETY: the allocation begins with a head and is aligned for it.
-    unsafe { head.write(Head { depth: draft.depth, chain: Published::new(chain) }) };
+    unsafe { head.write(Head { depth: draft.depth, chain: Published::new(chain), life: Life::new() }) };
     for (i, ((&words, &reach), &early)) in draft.words.iter().zip(&draft.reach).zip(&draft.early).enumerate() {
         // SAFETY: `layout` has room for this many buckets right behind the head, whose size is a multiple of theirs
         // in alignment.
@@ -166,7 +167,7 @@ impl<'p> Unit<'p> {
         (layout(self.buckets()).size() + links) as u64
     }
 
-    fn head(self) -> &'p Head {
+    pub(crate) fn head(self) -> &'p Head {
         // SAFETY: the unit stays while the pin lives (`new`); of a head nobody makes a unique reference.
         unsafe { self.head.as_ref() }
     }
