@@ -29,9 +29,9 @@ use crate::limits::ADDRESS_BITS;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// Slots of a bucket.
-#[cfg(not(zipcask_loom))]
+#[cfg(not(any(zipcask_loom, zipcask_shuttle)))]
 pub(crate) const SLOTS: usize = 7;
-#[cfg(zipcask_loom)]
+#[cfg(any(zipcask_loom, zipcask_shuttle))]
 pub(crate) const SLOTS: usize = 2;
 
 /// A key lies in its home bucket or in one of those behind it, this many in all. One less than a slot could say, so
@@ -39,9 +39,9 @@ pub(crate) const SLOTS: usize = 2;
 pub(crate) const WINDOW: usize = 15;
 
 /// The highest bits of the hash: none of a slot, because a directory that small soon outgrows them.
-#[cfg(not(zipcask_loom))]
+#[cfg(not(any(zipcask_loom, zipcask_shuttle)))]
 pub(crate) const EARLY_BITS: u32 = 8;
-#[cfg(zipcask_loom)]
+#[cfg(any(zipcask_loom, zipcask_shuttle))]
 pub(crate) const EARLY_BITS: u32 = 1;
 
 /// No unit is deeper: below, the fragment has no bit that would tell its children apart.
@@ -66,7 +66,7 @@ const _: () = {
     assert!(ADDRESS_BITS + FRAGMENT_BITS + DISPLACEMENT_BITS + 1 == u64::BITS);
     assert!(WINDOW <= 1 << DISPLACEMENT_BITS);
     assert!(REACH_BITS + SLOTS as u32 * EARLY_KEPT <= u64::BITS && EARLY_KEPT <= u8::BITS);
-    #[cfg(not(zipcask_loom))]
+    #[cfg(not(any(zipcask_loom, zipcask_shuttle)))]
     assert!(size_of::<Bucket>() == 64);
 };
 
@@ -118,7 +118,10 @@ impl Word {
         Word(self.0 | FROZEN)
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "movers come with compaction; the split is built for them"))]
+    #[cfg_attr(
+        any(not(test), zipcask_shuttle),
+        expect(dead_code, reason = "movers come with compaction; the split is built for them")
+    )]
     pub(crate) fn thawed(self) -> Word {
         Word(self.0 & !FROZEN)
     }
@@ -318,7 +321,7 @@ fn early_shift(slot: usize) -> u32 {
 }
 
 #[cfg(test)]
-#[cfg(not(zipcask_loom))]
+#[cfg(not(any(zipcask_loom, zipcask_shuttle)))]
 mod tests {
     use super::{DEPTH_MAX, EARLY_BITS, Reach, WINDOW, Word};
     use crate::address::Location;

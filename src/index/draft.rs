@@ -178,7 +178,7 @@ impl Draft {
 }
 
 #[cfg(test)]
-#[cfg(not(zipcask_loom))]
+#[cfg(not(any(zipcask_loom, zipcask_shuttle)))]
 mod tests {
     use super::{BUCKETS, Draft, Early, Entry, Rest, Seat, share};
     use crate::address::Location;

@@ -16,9 +16,9 @@ use crate::reclaim::Pin;
 
 /// How much deeper than the mean a unit may get. Keys that agree in more bits of their hash than that are no accident;
 /// for them it gets a chain, instead of a directory of gigabytes.
-#[cfg(not(zipcask_loom))]
+#[cfg(not(any(zipcask_loom, zipcask_shuttle)))]
 const SLACK: u32 = 6;
-#[cfg(zipcask_loom)]
+#[cfg(any(zipcask_loom, zipcask_shuttle))]
 const SLACK: u32 = 1;
 
 impl Table {

@@ -3,7 +3,7 @@
 //!
 //! Floor 2. Imports `sync`.
 //!
-//! Without loom `planted` is the constant `false`, a crossing is nothing, and both cost nothing.
+//! Without loom or shuttle `planted` is the constant `false`, a crossing is nothing, and both cost nothing.
 
 #[cfg(zipcask_loom)]
 use crate::sync::atomic::AtomicU64;
@@ -38,15 +38,19 @@ pub(crate) enum Flaw {
     DirectoryRetiredEarly,
 }
 
-#[cfg(zipcask_loom)]
+#[cfg(any(zipcask_loom, zipcask_shuttle))]
 std::thread_local! {
     // The threads of a model are coroutines on the thread of its test.
     static PLANTED: std::cell::Cell<Option<Flaw>> = const { std::cell::Cell::new(None) };
+}
+
+#[cfg(zipcask_loom)]
+std::thread_local! {
     static NOBODY_LOOKS: std::cell::RefCell<Option<Box<dyn Fn() -> bool>>> = const { std::cell::RefCell::new(None) };
 }
 
 /// Plants `flaw` in all models that this thread runs from here on; `None` takes it out again.
-#[cfg(all(test, zipcask_loom))]
+#[cfg(all(test, any(zipcask_loom, zipcask_shuttle)))]
 pub(crate) fn plant(flaw: Option<Flaw>) {
     PLANTED.set(flaw);
 }
@@ -54,9 +58,9 @@ pub(crate) fn plant(flaw: Option<Flaw>) {
 /// Whether this flaw is planted.
 #[inline]
 pub(crate) fn planted(flaw: Flaw) -> bool {
-    #[cfg(zipcask_loom)]
+    #[cfg(any(zipcask_loom, zipcask_shuttle))]
     return PLANTED.get() == Some(flaw);
-    #[cfg(not(zipcask_loom))]
+    #[cfg(not(any(zipcask_loom, zipcask_shuttle)))]
     {
         let _ = flaw;
         false

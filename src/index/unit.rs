@@ -21,15 +21,15 @@ use crate::reclaim::Pin;
 /// Units of 256 buckets take 15.7 bytes a key in the mean over a doubling, those of 128 take 15.2, and 19.8 and 18.8 at
 /// worst. The larger have half the directory, which every `get` reads and a doubling copies, and one bit more of the
 /// fragment to tell keys apart.
-#[cfg(not(zipcask_loom))]
+#[cfg(not(any(zipcask_loom, zipcask_shuttle)))]
 pub(crate) const BUCKETS: (usize, usize) = (16, 256);
-#[cfg(zipcask_loom)]
+#[cfg(any(zipcask_loom, zipcask_shuttle))]
 pub(crate) const BUCKETS: (usize, usize) = (1, 2);
 
 /// Slots of a link: with its other two words it takes two cache lines.
-#[cfg(not(zipcask_loom))]
+#[cfg(not(any(zipcask_loom, zipcask_shuttle)))]
 const LINK_SLOTS: usize = 14;
-#[cfg(zipcask_loom)]
+#[cfg(any(zipcask_loom, zipcask_shuttle))]
 const LINK_SLOTS: usize = 2;
 
 const ALIGN: usize = align_of::<Head>();
@@ -324,7 +324,7 @@ fn frozen(slot: &Slot) -> Option<Word> {
 }
 
 #[cfg(test)]
-#[cfg(not(zipcask_loom))]
+#[cfg(not(any(zipcask_loom, zipcask_shuttle)))]
 mod tests {
     use super::{LINK_SLOTS, SLOTS, Unit, WINDOW, allocate, free};
     use crate::address::Location;
