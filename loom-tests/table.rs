@@ -12,6 +12,7 @@ use super::{Found, Probe, Table};
 use crate::address::Location;
 use crate::model::{self, Flaw};
 use crate::sync::Arc;
+use crate::sync::atomic::{AtomicBool, Ordering, fence};
 
 /// Every model's keys: their hashes agree in the home bit, and in whatever else `hash` leaves equal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -186,10 +187,9 @@ fn both_halves() -> [Key; 4] {
 }
 
 /// R2 and no going back, while a unit is split and the directory doubles.
-#[test]
-fn a_reader_misses_no_key_of_a_unit_that_splits() {
+fn reader_and_split(planted: Option<Flaw>) {
     race(
-        None,
+        planted,
         || Shared::new(&both_halves()),
         |shared| {
             let [first, ..] = both_halves();
@@ -208,6 +208,23 @@ fn a_reader_misses_no_key_of_a_unit_that_splits() {
             assert_eq!(count, 5);
         },
     );
+}
+
+#[test]
+fn a_reader_misses_no_key_of_a_unit_that_splits() {
+    reader_and_split(None);
+}
+
+#[test]
+#[should_panic]
+fn a_split_published_relaxed_is_noticed() {
+    reader_and_split(Some(Flaw::PointerWrittenRelaxed));
+}
+
+#[test]
+#[should_panic]
+fn a_split_read_relaxed_is_noticed() {
+    reader_and_split(Some(Flaw::PointerReadRelaxed));
 }
 
 /// Keys that make a directory of depth 2 whose second half is one unit, and fill that unit.
@@ -269,10 +286,9 @@ fn replacing_whatever_is_there_is_noticed() {
     mover_and_inserter(Some(Flaw::ReplacedBlindly));
 }
 
-#[test]
-fn a_mover_does_not_bring_back_what_is_removed() {
+fn mover_and_removal(planted: Option<Flaw>) {
     race(
-        None,
+        planted,
         || Shared::new(&twins::<1>(HASH)),
         |shared| shared.relocate(twins::<1>(HASH)[0], 1, 2),
         |shared| shared.remove(twins::<1>(HASH)[0]),
@@ -281,6 +297,17 @@ fn a_mover_does_not_bring_back_what_is_removed() {
             assert_eq!(shared.get(twins::<1>(HASH)[0]), 0);
         },
     );
+}
+
+#[test]
+fn a_mover_does_not_bring_back_what_is_removed() {
+    mover_and_removal(None);
+}
+
+#[test]
+#[should_panic]
+fn bringing_back_what_is_removed_is_noticed() {
+    mover_and_removal(Some(Flaw::ReplacedBlindly));
 }
 
 #[test]
@@ -339,10 +366,9 @@ fn a_mover_that_takes_frozen_for_changed_is_noticed() {
     mover_and_growth(Some(Flaw::FrozenIsChanged));
 }
 
-#[test]
-fn no_move_is_lost_while_a_unit_splits() {
+fn mover_and_split(planted: Option<Flaw>) {
     race(
-        None,
+        planted,
         || Shared::new(&both_halves()),
         |shared| {
             let [_, second, ..] = both_halves();
@@ -359,6 +385,93 @@ fn no_move_is_lost_while_a_unit_splits() {
             assert_eq!(shared.get(second), 6);
         },
     );
+}
+
+#[test]
+fn no_move_is_lost_while_a_unit_splits() {
+    mover_and_split(None);
+}
+
+#[test]
+#[should_panic]
+fn a_split_made_without_freezing_is_noticed() {
+    mover_and_split(Some(Flaw::NoFreeze));
+}
+
+#[test]
+#[should_panic]
+fn a_split_made_without_acquiring_is_noticed() {
+    mover_and_split(Some(Flaw::FreezeRelaxed));
+}
+
+#[test]
+#[should_panic]
+fn a_mover_that_takes_a_split_for_a_change_is_noticed() {
+    mover_and_split(Some(Flaw::FrozenIsChanged));
+}
+
+/// What growth retires has been unlinked before: a reader that begins afterwards finds none of it.
+///
+/// Reclamation is a toy, free at once unless the one reader is looking. The real one waits for whoever is looking.
+fn retirement(planted: Option<Flaw>, make: fn() -> Arc<Shared>, last: fn() -> Key) {
+    model::plant(planted);
+    let mut builder = loom::model::Builder::new();
+    builder.max_branches = 20_000;
+    builder.check(move || {
+        model::reclaim_if(None);
+        let shared = ManuallyDrop::new(make());
+        let looks = Arc::new(AtomicBool::new(false));
+        let nobody_looks = {
+            let looks = Arc::clone(&looks);
+            move || {
+                fence(Ordering::SeqCst);
+                !looks.load(Ordering::Acquire)
+            }
+        };
+        model::reclaim_if(Some(Box::new(nobody_looks)));
+        let inserter = thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || shared.insert(Key { number: 15, ..last() }, 15)
+        });
+        looks.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        let seen = shared.get(last());
+        looks.store(false, Ordering::Release);
+        assert_eq!((inserter.join().unwrap(), seen), (None, last().number));
+        drop(ManuallyDrop::into_inner(shared));
+    });
+}
+
+/// The directory doubles, and is retired with the unit.
+fn retired_directory(planted: Option<Flaw>) {
+    retirement(planted, || Shared::new(&both_halves()), || both_halves()[0]);
+}
+
+/// The directory stays, and its two entries of the unit change.
+fn retired_unit(planted: Option<Flaw>) {
+    retirement(planted, || Shared::new(&uneven()), || uneven()[8]);
+}
+
+#[test]
+fn a_reader_finds_no_directory_that_is_retired() {
+    retired_directory(None);
+}
+
+#[test]
+fn a_reader_finds_no_unit_that_is_retired() {
+    retired_unit(None);
+}
+
+#[test]
+#[should_panic(expected = "leads to what was freed")]
+fn a_directory_retired_early_is_noticed() {
+    retired_directory(Some(Flaw::DirectoryRetiredEarly));
+}
+
+#[test]
+#[should_panic(expected = "leads to what was freed")]
+fn a_unit_retired_early_is_noticed() {
+    retired_unit(Some(Flaw::UnitRetiredEarly));
 }
 
 /// I7: of the four keys two are displaced; while one of them goes and another comes, the other is there.

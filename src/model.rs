@@ -3,11 +3,13 @@
 //!
 //! Floor 0. Imports `sync`.
 //!
-//! Without loom `planted` is the constant `false`, a crossing is nothing, and both cost nothing.
+//! Without loom or shuttle `planted` is the constant `false`, a crossing is nothing, and both cost nothing.
 
 #[cfg(zipcask_loom)]
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering;
+#[cfg(zipcask_loom)]
+use crate::sync::plain::AtomicBool;
 
 /// A step of a protocol left out, or an ordering taken away.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,16 +40,25 @@ pub(crate) enum Flaw {
     BusyIsFreed,
     /// A hold is dropped without a count.
     HoldUncounted,
+    /// A unit is retired while the directory names it.
+    UnitRetiredEarly,
+    /// A directory is retired while the root names it.
+    DirectoryRetiredEarly,
 }
 
-#[cfg(zipcask_loom)]
+#[cfg(any(zipcask_loom, zipcask_shuttle))]
 std::thread_local! {
     // The threads of a model are coroutines on the thread of its test.
     static PLANTED: std::cell::Cell<Option<Flaw>> = const { std::cell::Cell::new(None) };
 }
 
+#[cfg(zipcask_loom)]
+std::thread_local! {
+    static NOBODY_LOOKS: std::cell::RefCell<Option<Box<dyn Fn() -> bool>>> = const { std::cell::RefCell::new(None) };
+}
+
 /// Plants `flaw` in all models that this thread runs from here on; `None` takes it out again.
-#[cfg(all(test, zipcask_loom))]
+#[cfg(all(test, any(zipcask_loom, zipcask_shuttle)))]
 pub(crate) fn plant(flaw: Option<Flaw>) {
     PLANTED.set(flaw);
 }
@@ -55,9 +66,9 @@ pub(crate) fn plant(flaw: Option<Flaw>) {
 /// Whether this flaw is planted.
 #[inline]
 pub(crate) fn planted(flaw: Flaw) -> bool {
-    #[cfg(zipcask_loom)]
+    #[cfg(any(zipcask_loom, zipcask_shuttle))]
     return PLANTED.get() == Some(flaw);
-    #[cfg(not(zipcask_loom))]
+    #[cfg(not(any(zipcask_loom, zipcask_shuttle)))]
     {
         let _ = flaw;
         false
@@ -68,6 +79,40 @@ pub(crate) fn planted(flaw: Flaw) -> bool {
 #[inline]
 pub(crate) fn ordering(sound: Ordering, flaw: Flaw) -> Ordering {
     if planted(flaw) { Ordering::Relaxed } else { sound }
+}
+
+/// Has what is retired from here on end at once if `nobody_looks` says so; with `None` nothing ends in a model.
+#[cfg(all(test, zipcask_loom))]
+pub(crate) fn reclaim_if(nobody_looks: Option<Box<dyn Fn() -> bool>>) {
+    NOBODY_LOOKS.set(nobody_looks);
+}
+
+/// Whether something that readers find by a pointer is still there. Not modelled: it tells of the true order of things.
+#[derive(Debug)]
+pub(crate) struct Life(#[cfg(zipcask_loom)] AtomicBool);
+
+impl Life {
+    pub(crate) fn new() -> Life {
+        Life(
+            #[cfg(zipcask_loom)]
+            AtomicBool::new(true),
+        )
+    }
+
+    /// A reader has come here.
+    #[inline]
+    pub(crate) fn found(&self) {
+        #[cfg(zipcask_loom)]
+        assert!(self.0.load(Ordering::Relaxed), "a pointer leads to what was freed");
+    }
+
+    /// The inserter has given it up.
+    pub(crate) fn retired(&self) {
+        #[cfg(zipcask_loom)]
+        if NOBODY_LOOKS.with_borrow(|asked| asked.as_ref().is_some_and(|nobody_looks| nobody_looks())) {
+            self.0.store(false, Ordering::Relaxed);
+        }
+    }
 }
 
 /// Stands before every access to one atomic.

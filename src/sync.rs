@@ -1,10 +1,10 @@
-//! The door to the standard library's synchronisation: std, or loom when its models run.
+//! The door to the standard library's synchronisation: std, or loom or shuttle when their models run.
 //!
 //! Floor 0. Imports nothing.
 //!
 //! Under `--cfg zipcask_loom` the types here are loom's, and panic outside a `loom::model`. What no model looks at
 //! (statics, handles that only keep things alive) stays with std through `plain`, and so does `Arc`: loom's cannot hold
-//! a `dyn` type, and only finds leaks.
+//! a `dyn` type, and only finds leaks. Under `--cfg zipcask_shuttle` they are shuttle's.
 
 pub(crate) use std::sync::Arc;
 
@@ -25,9 +25,9 @@ pub(crate) mod plain {
     };
 }
 
-#[cfg(not(zipcask_loom))]
+#[cfg(not(any(zipcask_loom, zipcask_shuttle)))]
 pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, atomic};
-#[cfg(not(zipcask_loom))]
+#[cfg(not(any(zipcask_loom, zipcask_shuttle)))]
 pub(crate) use std::thread::yield_now;
 
 /// Keeps the compiler from moving memory accesses across, and leaves the processor to a fence that another thread asks
@@ -46,3 +46,8 @@ pub(crate) fn compiler_fence() {
 pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard, atomic};
 #[cfg(zipcask_loom)]
 pub(crate) use loom::thread::yield_now;
+
+#[cfg(zipcask_shuttle)]
+pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard, atomic};
+#[cfg(zipcask_shuttle)]
+pub(crate) use shuttle::thread::yield_now;

@@ -9,9 +9,13 @@
 //!        59..=62   displacement  how many buckets behind its home the key's bucket is
 //!            63    frozen        the unit is being split, or was: the word never changes again
 //!
+//!  bits of a control word  field
+//!                 0..=14   reach       where the keys of this home are besides in it
+//!                15..=63   early       7 bits for each slot: bits 56..=62 of its key's hash
+//!
 //!  bits of a hash  use
 //!          0..=7   the home bucket in the unit; a unit of fewer buckets uses fewer of them
-//!        38..=63   the unit, from the top; the highest 8 are in no slot (see `draft::Early`)
+//!        38..=63   the unit, from the top
 //! ```
 //!
 //! A split needs no record, since the fragment has the bits that choose the child. So the fragment tells fewer keys
@@ -25,18 +29,19 @@ use crate::model::{self, Crossing, Flaw};
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// Slots of a bucket.
-#[cfg(not(zipcask_loom))]
+#[cfg(not(any(zipcask_loom, zipcask_shuttle)))]
 pub(crate) const SLOTS: usize = 7;
-#[cfg(zipcask_loom)]
+#[cfg(any(zipcask_loom, zipcask_shuttle))]
 pub(crate) const SLOTS: usize = 2;
 
-/// A key lies in its home bucket or in one of those behind it, this many in all.
-pub(crate) const WINDOW: usize = 1 << DISPLACEMENT_BITS;
+/// A key lies in its home bucket or in one of those behind it, this many in all. One less than a slot could say, so
+/// that the control word has a seventh bit for each slot's `Early`; that costs less than 1 % of memory.
+pub(crate) const WINDOW: usize = 15;
 
 /// The highest bits of the hash: none of a slot, because a directory that small soon outgrows them.
-#[cfg(not(zipcask_loom))]
+#[cfg(not(any(zipcask_loom, zipcask_shuttle)))]
 pub(crate) const EARLY_BITS: u32 = 8;
-#[cfg(zipcask_loom)]
+#[cfg(any(zipcask_loom, zipcask_shuttle))]
 pub(crate) const EARLY_BITS: u32 = 1;
 
 /// No unit is deeper: below, the fragment has no bit that would tell its children apart.
@@ -46,14 +51,22 @@ const FRAGMENT_BITS: u32 = 18;
 const DISPLACEMENT_BITS: u32 = 4;
 const DISPLACEMENT_SHIFT: u32 = ADDRESS_BITS + FRAGMENT_BITS;
 const ADDRESS: u64 = (1 << ADDRESS_BITS) - 1;
-const DISPLACEMENT: u64 = (WINDOW as u64 - 1) << DISPLACEMENT_SHIFT;
+const DISPLACEMENT: u64 = ((1 << DISPLACEMENT_BITS) - 1) << DISPLACEMENT_SHIFT;
 const FROZEN: u64 = 1 << 63;
 /// What must be equal for a word to be a key's.
 const SIGNATURE: u64 = !(ADDRESS | FROZEN);
 
+const REACH_BITS: u32 = WINDOW as u32;
+const REACH: u64 = (1 << REACH_BITS) - 1;
+const EARLY: u64 = (1 << EARLY_KEPT) - 1;
+/// All early bits but the first, which only a table of one unit lacks.
+const EARLY_KEPT: u32 = EARLY_BITS - 1;
+
 const _: () = {
     assert!(ADDRESS_BITS + FRAGMENT_BITS + DISPLACEMENT_BITS + 1 == u64::BITS);
-    #[cfg(not(zipcask_loom))]
+    assert!(WINDOW <= 1 << DISPLACEMENT_BITS);
+    assert!(REACH_BITS + SLOTS as u32 * EARLY_KEPT <= u64::BITS && EARLY_KEPT <= u8::BITS);
+    #[cfg(not(any(zipcask_loom, zipcask_shuttle)))]
     assert!(size_of::<Bucket>() == 64);
 };
 
@@ -111,7 +124,10 @@ impl Word {
         Word(self.0 | FROZEN)
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "movers come with compaction; the split is built for them"))]
+    #[cfg_attr(
+        any(not(test), zipcask_shuttle),
+        expect(dead_code, reason = "movers come with compaction; the split is built for them")
+    )]
     pub(crate) fn thawed(self) -> Word {
         Word(self.0 & !FROZEN)
     }
@@ -220,6 +236,26 @@ pub(crate) fn first(slots: &[Slot; SLOTS], hash: u64) -> Option<Word> {
     (hits != 0).then_some(first)
 }
 
+/// The early bits of a key's hash but the first: a split needs them, and its slot has no room for them.
+///
+/// The inserter's alone, who writes and reads them. Each bucket has room for them beside its reach, so that they cost
+/// no memory; of no use from a depth of `EARLY_BITS` on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Early(u8);
+
+impl Early {
+    #[inline]
+    pub(crate) fn new(hash: u64) -> Early {
+        Early((hash >> (u64::BITS - EARLY_BITS) & EARLY) as u8)
+    }
+
+    /// Which child the key belongs to when its unit of this depth is split.
+    pub(crate) fn child(self, depth: u32) -> usize {
+        debug_assert!((1..EARLY_BITS).contains(&depth));
+        usize::from(self.0 >> (EARLY_KEPT - depth) & 1)
+    }
+}
+
 /// Where the keys of one home are besides in it: 0 for nearly every bucket.
 ///
 /// Bit d is set while one lies d buckets behind; bit 0, while one lies in the unit's chain.
@@ -263,30 +299,55 @@ impl Reach {
 pub(crate) struct Bucket {
     pub(crate) slots: [Slot; SLOTS],
     /// Relaxed: no one but the inserter writes it, and who knows that a key is there knows of the reach from before.
-    reach: AtomicU64,
+    control: AtomicU64,
     crossing: Crossing,
 }
 
 impl Bucket {
-    pub(crate) fn new(words: [Word; SLOTS], reach: Reach) -> Bucket {
-        Bucket { slots: words.map(Slot::new), reach: AtomicU64::new(reach.0), crossing: Crossing::new() }
+    pub(crate) fn new(words: [Word; SLOTS], reach: Reach, early: [Early; SLOTS]) -> Bucket {
+        let early = early.iter().zip(0..).fold(0, |all, (early, slot)| all | u64::from(early.0) << early_shift(slot));
+        let control = AtomicU64::new(reach.0 | early);
+        Bucket { slots: words.map(Slot::new), control, crossing: Crossing::new() }
     }
 
     #[inline]
     pub(crate) fn reach(&self) -> Reach {
-        self.crossing.pass();
-        Reach(self.reach.load(Ordering::Relaxed))
+        Reach(self.control() & REACH)
     }
 
-    /// The inserter's only.
+    /// The inserter's only, like all below.
     pub(crate) fn set_reach(&self, reach: Reach) {
+        self.set_control(self.control() & !REACH | reach.0);
+    }
+
+    pub(crate) fn early(&self, slot: usize) -> Early {
+        Early((self.control() >> early_shift(slot) & EARLY) as u8)
+    }
+
+    #[inline]
+    pub(crate) fn set_early(&self, slot: usize, early: Early) {
+        let shift = early_shift(slot);
+        self.set_control(self.control() & !(EARLY << shift) | u64::from(early.0) << shift);
+    }
+
+    #[inline]
+    fn control(&self) -> u64 {
         self.crossing.pass();
-        self.reach.store(reach.0, Ordering::Relaxed);
+        self.control.load(Ordering::Relaxed)
+    }
+
+    fn set_control(&self, control: u64) {
+        self.crossing.pass();
+        self.control.store(control, Ordering::Relaxed);
     }
 }
 
+fn early_shift(slot: usize) -> u32 {
+    REACH_BITS + slot as u32 * EARLY_KEPT
+}
+
 #[cfg(test)]
-#[cfg(not(zipcask_loom))]
+#[cfg(not(any(zipcask_loom, zipcask_shuttle)))]
 mod tests {
     use super::{DEPTH_MAX, EARLY_BITS, Reach, WINDOW, Word};
     use crate::address::Location;
@@ -325,8 +386,8 @@ mod tests {
 
     #[test]
     fn a_reach_names_each_displacement_once_and_the_chain_apart() {
-        let reach = Reach::default().with(15).with_chain().with(1).with(15);
-        assert_eq!(reach.displacements().collect::<Vec<_>>(), [1, 15]);
+        let reach = Reach::default().with(14).with_chain().with(1).with(14);
+        assert_eq!(reach.displacements().collect::<Vec<_>>(), [1, 14]);
         assert!(reach.has_chain() && !reach.is_home_only());
         assert!(!Reach::default().with(3).has_chain());
         assert!(Reach::default().is_home_only());

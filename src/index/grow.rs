@@ -1,6 +1,6 @@
 //! Growth: a unit whose window is full is frozen, and its keys are copied into one that is wider or into two.
 //!
-//! Floor 2. Imports `index`, `reclaim`.
+//! Floor 2. Imports `index`, `model`, `reclaim`.
 //!
 //! All of this is the inserter's. It copies one unit, publishes the copies, and retires the original; readers go on in
 //! whichever of them they have come to. The directory doubles when a unit is split that has but one entry.
@@ -11,13 +11,14 @@ use crate::index::inserter::{Inserter, first_hash};
 use crate::index::pin::Published;
 use crate::index::table::{Directory, Table};
 use crate::index::unit::{self, BUCKETS, Head, Unit};
+use crate::model::{self, Flaw, Life};
 use crate::reclaim::pin::Pin;
 
 /// How much deeper than the mean a unit may get. Keys that agree in more bits of their hash than that are no accident;
 /// for them it gets a chain, instead of a directory of gigabytes.
-#[cfg(not(zipcask_loom))]
+#[cfg(not(any(zipcask_loom, zipcask_shuttle)))]
 const SLACK: u32 = 6;
-#[cfg(zipcask_loom)]
+#[cfg(any(zipcask_loom, zipcask_shuttle))]
 const SLACK: u32 = 1;
 
 impl Table {
@@ -25,7 +26,7 @@ impl Table {
     pub(crate) fn begin(&self, inserter: &mut Inserter, pin: &Pin) {
         let mut draft = Draft::new(0, BUCKETS.0);
         inserter.units = 1;
-        inserter.keep_early(0, &mut draft);
+        inserter.keep_rest(&mut draft);
         let unit = unit::allocate(&draft);
         self.root.store(directory(0, |_| unit));
         // SAFETY: `allocate` made it, and no one but the inserter frees units.
@@ -43,23 +44,24 @@ impl Table {
         } else {
             return false;
         };
-        let early = inserter.take_early(hash, depth);
-        draft::share(&mut drafts, unit.freeze(), &early);
+        draft::share(&mut drafts, unit.freeze(), &inserter.take_rest());
 
         let first = first_hash(hash, depth);
         inserter.units += drafts.len() as u64 - 1;
         inserter.unit_bytes -= unit.bytes();
         let mut children = Vec::with_capacity(drafts.len());
-        for (i, draft) in drafts.iter_mut().enumerate() {
-            // The second has the bit set in which it differs from the first.
-            inserter.keep_early(first | (i as u64) << (u64::BITS - 1 - depth), draft);
+        for draft in &mut drafts {
+            inserter.keep_rest(draft);
             let child = unit::allocate(draft);
             // SAFETY: `allocate` made it, and no one but the inserter frees units.
             inserter.unit_bytes += unsafe { Unit::new(child, pin) }.bytes();
             children.push(child);
         }
-        inserter.tidy_early();
+        if model::planted(Flaw::UnitRetiredEarly) {
+            unit.head().life.retired();
+        }
         self.publish(first, depth, &children, pin);
+        unit.head().life.retired();
         let parent = unit.name();
         // SAFETY: no entry of the directory names the parent any more, and directories that did have been retired
         // before it.
@@ -78,7 +80,11 @@ impl Table {
                 false => old.units[i / 2].load(),
             });
             let retired = std::ptr::from_ref(old).cast_mut();
+            if model::planted(Flaw::DirectoryRetiredEarly) {
+                old.life.retired();
+            }
             self.root.store(doubled);
+            old.life.retired();
             // SAFETY: it came from a box; the root does not name it any more.
             unsafe { pin.retire(move || drop(Box::from_raw(retired))) };
             return;
@@ -117,5 +123,5 @@ fn may_split(depth: u32, units: u64) -> bool {
 
 fn directory(depth: u32, unit: impl FnMut(usize) -> *mut Head) -> *mut Directory {
     let units = (0..1 << depth).map(unit).map(Published::new).collect();
-    Box::into_raw(Box::new(Directory { depth, units }))
+    Box::into_raw(Box::new(Directory { depth, units, life: Life::new() }))
 }

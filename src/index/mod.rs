@@ -33,5 +33,9 @@ mod unit;
 mod walk;
 
 #[cfg(test)]
-#[cfg(not(zipcask_loom))]
+#[cfg(not(any(zipcask_loom, zipcask_shuttle)))]
 mod tests;
+
+#[cfg(all(test, zipcask_shuttle))]
+#[path = "../../loom-tests/schedules.rs"]
+mod schedules;

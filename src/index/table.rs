@@ -15,7 +15,7 @@ use crate::index::bucket::Word;
 use crate::index::inserter::Inserter;
 use crate::index::pin::Published;
 use crate::index::unit::{Head, Unit};
-use crate::model::{self, Flaw};
+use crate::model::{self, Flaw, Life};
 use crate::reclaim::pin::Pin;
 use crate::sync::plain::{AtomicU64, Mutex, MutexGuard, PoisonError};
 use crate::sync::{atomic::Ordering, yield_now};
@@ -59,6 +59,7 @@ pub(crate) struct Table {
 pub(crate) struct Directory {
     pub(crate) depth: u32,
     pub(crate) units: Box<[Published<Head>]>,
+    pub(crate) life: Life,
 }
 
 impl Directory {
@@ -202,7 +203,9 @@ impl Table {
         let name = directory.units[directory.index(hash)].load();
         // SAFETY: entries name units that `allocate` made; one that was there since the pin was made is freed only
         // after it has gone (`grow`).
-        Some(unsafe { Unit::new(name, pin) })
+        let unit = unsafe { Unit::new(name, pin) };
+        unit.head().life.found();
+        Some(unit)
     }
 
     /// `None` before the first insert.
@@ -210,7 +213,9 @@ impl Table {
     pub(crate) fn directory<'p>(&'p self, _pin: &'p Pin) -> Option<&'p Directory> {
         // SAFETY: the root is null or a directory that `grow` made; one that was there since the pin was made is freed
         // only after it has gone.
-        unsafe { self.root.load().as_ref() }
+        let directory = unsafe { self.root.load().as_ref() }?;
+        directory.life.found();
+        Some(directory)
     }
 
     /// Changes the word of the key, if it is there, to what `change` makes of it; returns its location until then.
@@ -245,7 +250,7 @@ impl Table {
                 continue;
             };
             if let Some(vacancy) = unit.vacancy(hash) {
-                inserter.note(hash, unit, vacancy);
+                inserter.note(hash, vacancy);
                 unit.occupy(hash, vacancy, word);
                 return;
             }

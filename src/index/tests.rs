@@ -259,21 +259,6 @@ fn most_keys_are_found_with_one_probe() {
     assert!((100_000..100_100).contains(&probes), "{probes} probes");
 }
 
-#[test]
-fn a_key_takes_a_few_bytes_at_any_size() {
-    let mut twin = Twin::new(mix);
-    let mut next = 1_000;
-    for key in 0..1_000_000 {
-        twin.insert(key);
-        if key + 1 == next {
-            let each = twin.table.bytes() as f64 / next as f64;
-            println!("{next} keys: {each:.1} bytes a key");
-            assert!(each <= 40.0, "{next} keys: {each:.1} bytes a key");
-            next = next * 3 / 2;
-        }
-    }
-}
-
 /// What threads share: a table over a log that may be appended to by each of them.
 struct Shared {
     table: Table,
@@ -458,5 +443,50 @@ fn keys_hashed_by_either_function_spread_over_the_table() {
         }
         let each = table.bytes() as f64 / 100_000.0;
         assert!(each < 32.0, "{each:.1} bytes a key");
+    }
+}
+
+/// How many bytes a key takes while a table grows to twice as many as `start`: the mean over the logarithm of the size,
+/// and the most.
+struct Doubling {
+    start: u64,
+    mean: f64,
+    worst: f64,
+}
+
+/// The doublings of tables that grow from `start` keys to `end`, of as many sets of keys as there are seeds.
+fn doublings(start: u64, end: u64, seeds: u64) -> Vec<Doubling> {
+    const SAMPLES: i32 = 35;
+    let mut grown: Vec<_> = (0..seeds).map(|_| Table::new()).collect();
+    let mut doublings = Vec::new();
+    let mut doubling = Doubling { start, mean: 0.0, worst: 0.0 };
+    while doubling.start < end {
+        for (seed, table) in grown.iter_mut().enumerate() {
+            for sample in 1..=SAMPLES {
+                let wanted = doubling.start as f64 * 2_f64.powf(f64::from(sample) / f64::from(SAMPLES));
+                for key in table.len() + 1..=wanted as u64 {
+                    table.insert(mix(key + ((seed as u64) << 40)), at(key), |_| Probe::Other);
+                }
+                let each = table.bytes() as f64 / table.len() as f64;
+                doubling.mean += each / f64::from(SAMPLES) / seeds as f64;
+                doubling.worst = doubling.worst.max(each);
+            }
+        }
+        let Doubling { start, mean, worst } = doubling;
+        println!("{start:8} keys to twice as many, {seeds} sets: {mean:.2} bytes a key, {worst:.2} at worst");
+        doublings.push(doubling);
+        doubling = Doubling { start: start * 2, mean: 0.0, worst: 0.0 };
+    }
+    doublings
+}
+
+#[test]
+fn a_key_takes_16_bytes_in_the_mean_of_each_doubling_and_24_at_worst() {
+    let small = doublings(1_000, 64_000, 20);
+    let large = doublings(62_500, 4_000_000, 1);
+    for Doubling { start, mean, worst } in small.into_iter().chain(large) {
+        // What a table takes beside its units is a part of a byte a key only where there are a few thousand.
+        let most = if start < 2_000 { 17.0 } else { 16.0 };
+        assert!(mean <= most && worst <= 24.0, "from {start} keys: {mean:.2} bytes a key, {worst:.2} at worst");
     }
 }

@@ -7,4 +7,8 @@
 
 pub(crate) mod grace;
 pub(crate) mod hold;
+#[cfg(not(any(zipcask_loom, zipcask_shuttle)))]
+pub(crate) mod pin;
+#[cfg(any(zipcask_loom, zipcask_shuttle))]
+#[path = "unpinned.rs"]
 pub(crate) mod pin;

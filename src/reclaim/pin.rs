@@ -1,46 +1,35 @@
 //! Pins: keeping everything that one call can reach.
 //!
 //! Floor 1. Imports `reclaim`.
-//!
-//! In loom's models nothing is reclaimed and a pin is nothing: the questions asked there are about those who pin. What
-//! a pin does has models of its own (`grace`).
 
 use std::marker::PhantomData;
 
-#[cfg(not(zipcask_loom))]
 use crate::reclaim::grace::{Domain, Slot};
 
 /// One for the process: a thread reads from any number of stores.
-#[cfg(not(zipcask_loom))]
 static DOMAIN: Domain = Domain::new();
 
-#[cfg(not(zipcask_loom))]
 std::thread_local! {
     static OWN: Seat = Seat::new();
 }
 
 /// A place to pin from: each thread has one, and so has each reader.
-pub(crate) struct Seat(#[cfg(not(zipcask_loom))] &'static Slot);
+pub(crate) struct Seat(&'static Slot);
 
 impl Seat {
     pub(crate) fn new() -> Seat {
-        Seat(
-            #[cfg(not(zipcask_loom))]
-            DOMAIN.take_slot(),
-        )
+        Seat(DOMAIN.take_slot())
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        #[cfg(not(zipcask_loom))]
         self.0.give_back();
     }
 }
 
 /// While it lives, nothing is freed that was reachable when it was made. Belongs to the thread that made it.
 pub(crate) struct Pin {
-    #[cfg(not(zipcask_loom))]
     slot: &'static Slot,
     /// Of a thread that has given its own seat back already.
     _own: Option<Seat>,
@@ -51,36 +40,25 @@ impl Pin {
     /// Pins from the thread's seat. Cheap, and cheaper inside of another pin.
     #[inline]
     pub(crate) fn new() -> Pin {
-        #[cfg(not(zipcask_loom))]
-        return match OWN.try_with(|seat| seat.0) {
+        match OWN.try_with(|seat| seat.0) {
             Ok(slot) => Pin::enter(slot, None),
             Err(_) => Pin::at_the_end(),
-        };
-        #[cfg(zipcask_loom)]
-        Pin { _own: None, _thread: PhantomData }
+        }
     }
 
     /// Pins from a seat that no other thread pins from meanwhile, and that outlives the pin.
     #[inline]
     pub(crate) fn at(seat: &Seat) -> Pin {
-        #[cfg(not(zipcask_loom))]
-        return Pin::enter(seat.0, None);
-        #[cfg(zipcask_loom)]
-        {
-            let _ = seat;
-            Pin::new()
-        }
+        Pin::enter(seat.0, None)
     }
 
     /// A thread that ends may still drop what reads.
-    #[cfg(not(zipcask_loom))]
     #[cold]
     fn at_the_end() -> Pin {
         let seat = Seat::new();
         Pin::enter(seat.0, Some(seat))
     }
 
-    #[cfg(not(zipcask_loom))]
     #[inline]
     fn enter(slot: &'static Slot, own: Option<Seat>) -> Pin {
         slot.enter();
@@ -94,34 +72,24 @@ impl Pin {
     /// What `free` frees has been unlinked: a pin made from here on cannot reach it. `free` may run on any thread, at
     /// any time, and nothing else frees the same.
     pub(crate) unsafe fn retire(&self, free: impl FnOnce() + 'static) {
-        #[cfg(not(zipcask_loom))]
         // SAFETY: the caller's promise is the one asked for here.
-        unsafe {
-            DOMAIN.retire(Box::new(free));
-        }
-        #[cfg(zipcask_loom)]
-        std::mem::forget(free);
+        unsafe { DOMAIN.retire(Box::new(free)) };
     }
 }
 
 impl Drop for Pin {
     #[inline]
     fn drop(&mut self) {
-        #[cfg(not(zipcask_loom))]
         self.slot.leave();
     }
 }
 
 /// Frees what was retired and may go by now.
 pub(crate) fn collect() {
-    #[cfg(not(zipcask_loom))]
     DOMAIN.collect();
 }
 
 /// Lets pins be made without a fence from here on, by a call that has every thread of the process pass one.
 pub(crate) fn fence_by(fence_all: fn() -> bool) {
-    #[cfg(not(zipcask_loom))]
     DOMAIN.fence_by(fence_all);
-    #[cfg(zipcask_loom)]
-    let _ = fence_all;
 }

@@ -17,7 +17,11 @@ const DOORS: &[Door] = &[
         rooms: &["sync", BIN],
         instead: "use `crate::sync`, so that loom can take its place",
     },
-    Door { words: &["loom"], rooms: &["sync"], instead: "use `crate::sync`, or write the model in loom-tests" },
+    Door {
+        words: &["loom", "shuttle"],
+        rooms: &["sync"],
+        instead: "use `crate::sync`, or write the model in loom-tests",
+    },
     Door {
         words: &["std::fs", "std::os"],
         rooms: &["platform", BIN],

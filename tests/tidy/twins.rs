@@ -31,7 +31,8 @@ pub(crate) fn twins(tree: &Tree) -> Vec<String> {
             if !path.starts_with("loom-tests/") {
                 continue;
             }
-            if !(file.test[attribute] && loom_models(file, attribute)) {
+            let runs = MODELS.iter().any(|(cfg, module)| declares(file, attribute, cfg, module));
+            if !(file.test[attribute] && runs) {
                 let message = "a twin is declared as `#[cfg(all(test, zipcask_loom))]`, `#[path \
                  = ..]`, `mod loom_models;`, or its models do not run";
                 messages.push(file.says(file.line(attribute), message));
@@ -56,11 +57,14 @@ fn stem(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-/// Whether the item below the attribute is `mod loom_models;` and loom's cfg stands directly above.
-fn loom_models(file: &Source, attribute: usize) -> bool {
+/// What runs the files of `loom-tests`: the cfg, and the module whose name chooses them. Twins are loom's.
+const MODELS: [(&str, &str); 2] = [("zipcask_loom", "loom_models"), ("zipcask_shuttle", "schedules")];
+
+/// Whether the item below the attribute is this module and this cfg stands directly above.
+fn declares(file: &Source, attribute: usize, cfg: &str, module: &str) -> bool {
     let end = file.closer(attribute + 1) + 1;
-    let cfg = ["(", "test", ",", "zipcask_loom", ")", ")", "]"];
-    file.sees(end, &["mod", "loom_models", ";"]) && attribute >= cfg.len() && file.sees(attribute - cfg.len(), &cfg)
+    let cfg = ["(", "test", ",", cfg, ")", ")", "]"];
+    file.sees(end, &["mod", module, ";"]) && attribute >= cfg.len() && file.sees(attribute - cfg.len(), &cfg)
 }
 
 mod tests {
@@ -103,6 +107,15 @@ mod tests {
         assert!(
             found(twins, &[("src/reclaim.rs", &format!("{ORDERED}{room}")), ("loom-tests/reclaim.rs", "")]).is_empty()
         );
+    }
+
+    #[test]
+    fn schedules_run_under_their_own_cfg() {
+        let schedules = CHILD.replace("zipcask_loom", "zipcask_shuttle").replace("loom_models", "schedules");
+        let twin = ("loom-tests/tail.rs", "");
+        assert!(found(twins, &[("src/segment/tail.rs", &schedules), twin]).is_empty());
+        let mixed = schedules.replace("zipcask_shuttle", "zipcask_loom");
+        assert_eq!(found(twins, &[("src/segment/tail.rs", &mixed), twin]).len(), 1);
     }
 
     #[test]
