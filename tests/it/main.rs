@@ -18,3 +18,5 @@ mod recovery;
 mod report;
 mod strange_bytes;
 mod threads;
+#[cfg(unix)]
+mod verify_values;
