@@ -13,7 +13,7 @@ use crate::segment::fetched::Fetched;
 use crate::segment::holds::Holds;
 use crate::store::Store;
 use crate::store::pass::Pass;
-use crate::store::read::At;
+use crate::store::read::{self, At};
 use crate::sync::Arc;
 
 /// Keys looked up together: enough that their cache misses overlap, few enough that the lines asked for stay in the
@@ -123,7 +123,7 @@ impl Reader {
             store.table().prefetch(*hash, &pin);
         }
         for hash in &hashes[..keys.len()] {
-            store.prefetch_record(*hash, &pin);
+            read::prefetch_record(store.registry(), store.table(), *hash, &pin);
         }
         for ((answer, key), hash) in answers.iter_mut().zip(keys).zip(hashes) {
             *answer = self.answer(store, hash, key.as_ref(), &pin);

@@ -154,3 +154,94 @@ impl<T> fmt::Debug for Registry<T> {
 #[cfg(all(test, zipcask_loom))]
 #[path = "../../loom-tests/registry.rs"]
 mod loom_models;
+
+#[cfg(test)]
+#[cfg(not(any(zipcask_loom, zipcask_shuttle)))]
+mod tests {
+    use super::Registry;
+    use crate::address::Location;
+    use crate::limits::PLACE_LEN;
+    use crate::reclaim::pin::{self, Pin};
+    use crate::sync::Arc;
+    use crate::sync::plain::{AtomicBool, Ordering};
+
+    /// Says when it goes.
+    struct Thing(Arc<AtomicBool>);
+
+    impl Drop for Thing {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn add(registry: &Registry<Thing>, place: u64) -> Arc<AtomicBool> {
+        let gone = Arc::new(AtomicBool::new(false));
+        drop(registry.add(Thing(Arc::clone(&gone)), place, PLACE_LEN));
+        gone
+    }
+
+    /// Whether it goes, now that nothing should keep it. Other tests of this process may be within a pin for a moment.
+    fn goes(gone: &AtomicBool) -> bool {
+        (0..1_000_000).any(|_| {
+            pin::collect();
+            std::thread::yield_now();
+            gone.load(Ordering::Relaxed)
+        })
+    }
+
+    fn find<'p>(registry: &'p Registry<Thing>, place: u64, pin: &'p Pin) -> Option<&'p Thing> {
+        registry.find(Location::new(place, 4096), pin).map(|owner| &**owner)
+    }
+
+    #[test]
+    fn a_retired_file_is_found_no_more_and_goes() {
+        let registry = Registry::new();
+        let (one, other) = (add(&registry, 0), add(&registry, 1));
+        registry.retire(0);
+        assert!(find(&registry, 0, &Pin::new()).is_none());
+        assert!(goes(&one));
+        assert!(find(&registry, 1, &Pin::new()).is_some());
+        assert!(!other.load(Ordering::Relaxed));
+        assert_eq!(registry.files().len(), 1);
+    }
+
+    #[test]
+    fn who_holds_a_retired_file_keeps_it_and_no_other() {
+        let registry = Registry::new();
+        let (held, other) = (add(&registry, 0), add(&registry, 1));
+        let hold = registry.find(Location::new(0, 4096), &Pin::new()).unwrap().hold();
+        let again = std::thread::spawn(move || hold.clone()).join().unwrap();
+        registry.retire(0);
+        registry.retire(1);
+        assert!(goes(&other));
+        assert!(!held.load(Ordering::Relaxed), "a hold is left");
+        drop(again);
+        assert!(held.load(Ordering::Relaxed), "the last hold takes it along");
+    }
+
+    #[test]
+    fn who_is_looking_keeps_a_retired_file() {
+        let registry = Registry::new();
+        let gone = add(&registry, 0);
+        let pin = Pin::new();
+        let file = find(&registry, 0, &pin).unwrap();
+        registry.retire(0);
+        for _ in 0..100 {
+            pin::collect();
+            assert!(!file.0.load(Ordering::Relaxed));
+        }
+        drop(pin);
+        assert!(goes(&gone));
+    }
+
+    #[test]
+    fn a_hold_outlives_the_registry() {
+        let registry = Registry::new();
+        let gone = Arc::new(AtomicBool::new(false));
+        let hold = registry.add(Thing(Arc::clone(&gone)), 0, PLACE_LEN);
+        drop(registry);
+        assert!(!gone.load(Ordering::Relaxed));
+        drop(hold);
+        assert!(gone.load(Ordering::Relaxed));
+    }
+}

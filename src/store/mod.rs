@@ -7,6 +7,7 @@ pub(crate) mod open;
 pub(crate) mod pass;
 pub(crate) mod read;
 pub(crate) mod recovery;
+mod replay;
 mod torn;
 pub(crate) mod verify;
 pub(crate) mod watermark;

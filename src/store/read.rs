@@ -103,15 +103,15 @@ impl Store {
             None => Ok(None),
         }
     }
+}
 
-    /// Asks for the lines that a lookup of this hash will need after the first: those of the record.
-    #[inline]
-    pub(crate) fn prefetch_record(&self, hash: u64, pin: &Pin) {
-        if let Glance::Likely(location) = self.table().glance(hash, pin)
-            && let Some(segment) = self.registry().find(location, pin)
-        {
-            segment.prefetch(offset_in(segment, location));
-        }
+/// Asks for the lines that a lookup of this hash will need after the first: those of the record.
+#[inline]
+pub(crate) fn prefetch_record(registry: &Registry, table: &Table, hash: u64, pin: &Pin) {
+    if let Glance::Likely(location) = table.glance(hash, pin)
+        && let Some(segment) = registry.find(location, pin)
+    {
+        segment.prefetch(offset_in(segment, location));
     }
 }
 

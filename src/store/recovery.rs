@@ -6,11 +6,10 @@
 //! simply the last one seen (O2).
 
 use std::io;
-use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::address::{Location, SegmentId, Seqno};
+use crate::address::{SegmentId, Seqno};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::identity::Identity;
 use crate::format::names::{self, SegmentsEntry};
@@ -26,7 +25,7 @@ use crate::segment::registry::Registry;
 use crate::segment::scan::{Scan, Scanned, Step, Values};
 use crate::segment::source::Source;
 use crate::segment::{Segment, State};
-use crate::store::read::{self, Change};
+use crate::store::replay::Replay;
 use crate::store::torn::{self, End, Unsealed};
 use crate::store::{DEFAULT_KEYSPACE, Phase, Progress, Settings, failed};
 use crate::sync::Arc;
@@ -298,7 +297,7 @@ impl<'a> Recovery<'a> {
         let (path, salt) = (segment.path(), segment.salt());
         let file = segment.file()?;
         let mut scan = Scan::new(&*file, path, salt, end.offset, Source::Cache, Values::Skip);
-        let mut batch = Batch::default();
+        let mut replay = Replay::new(self.registry, self.table, segment.place());
         let mut seqno = u64::from(end.last_seqno) - end.record_count;
         while scan.offset() < end.offset {
             match scan.step()? {
@@ -309,10 +308,7 @@ impl<'a> Recovery<'a> {
                         return Err(Error::corruption(path, record.offset, what));
                     }
                     self.check_known(&record, path)?;
-                    batch.add(&record, self.hasher.hash(record.key()));
-                    if !record.header.more_follows {
-                        self.apply(segment, &mut batch)?;
-                    }
+                    replay.add(&record, self.hasher.hash(record.key()))?;
                 }
                 Step::Stop(flaw) => {
                     let what =
@@ -321,7 +317,8 @@ impl<'a> Recovery<'a> {
                 }
             }
         }
-        if seqno != u64::from(end.last_seqno) || !batch.members.is_empty() {
+        let whole = replay.finish()?;
+        if seqno != u64::from(end.last_seqno) || !whole {
             let what = format_args!("the records end with {seqno}, {} is expected", end.last_seqno);
             return Err(Error::corruption(path, end.offset, what));
         }
@@ -353,20 +350,6 @@ impl<'a> Recovery<'a> {
         Err(Error::new(ErrorKind::FormatVersion, what))
     }
 
-    fn apply(&self, segment: &Segment, batch: &mut Batch) -> Result<()> {
-        for Member { kind, hash, key, offset, len } in batch.members.drain(..) {
-            let location = Location::new(segment.place(), offset);
-            let change = Change { hash, key: &batch.keys[key], location, len };
-            match kind {
-                Kind::Put => read::index_put(self.registry, self.table, &change)?,
-                Kind::Delete => read::index_delete(self.registry, self.table, &change)?,
-                _ => {}
-            }
-        }
-        batch.keys.clear();
-        Ok(())
-    }
-
     /// Seals the newest segment where its records end, having kept a copy of what is cut off.
     fn close_torn(&mut self, mut active: Active, unsealed: &Unsealed<'_>, end: &End) -> Result<()> {
         let segment = active.segment().clone();
@@ -388,31 +371,6 @@ impl<'a> Recovery<'a> {
             self.outcome.durable_seqno = end.last_seqno;
         }
         Ok(())
-    }
-}
-
-/// The records of a batch that has not ended yet: they count once it has.
-#[derive(Default)]
-struct Batch {
-    keys: Vec<u8>,
-    members: Vec<Member>,
-}
-
-struct Member {
-    kind: Kind,
-    hash: u64,
-    /// Of `Batch::keys`.
-    key: Range<usize>,
-    offset: u64,
-    len: u64,
-}
-
-impl Batch {
-    fn add(&mut self, record: &Scanned<'_>, hash: u64) {
-        let start = self.keys.len();
-        self.keys.extend_from_slice(record.key());
-        let (kind, offset, len) = (record.header.kind, record.offset, record.header.record_len());
-        self.members.push(Member { kind, hash, key: start..self.keys.len(), offset, len });
     }
 }
 
