@@ -40,7 +40,6 @@ const DOORS: &[Door] = &[
     Door { words: &["crc32c"], rooms: &["format/checksum"], instead: "use `crate::format::checksum`" },
     Door { words: &["zip"], rooms: &["archive"], instead: "use `crate::archive`" },
     Door { words: &["dashmap"], rooms: &["store"], instead: "keep the map in `store`, off the way of a get" },
-    Door { words: &["crossbeam_epoch"], rooms: &["index", "reclaim"], instead: "use `crate::reclaim`" },
     Door { words: &["rapidhash", "siphasher"], rooms: &["index/hash"], instead: "use `crate::index::hash::Hasher`" },
 ];
 
@@ -150,9 +149,9 @@ mod tests {
                  `crate::format::checksum`"]
         );
         assert_eq!(
-            found(words, &[("src/segment/tail.rs", "use crossbeam_epoch as epoch;")]),
-            ["src/segment/tail.rs:1: `crossbeam_epoch` belongs to `index` and `reclaim`; use \
-                 `crate::reclaim`"]
+            found(words, &[("src/segment/tail.rs", "use rapidhash as hash;")]),
+            ["src/segment/tail.rs:1: `rapidhash` belongs to `index::hash`; use \
+                 `crate::index::hash::Hasher`"]
         );
     }
 
