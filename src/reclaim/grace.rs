@@ -12,11 +12,11 @@ use std::ptr;
 
 use crate::model::{self, Flaw};
 use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering, fence};
-use crate::sync::plain::{self, OnceLock, PoisonError};
+use crate::sync::plain::{self, OnceLock, TryLockError};
 use crate::sync::{Mutex, MutexGuard, compiler_fence};
 
 /// Things that are retired before it pays to ask whether they may go.
-const BATCH: usize = 8;
+const BATCH: u64 = 8;
 
 /// Has every thread of the process pass a full fence; `false` if it could not.
 pub(crate) type FenceAll = fn() -> bool;
@@ -25,6 +25,11 @@ pub(crate) type FenceAll = fn() -> bool;
 pub(crate) struct Domain {
     /// Every slot that was ever made.
     slots: AtomicPtr<Slot>,
+    /// Unlinked, but nobody was asked yet who is looking. The last one first.
+    fresh: AtomicPtr<Garbage>,
+    /// How many things ever were.
+    retired: plain::AtomicU64,
+    /// Only ever tried: whoever finds it taken leaves the work to who has it. A forked child may find it taken for ever.
     limbo: Mutex<Limbo>,
     fence_all: OnceLock<FenceAll>,
 }
@@ -47,36 +52,48 @@ unsafe impl Send for Slot {}
 // SAFETY: as above.
 unsafe impl Sync for Slot {}
 
-/// What was retired.
+/// What was retired and waits until nobody is left in `busy`.
 struct Limbo {
-    /// Unlinked, but nobody was asked yet who is looking.
-    fresh: Vec<Garbage>,
-    /// Waits until nobody is left in `busy`.
-    waiting: Vec<Garbage>,
+    waiting: Vec<Box<Garbage>>,
     /// Who was looking when that had been unlinked, in which turn.
     busy: Vec<(&'static Slot, u64)>,
 }
 
 /// Frees something.
-struct Garbage(Box<dyn FnOnce()>);
+struct Garbage {
+    free: Box<dyn FnOnce()>,
+    next: *mut Garbage,
+}
 
-// SAFETY: who retires promises that any thread may free it (`Domain::retire`).
+// SAFETY: who retires promises that any thread may free it (`Domain::retire`); of a chain whoever has the first has all.
 unsafe impl Send for Garbage {}
 
 impl Limbo {
-    const EMPTY: Limbo = Limbo { fresh: Vec::new(), waiting: Vec::new(), busy: Vec::new() };
+    const EMPTY: Limbo = Limbo { waiting: Vec::new(), busy: Vec::new() };
 }
 
 impl Domain {
     #[cfg(not(zipcask_loom))]
     pub(crate) const fn new() -> Domain {
-        Domain { slots: AtomicPtr::new(ptr::null_mut()), limbo: Mutex::new(Limbo::EMPTY), fence_all: OnceLock::new() }
+        Domain {
+            slots: AtomicPtr::new(ptr::null_mut()),
+            fresh: AtomicPtr::new(ptr::null_mut()),
+            retired: plain::AtomicU64::new(0),
+            limbo: Mutex::new(Limbo::EMPTY),
+            fence_all: OnceLock::new(),
+        }
     }
 
     /// loom's types are made within its models alone.
     #[cfg(zipcask_loom)]
     pub(crate) fn new() -> Domain {
-        Domain { slots: AtomicPtr::new(ptr::null_mut()), limbo: Mutex::new(Limbo::EMPTY), fence_all: OnceLock::new() }
+        Domain {
+            slots: AtomicPtr::new(ptr::null_mut()),
+            fresh: AtomicPtr::new(ptr::null_mut()),
+            retired: plain::AtomicU64::new(0),
+            limbo: Mutex::new(Limbo::EMPTY),
+            fence_all: OnceLock::new(),
+        }
     }
 
     /// Lets readers that come from here on do without fences. The first call counts.
@@ -132,24 +149,35 @@ impl Domain {
     /// What `free` frees has been unlinked: who begins to look from here on cannot reach it. `free` may run on any
     /// thread, and nothing else frees the same.
     pub(crate) unsafe fn retire(&self, free: Box<dyn FnOnce()>) {
-        let mut limbo = self.limbo();
-        limbo.fresh.push(Garbage(free));
-        let enough = limbo.fresh.len() >= BATCH;
-        drop(limbo);
-        if enough {
+        let garbage = Box::into_raw(Box::new(Garbage { free, next: ptr::null_mut() }));
+        let mut first = self.fresh.load(Ordering::Relaxed);
+        let count = loop {
+            // SAFETY: ours until it is in the chain.
+            unsafe { (*garbage).next = first };
+            // ORDER: Release; pairs with the Acquire in `take_fresh`: for who takes it, it is unlinked.
+            match self.fresh.compare_exchange(first, garbage, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => break self.retired.fetch_add(1, Ordering::Relaxed) + 1,
+                Err(other) => first = other,
+            }
+        };
+        if count.is_multiple_of(BATCH) {
             self.collect();
         }
     }
 
-    /// Frees what may go by now.
+    /// Frees what may go by now, unless another thread is at it.
     pub(crate) fn collect(&self) {
-        let freed = self.sift(&mut self.limbo());
-        // The lock is free again: freeing may take its time, and may retire more.
-        freed.into_iter().for_each(|Garbage(free)| free());
+        let Some(mut limbo) = self.try_limbo() else {
+            return;
+        };
+        let freed = self.sift(&mut limbo);
+        // Freeing may take its time, and may retire more.
+        drop(limbo);
+        freed.into_iter().for_each(|garbage| (garbage.free)());
     }
 
     /// Takes out what may go.
-    fn sift(&self, limbo: &mut Limbo) -> Vec<Garbage> {
+    fn sift(&self, limbo: &mut Limbo) -> Vec<Box<Garbage>> {
         let mut freed = Vec::new();
         // Twice: when the last batch can go, this one may, too.
         for _ in 0..2 {
@@ -158,14 +186,31 @@ impl Domain {
                 break;
             }
             freed.append(&mut limbo.waiting);
-            if limbo.fresh.is_empty() || !self.fence_everyone() {
+            limbo.waiting = self.take_fresh();
+            if limbo.waiting.is_empty() {
                 break;
             }
-            limbo.waiting.append(&mut limbo.fresh);
+            if !self.fence_everyone() {
+                // Nobody can say who is looking, and never will.
+                limbo.waiting.drain(..).for_each(std::mem::forget);
+                break;
+            }
             let looking = |(_, turn): &(_, u64)| turn % 2 == 1 && !model::planted(Flaw::BusyIsFreed);
             limbo.busy.extend(self.all().map(|slot| (slot, slot.turn())).filter(looking));
         }
         freed
+    }
+
+    fn take_fresh(&self) -> Vec<Box<Garbage>> {
+        // ORDER: Acquire; pairs with the Release in `retire`.
+        let mut next = self.fresh.swap(ptr::null_mut(), Ordering::Acquire);
+        std::iter::from_fn(|| {
+            // SAFETY: null, or made by `Box::into_raw` in `retire`; the chain is ours since the swap.
+            let garbage = (!next.is_null()).then(|| unsafe { Box::from_raw(next) })?;
+            next = garbage.next;
+            Some(garbage)
+        })
+        .collect()
     }
 
     /// Has a full fence stand between whatever was unlinked and who looks afterwards.
@@ -176,8 +221,13 @@ impl Domain {
         self.fence_all.get().is_none_or(|fence_all| fence_all())
     }
 
-    fn limbo(&self) -> MutexGuard<'_, Limbo> {
-        self.limbo.lock().unwrap_or_else(PoisonError::into_inner)
+    /// `None` if another thread has it.
+    fn try_limbo(&self) -> Option<MutexGuard<'_, Limbo>> {
+        match self.limbo.try_lock() {
+            Ok(limbo) => Some(limbo),
+            Err(TryLockError::Poisoned(limbo)) => Some(limbo.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 }
 
