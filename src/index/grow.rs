@@ -6,11 +6,11 @@
 //! whichever of them they have come to. The directory doubles when a unit is split that has but one entry.
 
 use crate::index::bucket::{DEPTH_MAX, EARLY_BITS};
-use crate::index::draft::{self, Draft};
+use crate::index::draft::{self, BUCKETS, Draft};
 use crate::index::inserter::{Inserter, first_hash};
-use crate::index::pin::Published;
+use crate::index::published::Published;
 use crate::index::table::{Directory, Table};
-use crate::index::unit::{self, BUCKETS, Head, Unit};
+use crate::index::unit::{self, Head, Unit};
 use crate::model::{self, Flaw, Life};
 use crate::reclaim::pin::Pin;
 

@@ -28,7 +28,7 @@ mod bucket;
 mod draft;
 mod grow;
 mod inserter;
-mod pin;
+mod published;
 mod unit;
 mod walk;
 

@@ -13,7 +13,7 @@ use crossbeam_utils::CachePadded;
 use crate::address::Location;
 use crate::index::bucket::Word;
 use crate::index::inserter::Inserter;
-use crate::index::pin::Published;
+use crate::index::published::Published;
 use crate::index::unit::{Head, Unit};
 use crate::model::{self, Flaw, Life};
 use crate::reclaim::pin::Pin;

@@ -11,20 +11,10 @@ use std::ops::ControlFlow;
 use std::ptr::{self, NonNull};
 
 use crate::index::bucket::{self, Bucket, Early, Reach, SLOTS, Slot, WINDOW, Word};
-use crate::index::draft::{Draft, Entry, Seat};
-use crate::index::pin::Published;
+use crate::index::draft::{BUCKETS, Draft, Entry, Seat};
+use crate::index::published::Published;
 use crate::model::{self, Flaw, Life};
 use crate::reclaim::pin::Pin;
-
-/// Buckets of a table's first unit when it is made, and of every unit when it is split.
-///
-/// Units of 256 buckets take 15.7 bytes a key in the mean over a doubling, those of 128 take 15.2, and 19.8 and 18.8 at
-/// worst. The larger have half the directory, which every `get` reads and a doubling copies, and one bit more of the
-/// fragment to tell keys apart.
-#[cfg(not(any(zipcask_loom, zipcask_shuttle)))]
-pub(crate) const BUCKETS: (usize, usize) = (16, 256);
-#[cfg(any(zipcask_loom, zipcask_shuttle))]
-pub(crate) const BUCKETS: (usize, usize) = (1, 2);
 
 /// Slots of a link: with its other two words it takes two cache lines.
 #[cfg(not(any(zipcask_loom, zipcask_shuttle)))]

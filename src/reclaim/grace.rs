@@ -54,19 +54,22 @@ unsafe impl Sync for Slot {}
 
 /// What was retired and waits until nobody is left in `busy`.
 struct Limbo {
-    waiting: Vec<Box<Garbage>>,
+    waiting: Vec<Free>,
     /// Who was looking when that had been unlinked, in which turn.
     busy: Vec<(&'static Slot, u64)>,
 }
 
 /// Frees something.
+type Free = Box<dyn FnOnce()>;
+
+/// A link of the chain of what was retired.
 struct Garbage {
-    free: Box<dyn FnOnce()>,
+    free: Free,
     next: *mut Garbage,
 }
 
-// SAFETY: who retires promises that any thread may free it (`Domain::retire`); of a chain whoever has the first has all.
-unsafe impl Send for Garbage {}
+// SAFETY: who retires promises that any thread may free it (`Domain::retire`).
+unsafe impl Send for Limbo {}
 
 impl Limbo {
     const EMPTY: Limbo = Limbo { waiting: Vec::new(), busy: Vec::new() };
@@ -148,7 +151,7 @@ impl Domain {
     ///
     /// What `free` frees has been unlinked: who begins to look from here on cannot reach it. `free` may run on any
     /// thread, and nothing else frees the same.
-    pub(crate) unsafe fn retire(&self, free: Box<dyn FnOnce()>) {
+    pub(crate) unsafe fn retire(&self, free: Free) {
         let garbage = Box::into_raw(Box::new(Garbage { free, next: ptr::null_mut() }));
         let mut first = self.fresh.load(Ordering::Relaxed);
         let count = loop {
@@ -173,11 +176,11 @@ impl Domain {
         let freed = self.sift(&mut limbo);
         // Freeing may take its time, and may retire more.
         drop(limbo);
-        freed.into_iter().for_each(|garbage| (garbage.free)());
+        freed.into_iter().for_each(|free| free());
     }
 
     /// Takes out what may go.
-    fn sift(&self, limbo: &mut Limbo) -> Vec<Box<Garbage>> {
+    fn sift(&self, limbo: &mut Limbo) -> Vec<Free> {
         let mut freed = Vec::new();
         // Twice: when the last batch can go, this one may, too.
         for _ in 0..2 {
@@ -201,14 +204,14 @@ impl Domain {
         freed
     }
 
-    fn take_fresh(&self) -> Vec<Box<Garbage>> {
+    fn take_fresh(&self) -> Vec<Free> {
         // ORDER: Acquire; pairs with the Release in `retire`.
         let mut next = self.fresh.swap(ptr::null_mut(), Ordering::Acquire);
         std::iter::from_fn(|| {
             // SAFETY: null, or made by `Box::into_raw` in `retire`; the chain is ours since the swap.
             let garbage = (!next.is_null()).then(|| unsafe { Box::from_raw(next) })?;
             next = garbage.next;
-            Some(garbage)
+            Some(garbage.free)
         })
         .collect()
     }

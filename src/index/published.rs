@@ -32,5 +32,5 @@ impl<T> Published<T> {
 }
 
 #[cfg(all(test, zipcask_loom))]
-#[path = "../../loom-tests/pin.rs"]
+#[path = "../../loom-tests/published.rs"]
 mod loom_models;
