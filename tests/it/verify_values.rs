@@ -24,7 +24,9 @@ fn value(i: u8) -> Vec<u8> {
 /// A store of some keys in one file, with options to open it again.
 fn filled(dir: &Path) {
     let db = Options::new().durability(Durability::Os).open(dir).unwrap();
-    (0..KEYS).for_each(|i| drop(db.put(key(i), value(i)).unwrap()));
+    for i in 0..KEYS {
+        db.put(key(i), value(i)).unwrap();
+    }
     db.close().unwrap();
 }
 
@@ -149,7 +151,9 @@ fn after_a_failed_sync_every_read_checks() {
     let disk = FaultDisk::simulated(inside.clone());
     let options = Options::new().durability(Durability::Os).verify_values(Verify::FirstTouch);
     let db = zipcask::sim::open(options, SEGMENT, Arc::new(disk.clone())).unwrap();
-    (0..KEYS).for_each(|i| drop(db.put(key(i), value(i)).unwrap()));
+    for i in 0..KEYS {
+        db.put(key(i), value(i)).unwrap();
+    }
     (0..KEYS).for_each(|i| assert_eq!(read(&db, i).unwrap(), Some(value(i))));
     disk.inject(fault(Call::Barrier, disk.calls(Call::Barrier) + 1, EIO));
     assert_eq!(db.sync().unwrap_err().kind(), ErrorKind::Io);
