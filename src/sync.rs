@@ -21,7 +21,7 @@ pub(crate) mod plain {
     #[expect(unused_imports, reason = "each room takes what it needs")]
     pub(crate) use std::sync::{
         LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
-        atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering},
     };
 }
 
