@@ -35,7 +35,7 @@ impl World {
             thing.with(|thing| assert_eq!(unsafe { *thing }, 7));
         }
         slot.leave();
-        slot.give_back();
+        self.domain.give_back(slot);
     }
 
     /// Unlinks the thing, and frees it when nobody looks.

@@ -112,6 +112,10 @@ impl Reader {
     }
 
     fn look_up<'r, K: AsRef<[u8]>>(&'r self, keys: &[K], answers: &mut [Result<Option<&'r [u8]>>; GROUP]) {
+        // Before the pin, too: a key may do what it likes to give its bytes.
+        let mut bytes: [&[u8]; GROUP] = [&[]; GROUP];
+        bytes.iter_mut().zip(keys).for_each(|(bytes, key)| *bytes = key.as_ref());
+        let keys = &bytes[..keys.len()];
         let store = match self.shared.open_store() {
             Ok(store) => store,
             Err(error) => return answers.fill_with(|| Err(error.clone())),
@@ -119,21 +123,21 @@ impl Reader {
         let pin = Pin::at(&self.seat);
         let mut hashes = [0; GROUP];
         for (hash, key) in hashes.iter_mut().zip(keys) {
-            *hash = store.hash(key.as_ref());
+            *hash = store.hash(key);
             store.table().prefetch(*hash, &pin);
         }
         for hash in &hashes[..keys.len()] {
             read::prefetch_record(store.registry(), store.table(), *hash, &pin);
         }
         for ((answer, key), hash) in answers.iter_mut().zip(keys).zip(hashes) {
-            *answer = self.answer(store, hash, key.as_ref(), &pin);
+            *answer = self.answer(store, hash, key, &pin);
         }
     }
 
     /// Calls `each` with every key and its value, in the order of the log, until it breaks: the fastest full pass.
     ///
     /// Shows every key that is there throughout the call once, with a value that it had meanwhile; a key that comes or
-    /// goes meanwhile may be shown or not. Takes 4 to 8 bytes of memory a key. [`Keyspace::iter`](crate::Keyspace::iter)
+    /// goes meanwhile may be shown or not, and one that goes and comes again twice. Takes 4 to 8 bytes of memory a key. [`Keyspace::iter`](crate::Keyspace::iter)
     /// shows one moment.
     ///
     /// # Errors
@@ -152,5 +156,55 @@ impl Reader {
 impl fmt::Debug for Reader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reader").field("path", &self.shared.store.disk().path()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(any(zipcask_loom, zipcask_shuttle)))]
+mod tests {
+    use crate::Options;
+    use crate::reclaim::pin::{self, Pin};
+    use crate::sync::Arc;
+    use crate::sync::plain::{AtomicBool, Ordering};
+
+    /// Whether what is retired now is freed. Other tests of this process may be within a pin for a moment.
+    fn is_anything_freed() -> bool {
+        let gone = Arc::new(AtomicBool::new(false));
+        let sign = Arc::clone(&gone);
+        // SAFETY: it frees nothing.
+        unsafe { Pin::new().retire(move || sign.store(true, Ordering::Relaxed)) };
+        (0..1_000_000).any(|_| {
+            pin::collect();
+            std::thread::yield_now();
+            gone.load(Ordering::Relaxed)
+        })
+    }
+
+    /// Notes whether anything is freed while it is asked for its bytes.
+    struct Key(AtomicBool);
+
+    impl AsRef<[u8]> for Key {
+        fn as_ref(&self) -> &[u8] {
+            self.0.store(is_anything_freed(), Ordering::Relaxed);
+            b"key"
+        }
+    }
+
+    #[test]
+    fn what_the_user_does_within_a_call_holds_nothing_up() {
+        let db = Options::new().open_in_memory().unwrap();
+        db.put("key", "value").unwrap();
+        let (reader, keys) = (db.reader(), [Key(AtomicBool::new(false))]);
+        reader.get_many(&keys, |_, found| {
+            assert_eq!(found.unwrap(), Some(&b"value"[..]));
+            assert!(is_anything_freed(), "within the callback");
+        });
+        assert!(keys[0].0.load(Ordering::Relaxed), "within the key");
+        let each = |_: &[u8], _: &[u8]| {
+            assert!(is_anything_freed(), "within the pass");
+            std::ops::ControlFlow::Continue(())
+        };
+        reader.for_each(each).unwrap();
+        assert!(db.get_with("key", |_| is_anything_freed()).unwrap().unwrap(), "within get_with");
     }
 }

@@ -25,6 +25,10 @@ pub(crate) type FenceAll = fn() -> bool;
 pub(crate) struct Domain {
     /// Every slot that was ever made.
     slots: AtomicPtr<Slot>,
+    /// How many of them nobody has, or some more: with none there is nothing to look for.
+    idle: plain::AtomicUsize,
+    /// The last that was given back, most likely idle still.
+    last_idle: AtomicPtr<Slot>,
     /// Unlinked, but nobody was asked yet who is looking. The last one first.
     fresh: AtomicPtr<Garbage>,
     /// How many things ever were.
@@ -80,6 +84,8 @@ impl Domain {
     pub(crate) const fn new() -> Domain {
         Domain {
             slots: AtomicPtr::new(ptr::null_mut()),
+            idle: plain::AtomicUsize::new(0),
+            last_idle: AtomicPtr::new(ptr::null_mut()),
             fresh: AtomicPtr::new(ptr::null_mut()),
             retired: plain::AtomicU64::new(0),
             limbo: Mutex::new(Limbo::EMPTY),
@@ -92,6 +98,8 @@ impl Domain {
     pub(crate) fn new() -> Domain {
         Domain {
             slots: AtomicPtr::new(ptr::null_mut()),
+            idle: plain::AtomicUsize::new(0),
+            last_idle: AtomicPtr::new(ptr::null_mut()),
             fresh: AtomicPtr::new(ptr::null_mut()),
             retired: plain::AtomicU64::new(0),
             limbo: Mutex::new(Limbo::EMPTY),
@@ -106,12 +114,35 @@ impl Domain {
 
     /// A slot for a reader, until it gives it back.
     pub(crate) fn take_slot(&self) -> &'static Slot {
-        let slot = self.all().find(|slot| slot.take()).unwrap_or_else(|| self.add_slot());
+        let slot = self.reuse_slot().unwrap_or_else(|| self.add_slot());
         slot.fences.store(self.fence_all.get().is_none(), Ordering::Relaxed);
         // ORDER: SeqCst; pairs with the fence in `fence_everyone`: whoever could miss there that readers need it sees
         // nothing of a reader that could miss here what was unlinked.
         fence(Ordering::SeqCst);
         slot
+    }
+
+    /// A slot that was given back. Seldom looks for one in vain: a process may have many thousand readers.
+    fn reuse_slot(&self) -> Option<&'static Slot> {
+        if self.idle.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        // ORDER: Acquire; pairs with the Release in `give_back`.
+        // SAFETY: null, or a slot, which is never freed, and of which nobody makes a unique reference.
+        let last = unsafe { self.last_idle.load(Ordering::Acquire).as_ref() };
+        let slot = last.filter(|slot| slot.take()).or_else(|| self.all().find(|slot| slot.take()))?;
+        self.idle.fetch_sub(1, Ordering::Relaxed);
+        Some(slot)
+    }
+
+    /// Lets another reader have the slot.
+    pub(crate) fn give_back(&self, slot: &'static Slot) {
+        // Before it can be taken, so that the count is never too low.
+        self.idle.fetch_add(1, Ordering::Relaxed);
+        // ORDER: Release; pairs with the Acquire in `take`.
+        slot.taken.store(false, Ordering::Release);
+        // ORDER: Release; pairs with the Acquire in `reuse_slot`: who gets the slot this way sees it as it was made.
+        self.last_idle.store(ptr::from_ref(slot).cast_mut(), Ordering::Release);
     }
 
     fn all(&self) -> impl Iterator<Item = &'static Slot> {
@@ -236,15 +267,12 @@ impl Domain {
 
 impl Slot {
     fn take(&self) -> bool {
+        if self.taken.load(Ordering::Relaxed) {
+            return false;
+        }
         // ORDER: Acquire; pairs with the Release in `give_back`: the last reader's counts are there.
         let taken = self.taken.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed);
         taken.is_ok()
-    }
-
-    /// Lets another reader have it.
-    pub(crate) fn give_back(&self) {
-        // ORDER: Release; pairs with the Acquire in `take`.
-        self.taken.store(false, Ordering::Release);
     }
 
     /// The reader begins to look, or to look within a look. Only who took the slot, one thread at a time.
@@ -290,3 +318,23 @@ impl Slot {
 #[cfg(all(test, zipcask_loom))]
 #[path = "../../loom-tests/grace.rs"]
 mod loom_models;
+
+#[cfg(test)]
+#[cfg(not(any(zipcask_loom, zipcask_shuttle)))]
+mod tests {
+    use super::Domain;
+    use std::ptr;
+
+    #[test]
+    fn no_slot_is_made_while_one_is_idle() {
+        let domain = Domain::new();
+        let slots = [(); 5].map(|()| domain.take_slot());
+        for idle in [2, 0, 4, 2] {
+            domain.give_back(slots[idle]);
+            assert!(ptr::eq(domain.take_slot(), slots[idle]));
+        }
+        slots.iter().for_each(|slot| domain.give_back(slot));
+        assert!((0..6).all(|_| domain.take_slot().turn() == 0));
+        assert_eq!(domain.all().count(), 6);
+    }
+}

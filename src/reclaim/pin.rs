@@ -24,7 +24,7 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.0.give_back();
+        DOMAIN.give_back(self.0);
     }
 }
 

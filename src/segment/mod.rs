@@ -364,10 +364,9 @@ impl Segment {
     #[inline(never)]
     fn check(&self, offset: u64) -> Result<()> {
         let header = self.header(offset)?;
-        let len = header.record_len();
-        let record = self.bytes(offset, len)?;
+        let record = self.bytes(offset, header.record_len())?;
         self.check_record(offset, &header, &record)?;
-        self.trust.extend(offset, len);
+        self.trust.extend(offset);
         Ok(())
     }
 

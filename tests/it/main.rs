@@ -13,6 +13,8 @@ mod handles;
 #[path = "../crash/hook.rs"]
 mod hook;
 mod mutations;
+#[cfg(unix)]
+mod reads;
 mod recovery;
 #[path = "../crash/report.rs"]
 mod report;
