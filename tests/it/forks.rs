@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use zipcask::{Db, Durability, Error, ErrorKind, Options};
+use zipcask::{Db, Durability, Error, ErrorKind, Options, Reader};
 
 use crate::bytes::small;
 
@@ -137,4 +137,45 @@ fn a_child_forked_off_while_threads_write_neither_hangs_nor_harms() {
     let db = small(dir.path());
     assert!(db.verify().unwrap().is_clean());
     assert_eq!(db.get("x").unwrap(), None);
+}
+
+/// Makes stores, and leaves what their indexes retired.
+fn fill(stores: usize, keys: u32) {
+    for _ in 0..stores {
+        let db = Options::new().durability(Durability::Os).open_in_memory().unwrap();
+        let mut batch = db.batch();
+        for i in 0..keys {
+            batch.put(&db, i.to_le_bytes(), "");
+        }
+        batch.commit().unwrap();
+    }
+}
+
+/// What was retired in the parent, by whom and for how long, is of no concern here.
+#[test]
+fn a_child_forked_off_while_threads_write_can_write_to_a_store_of_its_own() {
+    let stop = AtomicBool::new(false);
+    let idle = Options::new().open_in_memory().unwrap();
+    // The more readers there are, the longer a thread looks which of them are busy.
+    let readers: Vec<Reader> = (0..5000).map(|_| idle.reader()).collect();
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    fill(1, 30_000);
+                }
+            });
+        }
+        let held = catch_unwind(AssertUnwindSafe(|| {
+            for _ in 0..40 {
+                in_child(|| {
+                    fill(1, 10_000);
+                    true
+                });
+            }
+        }));
+        stop.store(true, Ordering::Relaxed);
+        assert!(held.is_ok(), "see above");
+    });
+    drop(readers);
 }
