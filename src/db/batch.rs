@@ -12,7 +12,10 @@ use crate::db::keyspace::Keyspace;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sync::Arc;
 
-/// Several writes that are in the store whole or not at all, whatever happens; later ones win over earlier ones.
+/// Several writes that are in the store whole or not at all, whatever crashes; later ones win over earlier ones.
+///
+/// Reads of single keys are not isolated from one another: while a batch is being committed, one `get` may see what it
+/// wrote already and the next not yet. [`Keyspace::iter`](crate::Keyspace::iter) shows batches whole.
 ///
 /// Nothing is written before [`Batch::commit`]; dropping it forgets it.
 pub struct Batch {

@@ -113,7 +113,7 @@ impl Keyspace {
 
     /// Every key with its value, each once, as of this call, in no order.
     ///
-    /// Writers wait while the list of places (8 bytes a key) is taken; after that it disturbs nobody.
+    /// Writers wait while the list of places (4 to 8 bytes a key) is taken; after that it disturbs nobody.
     pub fn iter(&self) -> Iter {
         Iter::new(self.shared.open_store().map(|store| &**store))
     }

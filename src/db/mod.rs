@@ -145,7 +145,8 @@ impl Db {
     }
 
     /// Closes the store for all handles: waits for writes under way, makes everything durable, seals the log, and lets
-    /// others open it. Later calls are `Closed`, a second `close` too; values and iterators keep what they show.
+    /// others open it. Later calls are `Closed`, a second `close` too; values, iterators and readers keep what they
+    /// show, and a pass that is under way goes on.
     ///
     /// # Errors
     /// `Poisoned` after a failed write: the next open recovers what is durable. `Io` if the log cannot be sealed; the

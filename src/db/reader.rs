@@ -22,9 +22,10 @@ const GROUP: usize = 32;
 
 /// Reads a keyspace from one thread: the fastest way.
 ///
-/// It sees the newest published state at each call, takes no lock, and hands out bytes that stay where they are until
-/// [`Reader::refresh`], or until it is dropped. A reader that is parked keeps the files that it has shown something of,
-/// and holds up nothing else. It is a handle of the store, like a [`Keyspace`](crate::Keyspace): may be sent to another
+/// It sees the newest published state of each key at the moment it looks, takes no lock, and hands out bytes that stay where
+/// they are until [`Reader::refresh`], or until it is dropped. A reader that is parked keeps the files that it has shown
+/// something of, and holds up nothing else; of what is not mapped ([`ReadMode::Positioned`](crate::ReadMode::Positioned)) it
+/// keeps a copy of every value that it has shown. It is a handle of the store, like a [`Keyspace`](crate::Keyspace): may be sent to another
 /// thread, but not shared with one.
 ///
 /// ```
@@ -94,11 +95,11 @@ impl Reader {
     /// Calls `each` with the position and the value of every one of `keys`, once each, in any order.
     ///
     /// What waits for memory in a single get waits here for many keys at a time: from 16 keys on that is several times
-    /// as fast.
+    /// as fast. The keys are looked up one by one, not at one moment.
     ///
     /// # Errors
     /// Each key has its own, as [`Keyspace::get`](crate::Keyspace::get).
-    pub fn get_many<K: AsRef<[u8]>>(&self, keys: &[K], mut each: impl FnMut(usize, Result<Option<&[u8]>>)) {
+    pub fn get_many<'r, K: AsRef<[u8]>>(&'r self, keys: &[K], mut each: impl FnMut(usize, Result<Option<&'r [u8]>>)) {
         let mut base = 0;
         for group in keys.chunks(GROUP) {
             // Answered before any is shown: `each` may do what it likes, and is not waited for under a pin.

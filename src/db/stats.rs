@@ -16,11 +16,12 @@ pub struct Stats {
     pub live_bytes: u64,
     /// Bytes of records that were overwritten or deleted, and of tombstones.
     pub dead_bytes: u64,
-    /// Bytes in archives.
+    /// Bytes in archives: none in this version, which makes none.
     pub archived_bytes: u64,
     /// Bytes of segments that no record uses.
     pub preallocated_bytes: u64,
-    /// Bytes of files that are only kept because something still shows them.
+    /// Bytes of files that are only kept because something still shows them: none in this version, which removes no file
+    /// that has records.
     pub pinned_bytes: u64,
     /// Memory of the index.
     pub index_bytes: u64,

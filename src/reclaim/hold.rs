@@ -33,7 +33,7 @@ struct Stripe<T> {
     _apart: [u64; 14],
 }
 
-/// Keeps something where it is, whatever becomes of its owner.
+/// Keeps something where it is, whatever becomes of its owner (R3).
 pub(crate) struct Hold<T>(Arc<Stripe<T>>);
 
 impl<T> Owner<T> {

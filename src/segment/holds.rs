@@ -6,7 +6,7 @@ use crate::limits::PLACE_LEN;
 use crate::reclaim::hold::{Hold, Owner};
 use crate::segment::Segment;
 
-/// Holds of segments, one of each however often it is asked for.
+/// Holds of segments, one of each however often it is asked for: of what was shown, and of nothing else (R3).
 #[derive(Debug, Default)]
 pub(crate) struct Holds {
     /// A bit for each place of the registry: whether the segment that begins there is held.

@@ -7,8 +7,10 @@ use crate::sync::plain::{AtomicBool, AtomicU64, Ordering};
 
 /// When a record's checksums are checked on the way of a read.
 ///
-/// Whatever is chosen, a record whose key is not the one that was asked for is checked before that is believed, opening
-/// checks every header and key, and [`Db::verify`](crate::Db::verify) everything.
+/// Whatever is chosen: a record whose key is not the one that was asked for is checked before that is believed; opening
+/// checks every header and key, and the values of a segment that was not closed; [`Db::verify`](crate::Db::verify) checks
+/// everything; and after a failed sync every read checks. So does every read by system call
+/// ([`ReadMode::Positioned`](crate::ReadMode::Positioned), and files that cannot be mapped), which fetches the bytes anew.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub enum Verify {
@@ -17,11 +19,10 @@ pub enum Verify {
     /// The first time that a session reads the record: what rots on the device is noticed, and whatever is read again is
     /// as fast as it can be. Takes a bit of memory for every 24 bytes of the log.
     ///
-    /// The default. Reads by system call ([`ReadMode::Positioned`](crate::ReadMode::Positioned)) fetch the bytes anew
-    /// each time, and check them.
+    /// The default.
     #[default]
     FirstTouch,
-    /// By `verify` and at open alone: a read of a rotten value returns what is there.
+    /// By `verify` alone: a read of a rotten value returns what is there.
     ScrubOnly,
 }
 

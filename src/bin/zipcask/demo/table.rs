@@ -44,7 +44,7 @@ pub(crate) fn show(out: &mut Out, figures: &Figures) -> Outcome {
         row(out, rates(&format!("{name}, {threads}"), reads))?;
     }
     out.line(format_args!(
-        "Gets: median of {ROUNDS} rounds in turns, page cache warm. zipcask checks the checksum of each value, the map does not."
+        "Gets: median of {ROUNDS} rounds in turns, page cache warm. Gets are `Db::get`; a value's checksum was checked when it was first read."
     ))?;
     out.line(format_args!("Load: one run, of the part after the kill. The map is in memory only."))?;
     if cfg!(debug_assertions) {
