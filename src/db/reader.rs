@@ -25,8 +25,8 @@ const GROUP: usize = 32;
 /// It sees the newest published state of each key at the moment it looks, takes no lock, and hands out bytes that stay where
 /// they are until [`Reader::refresh`], or until it is dropped. A reader that is parked keeps the files that it has shown
 /// something of, and holds up nothing else; of what is not mapped ([`ReadMode::Positioned`](crate::ReadMode::Positioned)) it
-/// keeps a copy of every value that it has shown. It is a handle of the store, like a [`Keyspace`](crate::Keyspace): may be sent to another
-/// thread, but not shared with one.
+/// keeps a copy of every value that it has shown. It is a handle of the store, like a [`Keyspace`](crate::Keyspace): may
+/// be sent to another thread, but not shared with one.
 ///
 /// ```
 /// # fn main() -> zipcask::Result<()> {
@@ -138,8 +138,8 @@ impl Reader {
     /// Calls `each` with every key and its value, in the order of the log, until it breaks: the fastest full pass.
     ///
     /// Shows every key that is there throughout the call once, with a value that it had meanwhile; a key that comes or
-    /// goes meanwhile may be shown or not, and one that goes and comes again twice. Takes 4 to 8 bytes of memory a key. [`Keyspace::iter`](crate::Keyspace::iter)
-    /// shows one moment.
+    /// goes meanwhile may be shown or not, and one that goes and comes again twice. Takes 4 to 8 bytes of memory a key.
+    /// [`Keyspace::iter`](crate::Keyspace::iter) shows one moment.
     ///
     /// # Errors
     /// As [`Keyspace::get`](crate::Keyspace::get), of the first record that cannot be read; the pass ends there.

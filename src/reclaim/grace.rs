@@ -4,9 +4,8 @@
 //!
 //! A reader marks its slot busy, looks, and marks it idle. Who frees something waits until each slot that was busy has
 //! been idle, or is busy with something later. For that, being marked busy must come before looking in the order of
-//! memory, which takes a full fence; and a fence in each read is dear, because the processor then waits for the cache
-//! misses of one read before it begins those of the next. So where the system lets one thread have all others fence
-//! (membarrier(2), used as liburcu does), readers have none, and the one who frees pays, once for many things.
+//! memory, which takes a full fence. Where the system lets one thread have all others fence (membarrier(2), used as liburcu
+//! does), readers have none, and the one who frees pays, once for many things; elsewhere each reader fences.
 
 use std::ptr;
 
