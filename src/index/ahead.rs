@@ -41,8 +41,8 @@ impl Table {
         let home = unit.home(hash);
         match bucket::first(&home.slots, hash) {
             Some(word) => word.location().map_or(Glance::Unsure, Glance::Likely),
-            None if home.reach().is_home_only() => Glance::Absent,
-            None => Glance::Unsure,
+            None if unit.may_stray(home, hash) => Glance::Unsure,
+            None => Glance::Absent,
         }
     }
 }

@@ -11,12 +11,17 @@
 //!
 //!  bits of a control word  field
 //!                 0..=14   reach       where the keys of this home are besides in it
-//!                15..=63   early       7 bits for each slot: bits 56..=62 of its key's hash
+//!                15..=62   strays      of those keys, one bit each: bits 38..=43 of its hash, times 48 / 64
+//!                15..=63   early       in place of strays while the unit is no deeper than 7:
+//!                                      7 bits for each slot, bits 56..=62 of its key's hash
 //!
 //!  bits of a hash  use
 //!          0..=7   the home bucket in the unit; a unit of fewer buckets uses fewer of them
 //!        38..=63   the unit, from the top
 //! ```
+//!
+//! One home in nine has keys elsewhere; for strays, one lookup in two hundred of a key that is not there goes on to look
+//! for it elsewhere: a branch that is seldom mispredicted, while the processor waits for the line.
 //!
 //! A split needs no record, since the fragment has the bits that choose the child. So the fragment tells fewer keys
 //! apart the deeper a unit is: of its 18 bits all at 300 thousand keys, 13 at 10 million, 6 at a billion.
@@ -58,6 +63,10 @@ const SIGNATURE: u64 = !(ADDRESS | FROZEN);
 
 const REACH_BITS: u32 = WINDOW as u32;
 const REACH: u64 = (1 << REACH_BITS) - 1;
+const STRAY_BITS: u64 = 48;
+/// Bits of the fragment, its lowest, that choose the bit of a stray: no unit but one of a billion keys has all its keys
+/// agree in them.
+const STRAY_CHOICE: u32 = 6;
 const EARLY: u64 = (1 << EARLY_KEPT) - 1;
 /// All early bits but the first, which only a table of one unit lacks.
 const EARLY_KEPT: u32 = EARLY_BITS - 1;
@@ -66,6 +75,7 @@ const _: () = {
     assert!(ADDRESS_BITS + FRAGMENT_BITS + DISPLACEMENT_BITS + 1 == u64::BITS);
     assert!(WINDOW <= 1 << DISPLACEMENT_BITS);
     assert!(REACH_BITS + SLOTS as u32 * EARLY_KEPT <= u64::BITS && EARLY_KEPT <= u8::BITS);
+    assert!(REACH_BITS as u64 + STRAY_BITS <= u64::BITS as u64 && STRAY_BITS <= 1 << STRAY_CHOICE);
     #[cfg(not(any(zipcask_loom, zipcask_shuttle)))]
     assert!(size_of::<Bucket>() == 64);
 };
@@ -106,6 +116,11 @@ impl Word {
         (self.0 ^ wanted) & SIGNATURE == 0
     }
 
+    /// The bit of its key in the reach of a home that it is not in.
+    fn stray(self) -> u64 {
+        stray(self.0 >> ADDRESS_BITS)
+    }
+
     pub(crate) fn displacement(self) -> usize {
         ((self.0 & DISPLACEMENT) >> DISPLACEMENT_SHIFT) as usize
     }
@@ -144,6 +159,13 @@ impl Word {
 fn signature(hash: u64, displacement: usize) -> u64 {
     let fragment = hash >> (u64::BITS - DEPTH_MAX) & ((1 << FRAGMENT_BITS) - 1);
     fragment << ADDRESS_BITS | (displacement as u64) << DISPLACEMENT_SHIFT
+}
+
+/// The bit in a reach of the key with this fragment; what is above the fragment does not matter.
+#[inline]
+fn stray(fragment: u64) -> u64 {
+    let choice = fragment & ((1 << STRAY_CHOICE) - 1);
+    1 << (u64::from(REACH_BITS) + ((choice * STRAY_BITS) >> STRAY_CHOICE))
 }
 
 /// One word that readers load while the inserter and movers change it.
@@ -232,14 +254,19 @@ fn signed<const N: usize>(slots: &[Slot; N], wanted: u64) -> (u32, Word) {
 /// The first word of a home bucket that may be of the key with this hash.
 #[inline(always)]
 pub(crate) fn first(slots: &[Slot; SLOTS], hash: u64) -> Option<Word> {
-    let (hits, first) = signed(slots, signature(hash, 0));
-    (hits != 0).then_some(first)
+    // Its fewest steps: no slot's word has all bits.
+    let (wanted, mut first) = (signature(hash, 0), u64::MAX);
+    for slot in slots.iter().rev() {
+        let word = slot.load();
+        first = if word.is_signed(wanted) { word.0 } else { first };
+    }
+    (first != u64::MAX).then_some(Word(first))
 }
 
 /// The early bits of a key's hash but the first: a split needs them, and its slot has no room for them.
 ///
 /// The inserter's alone, who writes and reads them. Each bucket has room for them beside its reach, so that they cost
-/// no memory; of no use from a depth of `EARLY_BITS` on.
+/// no memory; from a depth of `EARLY_BITS` on they are of no use, and the room is the strays'.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Early(u8);
 
@@ -258,7 +285,8 @@ impl Early {
 
 /// Where the keys of one home are besides in it: 0 for nearly every bucket.
 ///
-/// Bit d is set while one lies d buckets behind; bit 0, while one lies in the unit's chain.
+/// Bit d is set while one lies d buckets behind; bit 0, while one lies in the unit's chain; above those, each key that is
+/// not at home has set its stray bit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Reach(u64);
 
@@ -273,23 +301,48 @@ impl Reach {
         self.0 & 1 != 0
     }
 
-    pub(crate) fn with_chain(self) -> Reach {
-        Reach(self.0 | 1)
+    /// With the key of this word in the chain.
+    pub(crate) fn with_chain(self, word: Word) -> Reach {
+        Reach(self.0 | 1 | word.stray())
     }
 
-    pub(crate) fn with(self, displacement: usize) -> Reach {
+    /// With the key of this word, which need not say so yet, that far from home.
+    pub(crate) fn with(self, displacement: usize, word: Word) -> Reach {
         debug_assert!((1..WINDOW).contains(&displacement));
-        Reach(self.0 | 1 << displacement)
+        Reach(self.0 | 1 << displacement | word.stray())
     }
 
     /// How far from home the keys are, nearest first.
     pub(crate) fn displacements(self) -> impl Iterator<Item = usize> {
-        let mut rest = self.0 & !1;
+        let mut rest = self.0 & REACH & !1;
         std::iter::from_fn(move || {
             let next = (rest != 0).then(|| rest.trailing_zeros() as usize)?;
             rest &= rest - 1;
             Some(next)
         })
+    }
+}
+
+/// What the control words of a unit have in their upper bits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Upper {
+    Early,
+    Strays,
+}
+
+impl Upper {
+    /// Of a unit of this depth.
+    pub(crate) fn at(depth: u32) -> Upper {
+        if depth < EARLY_BITS { Upper::Early } else { Upper::Strays }
+    }
+
+    /// The bits of the reach.
+    #[inline]
+    fn reach(self) -> u64 {
+        match self {
+            Upper::Early => REACH,
+            Upper::Strays => REACH | ((1 << STRAY_BITS) - 1) << REACH_BITS,
+        }
     }
 }
 
@@ -304,30 +357,43 @@ pub(crate) struct Bucket {
 }
 
 impl Bucket {
-    pub(crate) fn new(words: [Word; SLOTS], reach: Reach, early: [Early; SLOTS]) -> Bucket {
+    pub(crate) fn new(words: [Word; SLOTS], reach: Reach, early: [Early; SLOTS], upper: Upper) -> Bucket {
         let early = early.iter().zip(0..).fold(0, |all, (early, slot)| all | u64::from(early.0) << early_shift(slot));
-        let control = AtomicU64::new(reach.0 | early);
+        let control = AtomicU64::new(reach.0 & upper.reach() | early & !upper.reach());
         Bucket { slots: words.map(Slot::new), control, crossing: Crossing::new() }
     }
 
+    pub(crate) fn reach(&self, upper: Upper) -> Reach {
+        Reach(self.control() & upper.reach())
+    }
+
+    /// Whether a key with this hash, whose home this is, may lie elsewhere.
     #[inline]
-    pub(crate) fn reach(&self) -> Reach {
-        Reach(self.control() & REACH)
+    pub(crate) fn may_stray(&self, hash: u64, upper: Upper) -> bool {
+        let mask = match upper {
+            Upper::Early => REACH,
+            Upper::Strays => stray(hash >> (u64::BITS - DEPTH_MAX)),
+        };
+        self.control() & mask != 0
     }
 
     /// The inserter's only, like all below.
-    pub(crate) fn set_reach(&self, reach: Reach) {
-        self.set_control(self.control() & !REACH | reach.0);
+    pub(crate) fn set_reach(&self, reach: Reach, upper: Upper) {
+        let mask = upper.reach();
+        self.set_control(self.control() & !mask | reach.0 & mask);
     }
 
+    /// What it is in a unit that has no such bits does not matter.
     pub(crate) fn early(&self, slot: usize) -> Early {
         Early((self.control() >> early_shift(slot) & EARLY) as u8)
     }
 
     #[inline]
-    pub(crate) fn set_early(&self, slot: usize, early: Early) {
-        let shift = early_shift(slot);
-        self.set_control(self.control() & !(EARLY << shift) | u64::from(early.0) << shift);
+    pub(crate) fn set_early(&self, slot: usize, early: Early, upper: Upper) {
+        if upper == Upper::Early {
+            let shift = early_shift(slot);
+            self.set_control(self.control() & !(EARLY << shift) | u64::from(early.0) << shift);
+        }
     }
 
     #[inline]
@@ -349,7 +415,7 @@ fn early_shift(slot: usize) -> u32 {
 #[cfg(test)]
 #[cfg(not(any(zipcask_loom, zipcask_shuttle)))]
 mod tests {
-    use super::{DEPTH_MAX, EARLY_BITS, Reach, WINDOW, Word};
+    use super::{Bucket, DEPTH_MAX, EARLY_BITS, Early, Reach, SLOTS, Upper, WINDOW, Word};
     use crate::address::Location;
     use crate::limits::ADDRESS_BITS;
 
@@ -386,11 +452,34 @@ mod tests {
 
     #[test]
     fn a_reach_names_each_displacement_once_and_the_chain_apart() {
-        let reach = Reach::default().with(14).with_chain().with(1).with(14);
+        let word = Word::new(0, at(1));
+        let reach = Reach::default().with(14, word).with_chain(word).with(1, word).with(14, word);
         assert_eq!(reach.displacements().collect::<Vec<_>>(), [1, 14]);
         assert!(reach.has_chain() && !reach.is_home_only());
-        assert!(!Reach::default().with(3).has_chain());
+        assert!(!Reach::default().with(3, word).has_chain());
         assert!(Reach::default().is_home_only());
+    }
+
+    #[test]
+    fn no_stray_is_missed_and_few_others_are_looked_for() {
+        let hash = |choice: u64| choice << (64 - DEPTH_MAX);
+        for stray in 0..64 {
+            for (depth, others) in [(EARLY_BITS - 1, 64), (EARLY_BITS, 2)] {
+                let upper = Upper::at(depth);
+                let bucket = Bucket::new([Word::EMPTY; SLOTS], Reach::default(), [Early::new(!0); SLOTS], upper);
+                assert!((0..64).all(|other| !bucket.may_stray(hash(other), upper)));
+                let reach = Reach::default().with(5, Word::new(hash(stray), at(1)));
+                bucket.set_reach(reach, upper);
+                assert_eq!(bucket.reach(upper).displacements().collect::<Vec<_>>(), [5]);
+                assert!(bucket.may_stray(hash(stray), upper));
+                assert!((0..64).filter(|other| bucket.may_stray(hash(*other), upper)).count() <= others);
+                let copy = Bucket::new([Word::EMPTY; SLOTS], bucket.reach(upper), [Early::default(); SLOTS], upper);
+                assert!(copy.may_stray(hash(stray), upper));
+                bucket.set_early(6, Early::new(0), upper);
+                bucket.set_reach(Reach::default(), upper);
+                assert!((0..64).all(|other| !bucket.may_stray(hash(other), upper)));
+            }
+        }
     }
 }
 

@@ -162,13 +162,13 @@ impl Draft {
     fn set_reach(&mut self) {
         let mask = self.words.len() - 1;
         for (bucket, words) in self.words.iter().enumerate() {
-            for displacement in words.iter().map(|word| word.displacement()).filter(|&d| d > 0) {
-                let reach = &mut self.reach[bucket.wrapping_sub(displacement) & mask];
-                *reach = reach.with(displacement);
+            for word in words.iter().filter(|word| word.displacement() > 0) {
+                let reach = &mut self.reach[bucket.wrapping_sub(word.displacement()) & mask];
+                *reach = reach.with(word.displacement(), *word);
             }
         }
-        for &(home, _) in &self.chain {
-            self.reach[home] = self.reach[home].with_chain();
+        for &(home, word) in &self.chain {
+            self.reach[home] = self.reach[home].with_chain(word);
         }
     }
 
@@ -221,7 +221,7 @@ mod tests {
             (0..8).map(|i| Entry { word: word(0).displaced(i / 7 * 5), home: 9, seat: seat(9 + i / 7 * 5, i % 7) });
         share(&mut drafts, entries, &[]);
         assert_eq!(drafts[0].words[10][0], word(0).displaced(1));
-        assert_eq!(drafts[0].reach[9], Reach::default().with(1));
+        assert_eq!(drafts[0].reach[9], Reach::default().with(1, word(0)));
     }
 
     #[test]

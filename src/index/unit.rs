@@ -2,15 +2,15 @@
 //!
 //! Floor 2. Imports `index`, `model`, `reclaim`.
 //!
-//! A directory names a unit by a pointer to its head, in whose lowest bits is the logarithm of its number of buckets.
-//! So a `get` needs nothing of the head, and reads but one line of the unit.
+//! A directory names a unit by a pointer to its head, in whose lowest bits is the logarithm of its number of buckets, and
+//! whether they know strays. So a `get` needs nothing of the head, and reads but one line of the unit.
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::marker::PhantomData;
 use std::ops::ControlFlow;
 use std::ptr::{self, NonNull};
 
-use crate::index::bucket::{self, Bucket, Early, Reach, SLOTS, Slot, WINDOW, Word};
+use crate::index::bucket::{self, Bucket, Early, Reach, SLOTS, Slot, Upper, WINDOW, Word};
 use crate::index::draft::{BUCKETS, Draft, Entry, Seat};
 use crate::index::published::Published;
 use crate::model::{self, Flaw, Life};
@@ -24,10 +24,13 @@ const LINK_SLOTS: usize = 2;
 
 const ALIGN: usize = align_of::<Head>();
 
+/// The bit in a unit's name that says that its control words have strays.
+const STRAYS: usize = 16;
+
 const _: () = {
     assert!(ALIGN == align_of::<Bucket>());
     assert!(BUCKETS.0.is_power_of_two() && BUCKETS.1.is_power_of_two() && BUCKETS.1 <= 256);
-    assert!((BUCKETS.1.ilog2() as usize) < ALIGN);
+    assert!((BUCKETS.1.ilog2() as usize) < STRAYS && STRAYS < ALIGN);
 };
 
 /// The first line of a unit.
@@ -53,6 +56,7 @@ struct Link {
 pub(crate) struct Unit<'p> {
     head: NonNull<Head>,
     mask: usize,
+    upper: Upper,
     pinned: PhantomData<&'p Pin>,
 }
 
@@ -79,12 +83,13 @@ pub(crate) fn allocate(draft: &Draft) -> *mut Head {
     }
     // SAFETY: the allocation begins with a head and is aligned for it.
     unsafe { head.write(Head { depth: draft.depth, chain: Published::new(chain), life: Life::new() }) };
+    let upper = Upper::at(draft.depth);
     for (i, ((&words, &reach), &early)) in draft.words.iter().zip(&draft.reach).zip(&draft.early).enumerate() {
         // SAFETY: `layout` has room for this many buckets right behind the head, whose size is a multiple of theirs
         // in alignment.
-        unsafe { head.add(1).cast::<Bucket>().add(i).write(Bucket::new(words, reach, early)) };
+        unsafe { head.add(1).cast::<Bucket>().add(i).write(Bucket::new(words, reach, early, upper)) };
     }
-    head.map_addr(|address| address | buckets.ilog2() as usize)
+    name(head, buckets, upper)
 }
 
 /// Frees a unit.
@@ -93,7 +98,7 @@ pub(crate) fn allocate(draft: &Draft) -> *mut Head {
 ///
 /// `named` came from `allocate`, is freed this once, and nobody uses it.
 pub(crate) unsafe fn free(named: *mut Head) {
-    let (head, buckets) = parts(named);
+    let (head, buckets, _) = parts(named);
     // SAFETY: by the caller's promise this is a unit, and ours alone.
     unsafe {
         let mut next = (*head).chain.load();
@@ -119,10 +124,16 @@ fn layout(buckets: usize) -> Layout {
     Layout::from_size_align(size, ALIGN).expect("a unit is some kilobytes")
 }
 
-/// The head and the number of buckets.
+fn name(head: *mut Head, buckets: usize, upper: Upper) -> *mut Head {
+    let strays = if upper == Upper::Strays { STRAYS } else { 0 };
+    head.map_addr(|address| address | buckets.ilog2() as usize | strays)
+}
+
+/// The head, the number of buckets, and what else these know.
 #[inline]
-fn parts(named: *mut Head) -> (*mut Head, usize) {
-    (named.map_addr(|address| address & !(ALIGN - 1)), 1 << (named.addr() & (ALIGN - 1)))
+fn parts(named: *mut Head) -> (*mut Head, usize, Upper) {
+    let upper = if named.addr() & STRAYS == 0 { Upper::Early } else { Upper::Strays };
+    (named.map_addr(|address| address & !(ALIGN - 1)), 1 << (named.addr() & (STRAYS - 1)), upper)
 }
 
 impl<'p> Unit<'p> {
@@ -131,15 +142,15 @@ impl<'p> Unit<'p> {
     /// `named` came from `allocate`, and is freed only after the pin has gone.
     #[inline]
     pub(crate) unsafe fn new(named: *mut Head, _pin: &'p Pin) -> Unit<'p> {
-        let (head, buckets) = parts(named);
+        let (head, buckets, upper) = parts(named);
         // SAFETY: what `allocate` returns is not null.
         let head = unsafe { NonNull::new_unchecked(head) };
-        Unit { head, mask: buckets - 1, pinned: PhantomData }
+        Unit { head, mask: buckets - 1, upper, pinned: PhantomData }
     }
 
     /// The pointer that a directory names this unit by.
     pub(crate) fn name(self) -> *mut Head {
-        self.head.as_ptr().map_addr(|address| address | self.buckets().ilog2() as usize)
+        name(self.head.as_ptr(), self.buckets(), self.upper)
     }
 
     pub(crate) fn buckets(self) -> usize {
@@ -175,6 +186,12 @@ impl<'p> Unit<'p> {
         self.bucket(hash as usize)
     }
 
+    /// Whether a key of this hash may lie elsewhere than in `home`, which is its home.
+    #[inline]
+    pub(crate) fn may_stray(self, home: &Bucket, hash: u64) -> bool {
+        home.may_stray(hash, self.upper)
+    }
+
     fn links(self) -> impl Iterator<Item = &'p Link> {
         let mut next = self.head().chain.load();
         std::iter::from_fn(move || {
@@ -199,8 +216,10 @@ impl<'p> Unit<'p> {
     ) -> ControlFlow<B> {
         let home = self.bucket(hash as usize);
         bucket::search(&home.slots, hash, 0, &mut visit)?;
-        let reach = home.reach();
-        if reach.is_home_only() { ControlFlow::Continue(()) } else { self.search_beyond(hash, reach, &mut visit) }
+        match home.may_stray(hash, self.upper) {
+            true => self.search_beyond(hash, home.reach(self.upper), &mut visit),
+            false => ControlFlow::Continue(()),
+        }
     }
 
     /// As `search`, but where the home bucket does not have it. Few keys: not in the way of the many.
@@ -237,17 +256,17 @@ impl<'p> Unit<'p> {
         let Vacancy { bucket, slot, displacement } = vacancy;
         if displacement > 0 {
             let home = self.bucket(hash as usize);
-            home.set_reach(home.reach().with(displacement));
+            home.set_reach(home.reach(self.upper).with(displacement, word), self.upper);
         }
         let bucket = self.bucket(bucket);
-        bucket.set_early(slot, Early::new(hash));
+        bucket.set_early(slot, Early::new(hash), self.upper);
         fill(&bucket.slots[slot], word.displaced(displacement));
     }
 
     /// Puts the key's word into the chain; returns how many bytes that took.
     pub(crate) fn chain(self, hash: u64, word: Word) -> u64 {
         let home = self.bucket(hash as usize);
-        home.set_reach(home.reach().with_chain());
+        home.set_reach(home.reach(self.upper).with_chain(word), self.upper);
         let mut slots = self.links_of(hash).flat_map(|link| &link.slots);
         if let Some(slot) = slots.find(|slot| slot.load().is_empty()) {
             fill(slot, word);
@@ -261,30 +280,24 @@ impl<'p> Unit<'p> {
     /// Takes from the reach of a key's home, after the key went, what no other key needs (I7).
     pub(crate) fn settle(self, hash: u64) {
         let home = self.bucket(hash as usize);
-        let before = home.reach();
+        let before = home.reach(self.upper);
         if before.is_home_only() {
             return;
         }
         if model::planted(Flaw::ReachRebuiltInPlace) {
-            home.set_reach(Reach::default());
+            home.set_reach(Reach::default(), self.upper);
         }
-        let lies_in = |slots: &[Slot], displacement| {
-            let mut words = slots.iter().map(Slot::load);
-            words.any(|word| !word.is_empty() && word.displacement() == displacement)
-        };
         let mut after = Reach::default();
         for displacement in before.displacements() {
-            let bucket = self.bucket(hash as usize + displacement);
-            if lies_in(&bucket.slots, displacement) {
-                after = after.with(displacement);
-            }
+            let words = self.bucket(hash as usize + displacement).slots.iter().map(Slot::load);
+            let of_home = words.filter(|word| !word.is_empty() && word.displacement() == displacement);
+            after = of_home.fold(after, |reach, word| reach.with(displacement, word));
         }
-        if before.has_chain() && self.links_of(hash).any(|link| lies_in(&link.slots, 0)) {
-            after = after.with_chain();
+        if before.has_chain() {
+            let words = self.links_of(hash).flat_map(|link| &link.slots).map(Slot::load);
+            after = words.filter(|word| !word.is_empty()).fold(after, Reach::with_chain);
         }
-        if after != before || model::planted(Flaw::ReachRebuiltInPlace) {
-            home.set_reach(after);
-        }
+        home.set_reach(after, self.upper);
     }
 
     /// Freezes every word, one after the other, and returns those that name a key. Who changes them is done or has
@@ -324,12 +337,12 @@ fn frozen(slot: &Slot) -> Option<Word> {
 #[cfg(test)]
 #[cfg(not(any(zipcask_loom, zipcask_shuttle)))]
 mod tests {
-    use super::{LINK_SLOTS, SLOTS, Unit, WINDOW, allocate, free};
+    use super::{Bucket, Early, LINK_SLOTS, SLOTS, Unit, WINDOW, allocate, free};
     use crate::address::Location;
-    use crate::index::bucket::{Reach, Word};
+    use crate::index::bucket::{EARLY_BITS, Reach, Word};
     use crate::index::draft::Draft;
     use crate::reclaim::pin::Pin;
-    use std::ops::ControlFlow;
+    use std::ops::{ControlFlow, Range};
 
     const HASH: u64 = 60;
 
@@ -358,29 +371,35 @@ mod tests {
     #[test]
     fn the_reach_of_a_home_is_that_of_its_keys_whatever_came_and_went() {
         const FULL: usize = SLOTS * WINDOW;
-        let (pin, named) = (Pin::new(), allocate(&Draft::new(0, 64)));
-        // SAFETY: freed at the end of this test.
-        let unit = unsafe { Unit::new(named, &pin) };
-        let reach = |displacements: std::ops::Range<usize>| displacements.fold(Reach::default(), Reach::with);
-        let home = unit.bucket(HASH as usize);
-        let empty = unit.bytes();
+        for depth in [0, EARLY_BITS] {
+            let (pin, named) = (Pin::new(), allocate(&Draft::new(depth, 64)));
+            // SAFETY: freed at the end of this test.
+            let unit = unsafe { Unit::new(named, &pin) };
+            let kept = |reach| {
+                Bucket::new([Word::EMPTY; SLOTS], reach, [Early::default(); SLOTS], unit.upper).reach(unit.upper)
+            };
+            let reach =
+                |displacements: Range<usize>| displacements.fold(Reach::default(), |reach, d| reach.with(d, word(1)));
+            let home = unit.bucket(HASH as usize);
+            let empty = unit.bytes();
 
-        (1..=FULL + LINK_SLOTS + 1).for_each(|number| add(unit, number));
-        assert_eq!(home.reach(), reach(1..WINDOW).with_chain());
-        let full = unit.bytes();
-        assert!(full > empty);
-        (FULL + 1..=FULL + LINK_SLOTS).for_each(|number| remove(unit, number));
-        assert!(home.reach().has_chain(), "one is left in the chain");
-        remove(unit, FULL + LINK_SLOTS + 1);
-        assert_eq!(home.reach(), reach(1..WINDOW));
+            (1..=FULL + LINK_SLOTS + 1).for_each(|number| add(unit, number));
+            assert_eq!(home.reach(unit.upper), kept(reach(1..WINDOW).with_chain(word(1))));
+            let full = unit.bytes();
+            assert!(full > empty);
+            (FULL + 1..=FULL + LINK_SLOTS).for_each(|number| remove(unit, number));
+            assert!(home.reach(unit.upper).has_chain(), "one is left in the chain");
+            remove(unit, FULL + LINK_SLOTS + 1);
+            assert_eq!(home.reach(unit.upper), kept(reach(1..WINDOW)));
 
-        (SLOTS + 1..FULL).for_each(|number| remove(unit, number));
-        assert_eq!(home.reach(), reach(WINDOW - 1..WINDOW), "one is left");
-        remove(unit, FULL);
-        assert_eq!(home.reach(), Reach::default());
-        (SLOTS + 1..=FULL + LINK_SLOTS + 1).for_each(|number| add(unit, number));
-        assert_eq!(unit.bytes(), full, "the chain's places are used again");
-        // SAFETY: `allocate` made it, and nobody else knows of it.
-        unsafe { free(named) };
+            (SLOTS + 1..FULL).for_each(|number| remove(unit, number));
+            assert_eq!(home.reach(unit.upper), kept(reach(WINDOW - 1..WINDOW)), "one is left");
+            remove(unit, FULL);
+            assert_eq!(home.reach(unit.upper), Reach::default());
+            (SLOTS + 1..=FULL + LINK_SLOTS + 1).for_each(|number| add(unit, number));
+            assert_eq!(unit.bytes(), full, "the chain's places are used again");
+            // SAFETY: `allocate` made it, and nobody else knows of it.
+            unsafe { free(named) };
+        }
     }
 }

@@ -145,6 +145,7 @@ impl Store {
         &self.recovery
     }
 
+    #[inline(always)]
     pub(crate) fn hash(&self, key: &[u8]) -> u64 {
         self.hasher.hash(key)
     }
