@@ -32,12 +32,6 @@ pub(crate) enum Flaw {
     ReplacedBlindly,
     /// The reach of a home is taken down and built up again.
     ReachRebuiltInPlace,
-    /// A reader looks before others can know that it is busy.
-    EnteredWithoutFence,
-    /// What a reader looks at is not kept from being freed before it has looked.
-    LeftRelaxed,
-    /// Who was looking when something was unlinked is not waited for.
-    BusyIsFreed,
     /// A hold is dropped without a count.
     HoldUncounted,
     /// A unit is retired while the directory names it.

@@ -20,7 +20,7 @@ pub(crate) mod counted {
 pub(crate) mod plain {
     #[expect(unused_imports, reason = "each room takes what it needs")]
     pub(crate) use std::sync::{
-        LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, TryLockError,
+        LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering},
     };
 }
@@ -29,18 +29,6 @@ pub(crate) mod plain {
 pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, atomic};
 #[cfg(not(any(zipcask_loom, zipcask_shuttle)))]
 pub(crate) use std::thread::yield_now;
-
-/// Keeps the compiler from moving memory accesses across, and leaves the processor to a fence that another thread asks
-/// for. loom knows no such fences; there it is a full one.
-#[inline(always)]
-pub(crate) fn compiler_fence() {
-    // ORDER: SeqCst, with whatever fence the caller names.
-    #[cfg(not(zipcask_loom))]
-    std::sync::atomic::compiler_fence(atomic::Ordering::SeqCst);
-    // ORDER: SeqCst, as above.
-    #[cfg(zipcask_loom)]
-    atomic::fence(atomic::Ordering::SeqCst);
-}
 
 #[cfg(zipcask_loom)]
 pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard, atomic};

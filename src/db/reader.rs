@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 
 use crate::db::Shared;
 use crate::error::Result;
-use crate::reclaim::pin::{Pin, Seat};
+use crate::reclaim::pin::Pin;
 use crate::segment::fetched::Fetched;
 use crate::segment::holds::Holds;
 use crate::store::Store;
@@ -41,8 +41,6 @@ const GROUP: usize = 32;
 /// ```
 pub struct Reader {
     shared: Arc<Shared>,
-    /// Its own, so that a get does not have to find the thread's.
-    seat: Seat,
     /// Keeps the mapped bytes that were handed out.
     holds: RefCell<Holds>,
     /// Keeps the others.
@@ -51,7 +49,7 @@ pub struct Reader {
 
 impl Reader {
     pub(super) fn new(shared: &Arc<Shared>) -> Reader {
-        Reader { shared: Arc::clone(shared), seat: Seat::new(), holds: RefCell::default(), fetched: RefCell::default() }
+        Reader { shared: Arc::clone(shared), holds: RefCell::default(), fetched: RefCell::default() }
     }
 
     /// The value of `key`.
@@ -60,7 +58,7 @@ impl Reader {
     /// As [`Keyspace::get`](crate::Keyspace::get).
     #[inline]
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<&[u8]>> {
-        let (store, key, pin) = (self.shared.open_store()?, key.as_ref(), Pin::at(&self.seat));
+        let (store, key, pin) = (self.shared.open_store()?, key.as_ref(), Pin::new());
         self.answer(store, store.hash(key), key, &pin)
     }
 
@@ -121,7 +119,7 @@ impl Reader {
             Ok(store) => store,
             Err(error) => return answers.fill_with(|| Err(error.clone())),
         };
-        let pin = Pin::at(&self.seat);
+        let pin = Pin::new();
         let mut hashes = [0; GROUP];
         for (hash, key) in hashes.iter_mut().zip(keys) {
             *hash = store.hash(key);

@@ -11,7 +11,6 @@
 pub(crate) mod clock;
 #[cfg(test)]
 pub(crate) mod conformance;
-pub(crate) mod fence;
 pub(crate) mod fork;
 mod lock;
 mod map;

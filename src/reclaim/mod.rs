@@ -5,8 +5,6 @@
 //! A `Pin` belongs to one call, and keeps everything that the call can reach. What leaves the call, a value or what a
 //! reader shows, is kept by a `Hold` of just what it shows, so that whoever parks one holds up nothing else.
 
-#[cfg_attr(any(zipcask_loom, zipcask_shuttle), allow(dead_code, reason = "only its own models use it there"))]
-pub(crate) mod grace;
 pub(crate) mod hold;
 #[cfg(not(any(zipcask_loom, zipcask_shuttle)))]
 pub(crate) mod pin;

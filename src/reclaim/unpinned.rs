@@ -2,27 +2,14 @@
 //!
 //! Floor 1. Imports nothing.
 //!
-//! What a pin does has models of its own (`grace`). Together with the question that another model asks it would cost
-//! millions of executions.
-
-/// In place of `pin::Seat`.
-pub(crate) struct Seat;
-
-impl Seat {
-    pub(crate) fn new() -> Seat {
-        Seat
-    }
-}
+//! What a pin does has models of its own, in crossbeam-epoch. Together with the question that another model asks it would
+//! cost millions of executions.
 
 /// In place of `pin::Pin`.
 pub(crate) struct Pin;
 
 impl Pin {
     pub(crate) fn new() -> Pin {
-        Pin
-    }
-
-    pub(crate) fn at(_seat: &Seat) -> Pin {
         Pin
     }
 
@@ -37,5 +24,3 @@ impl Pin {
 }
 
 pub(crate) fn collect() {}
-
-pub(crate) fn fence_by(_fence_all: fn() -> bool) {}

@@ -1,14 +1,13 @@
 //! Opening: lock, identity, recovery, and what that leaves to be sealed.
 //!
-//! Floor 3. Imports `error`, `format`, `index`, `platform`, `reclaim`, `segment`, `store`, `sync`.
+//! Floor 3. Imports `error`, `format`, `index`, `platform`, `segment`, `store`, `sync`.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::identity::HashKind;
 use crate::format::names;
 use crate::index::hash::Hasher;
 use crate::index::table::Table;
-use crate::platform::{Disk, fence};
-use crate::reclaim::pin;
+use crate::platform::Disk;
 use crate::segment::registry::Registry;
 use crate::store::init::{self, Found};
 use crate::store::recovery::Recovery;
@@ -25,9 +24,6 @@ use crate::sync::plain::{Mutex, OnceLock};
 /// # Errors
 /// `NotFound`, `Invalid`, `FormatVersion`, `Locked`, `Corruption`, `ReadOnly`, or as the system says.
 pub(crate) fn open(disk: Arc<dyn Disk>, settings: Settings) -> Result<Store> {
-    if let Some(fence_all) = fence::all_threads() {
-        pin::fence_by(fence_all);
-    }
     refuse_missing(&*disk, &settings, &init::look(&*disk)?)?;
     let lock = take_lock(&*disk)?;
     // Again under the lock: another process may have made it meanwhile.

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use zipcask::{Db, Durability, Error, ErrorKind, Options, Reader};
+use zipcask::{Db, Durability, Error, ErrorKind, Options};
 
 use crate::bytes::small;
 
@@ -155,9 +155,6 @@ fn fill(stores: usize, keys: u32) {
 #[test]
 fn a_child_forked_off_while_threads_write_can_write_to_a_store_of_its_own() {
     let stop = AtomicBool::new(false);
-    let idle = Options::new().open_in_memory().unwrap();
-    // The more readers there are, the longer a thread looks which of them are busy.
-    let readers: Vec<Reader> = (0..5000).map(|_| idle.reader()).collect();
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
@@ -177,5 +174,45 @@ fn a_child_forked_off_while_threads_write_can_write_to_a_store_of_its_own() {
         stop.store(true, Ordering::Relaxed);
         assert!(held.is_ok(), "see above");
     });
-    drop(readers);
+}
+
+/// Threads of the parent that were reading when it forked look on for ever in the child.
+#[test]
+fn a_child_forked_off_while_threads_read_and_write_can_drop_what_it_has_and_end_threads() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = small(dir.path());
+    db.put("a", "b").unwrap();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                fill(1, 30_000);
+            }
+        });
+        scope.spawn(|| {
+            let reader = db.reader();
+            while !stop.load(Ordering::Relaxed) {
+                assert_eq!(reader.get("a").unwrap().unwrap(), b"b");
+            }
+        });
+        let held = catch_unwind(AssertUnwindSafe(|| {
+            for _ in 0..40 {
+                // The last to hold the file that it lies in.
+                let gone = Options::new().open_in_memory().unwrap();
+                gone.put("a", "b").unwrap();
+                let alone = gone.get("a").unwrap().unwrap();
+                drop(gone);
+                let reader = db.reader();
+                reader.get("a").unwrap();
+                let mut mine = Some((alone, db.get("a").unwrap().unwrap(), reader, db.iter(), db.batch(), db.clone()));
+                in_child(|| {
+                    drop(mine.take());
+                    std::thread::spawn(|| fill(1, 10_000)).join().is_ok()
+                });
+            }
+        }));
+        stop.store(true, Ordering::Relaxed);
+        assert!(held.is_ok(), "see above");
+    });
+    assert_eq!(db.get("a").unwrap().unwrap(), "b", "the parent goes on");
 }

@@ -37,6 +37,7 @@ const DOORS: &[Door] = &[
         rooms: &["platform", BIN],
         instead: "ask `platform::Clock`, so that tests own the time",
     },
+    Door { words: &["crossbeam_epoch"], rooms: &["reclaim"], instead: "pin by `crate::reclaim::pin`" },
     Door { words: &["crc32c"], rooms: &["format/checksum"], instead: "use `crate::format::checksum`" },
     Door { words: &["zip"], rooms: &["archive"], instead: "use `crate::archive`" },
     Door { words: &["dashmap"], rooms: &["store"], instead: "keep the map in `store`, off the way of a get" },

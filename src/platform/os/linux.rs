@@ -9,7 +9,6 @@ use std::{fs, io, ptr};
 use rustix::fs::{Advice, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
-use rustix::thread::{MembarrierCommand, membarrier};
 
 use crate::platform::Barrier;
 use crate::platform::os;
@@ -90,12 +89,6 @@ fn read_dropped(file: &fs::File, bytes: &mut [u8], offset: u64) -> io::Result<us
     let end = (offset.saturating_add(bytes.len() as u64)).next_multiple_of(CACHE_ALIGN);
     rustix::fs::fadvise(file, start, NonZeroU64::new(end - start), Advice::DontNeed)?;
     read_through(bytes, offset, |bytes, offset| os::read_at(file, bytes, offset))
-}
-
-/// membarrier(2), from Linux 4.14 on. `None` where it is not allowed.
-pub(crate) fn fence_all() -> Option<fn() -> bool> {
-    membarrier(MembarrierCommand::RegisterPrivateExpedited).ok()?;
-    Some(|| membarrier(MembarrierCommand::PrivateExpedited).is_ok())
 }
 
 /// A word that is 0 in every forked child until that writes it, or `None` before Linux 4.14.

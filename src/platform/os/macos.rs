@@ -53,11 +53,6 @@ pub(crate) fn read_device_at(file: &fs::File, bytes: &mut [u8], offset: u64) -> 
     read_through(bytes, offset, |bytes, offset| os::read_at(file, bytes, offset))
 }
 
-/// No such call that comes without a dependency of its own.
-pub(crate) fn fence_all() -> Option<fn() -> bool> {
-    None
-}
-
 /// Apple has no such memory (`VM_INHERIT_NONE` would make looking a fault).
 pub(crate) fn word_wiped_on_fork() -> Option<&'static AtomicU64> {
     None

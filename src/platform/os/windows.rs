@@ -181,11 +181,6 @@ pub(crate) fn sync(file: &fs::File) -> io::Result<()> {
     file.sync_all()
 }
 
-/// No such call that comes without a dependency of its own.
-pub(crate) fn fence_all() -> Option<fn() -> bool> {
-    None
-}
-
 /// Windows does not fork.
 pub(crate) fn word_wiped_on_fork() -> Option<&'static AtomicU64> {
     None
