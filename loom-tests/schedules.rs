@@ -121,7 +121,7 @@ impl Shared {
                 assert!(!stayed, "key {key} is missing");
                 None
             }
-            Found::Unreadable(at) => panic!("{at:?} is unreadable"),
+            Found::Unreadable(at) | Found::Gone(at) => panic!("{at:?} is unreadable"),
         }
     }
 

@@ -66,7 +66,7 @@ impl Shared {
         match self.table.find(key.hash, self.probe(key)) {
             Found::At(at) => at.unit(),
             Found::Absent => 0,
-            Found::Unreadable(_) => unreachable!(),
+            Found::Unreadable(_) | Found::Gone(_) => unreachable!(),
         }
     }
 

@@ -28,6 +28,8 @@ pub(crate) enum Probe<T = ()> {
     Other,
     /// Its bytes are damaged: it may or may not be the key.
     Unreadable,
+    /// Nothing is there. A record that moves is in its new place before the old one goes, so the index no longer says so.
+    Gone,
 }
 
 /// What a `get` found.
@@ -38,6 +40,8 @@ pub(crate) enum Found<T> {
     Absent,
     /// No candidate has the key, but this one, the first of them, could not be read.
     Unreadable(Location),
+    /// No candidate has the key, and the index still says this location after it was seen to lead nowhere.
+    Gone(Location),
 }
 
 /// Where the records of a keyspace's keys are.
@@ -86,16 +90,29 @@ impl Table {
         }
     }
 
-    /// Any thread, lock-free, while one thread inserts or removes. An Unreadable candidate does not end the search.
+    /// Any thread, lock-free, while one thread inserts or removes. An Unreadable candidate does not end the search; one
+    /// that is Gone has it begin anew, until none is, or the same again: each time something else must have gone meanwhile.
     ///
     /// The location that probed `Same` was the key's at some moment of this call. What it leads to stays while the pin
     /// lives.
     #[inline]
     pub(crate) fn get<T>(&self, hash: u64, pin: &Pin, mut probe: impl FnMut(Location) -> Probe<T>) -> Found<T> {
+        let mut gone = None;
+        loop {
+            match self.get_once(hash, pin, &mut probe) {
+                Found::Gone(at) if gone != Some(at) => gone = Some(at),
+                found => return found,
+            }
+        }
+    }
+
+    /// As `get`, but `Gone` at the first sight of it.
+    #[inline]
+    fn get_once<T>(&self, hash: u64, pin: &Pin, mut probe: impl FnMut(Location) -> Probe<T>) -> Found<T> {
         let Some(unit) = self.unit(hash, pin) else {
             return Found::Absent;
         };
-        let mut unreadable = None;
+        let (mut unreadable, mut gone) = (None, None);
         let found = unit.search(hash, |_, word| {
             let Some(at) = word.location() else {
                 return ControlFlow::Continue(());
@@ -104,13 +121,15 @@ impl Table {
                 Probe::Same(found) => return ControlFlow::Break(found),
                 Probe::Other => {}
                 Probe::Unreadable => unreadable = unreadable.or(Some(at)),
+                Probe::Gone => gone = gone.or(Some(at)),
             }
             ControlFlow::Continue(())
         });
-        match (found, unreadable) {
-            (ControlFlow::Break(found), _) => Found::At(found),
-            (ControlFlow::Continue(()), Some(at)) => Found::Unreadable(at),
-            (ControlFlow::Continue(()), None) => Found::Absent,
+        match (found, gone, unreadable) {
+            (ControlFlow::Break(found), ..) => Found::At(found),
+            (ControlFlow::Continue(()), Some(at), _) => Found::Gone(at),
+            (ControlFlow::Continue(()), None, Some(at)) => Found::Unreadable(at),
+            (ControlFlow::Continue(()), None, None) => Found::Absent,
         }
     }
 
@@ -121,12 +140,13 @@ impl Table {
             Probe::Same(()) => Probe::Same(at),
             Probe::Other => Probe::Other,
             Probe::Unreadable => Probe::Unreadable,
+            Probe::Gone => Probe::Gone,
         })
     }
 
     /// One thread at a time. Puts `to` in place of the location that probes `Same`, which is returned; else adds it.
     ///
-    /// Unreadable is taken for Other.
+    /// Unreadable is taken for Other, and so is what is Gone twice.
     pub(crate) fn insert(&self, hash: u64, to: Location, mut probe: impl FnMut(Location) -> Probe) -> Option<Location> {
         let mut inserter = self.lock();
         let pin = Pin::new();
@@ -140,7 +160,7 @@ impl Table {
 
     /// One thread at a time (the same as for insert). Returns what was removed.
     ///
-    /// Unreadable is taken for Other.
+    /// Unreadable is taken for Other, and so is what is Gone twice.
     pub(crate) fn remove(&self, hash: u64, mut probe: impl FnMut(Location) -> Probe) -> Option<Location> {
         let _inserter = self.lock();
         let pin = Pin::new();
@@ -227,18 +247,26 @@ impl Table {
         mut probe: impl FnMut(Location) -> Probe,
     ) -> Option<Location> {
         let unit = self.unit(hash, pin)?;
+        let mut gone_before = None;
         loop {
-            let found = unit.search(hash, |slot, word| match word.location() {
-                Some(at) if probe(at) == Probe::Same(()) => ControlFlow::Break((slot, word, at)),
-                _ => ControlFlow::Continue(()),
+            let mut gone = None;
+            let found = unit.search(hash, |slot, word| {
+                let Some(at) = word.location() else {
+                    return ControlFlow::Continue(());
+                };
+                match probe(at) {
+                    Probe::Same(()) => return ControlFlow::Break((slot, word, at)),
+                    Probe::Other | Probe::Unreadable => {}
+                    Probe::Gone => gone = gone.or(Some(at)),
+                }
+                ControlFlow::Continue(())
             });
-            let ControlFlow::Break((slot, word, at)) = found else {
-                return None;
-            };
-            if slot.replace(word, change(word)).is_ok() {
-                return Some(at);
+            match found {
+                // If it fails, a mover was faster: the record lies elsewhere.
+                ControlFlow::Break((slot, word, at)) if slot.replace(word, change(word)).is_ok() => return Some(at),
+                ControlFlow::Continue(()) if gone.is_none() || gone == gone_before => return None,
+                _ => gone_before = gone,
             }
-            // A mover was faster: the record lies elsewhere.
         }
     }
 

@@ -212,6 +212,70 @@ fn an_unreadable_record_is_neither_replaced_nor_removed() {
     assert_eq!(table.len(), 2);
 }
 
+/// What a key's record is at each moment of a move of `hash` from 1 to 2 that comes when the key is first asked for.
+fn moving<'t>(table: &'t Table, hash: u64, first: impl Fn() + 't) -> impl FnMut(Location) -> Probe + 't {
+    move |found| match found.unit() {
+        1 => {
+            first();
+            assert!(table.replace(hash, at(1), at(2)));
+            Probe::Gone
+        }
+        2 => Probe::Same(()),
+        _ => Probe::Other,
+    }
+}
+
+#[test]
+fn a_record_that_moves_while_it_is_looked_for_is_found_where_it_is() {
+    for split in [false, true] {
+        let table = Table::new();
+        table.insert(9, at(1), |_| Probe::Other);
+        let split_unit = || {
+            let keys = if split { 3..5_000 } else { 3..4 };
+            keys.for_each(|unit| assert_eq!(table.insert(mix(unit), at(unit), |_| Probe::Other), None));
+        };
+        assert_eq!(table.find(9, moving(&table, 9, split_unit)), Found::At(at(2)));
+    }
+}
+
+#[test]
+fn a_record_that_moves_before_it_is_replaced_or_removed_is_not_there_twice() {
+    let table = Table::new();
+    table.insert(9, at(1), |_| Probe::Other);
+    assert_eq!(table.insert(9, at(3), moving(&table, 9, || ())), Some(at(2)));
+    assert_eq!(table.len(), 1);
+    assert_eq!(table.insert(9, at(1), |_| Probe::Same(())), Some(at(3)));
+    assert_eq!(table.remove(9, moving(&table, 9, || ())), Some(at(2)));
+    assert_eq!(table.len(), 0);
+    assert_eq!(table.find(9, |_| Probe::Same(())), Found::Absent);
+}
+
+#[test]
+fn a_location_that_leads_nowhere_is_named_at_the_second_sight_and_hides_no_key() {
+    let table = Table::new();
+    (1..=40).for_each(|unit| assert_eq!(table.insert(9, at(unit), |_| Probe::Other), None));
+    let seen = AtomicU64::new(0);
+    let bad = |found: u64| {
+        let seen = &seen;
+        move |at: Location| match at.unit() {
+            unit if unit == found => Probe::Same(()),
+            30 => {
+                seen.fetch_add(1, Ordering::Relaxed);
+                Probe::Gone
+            }
+            unit if unit % 2 == 1 => Probe::Unreadable,
+            _ => Probe::Other,
+        }
+    };
+    assert_eq!(table.find(9, bad(40)), Found::At(at(40)));
+    assert_eq!(seen.swap(0, Ordering::Relaxed), 1);
+    assert_eq!(table.find(9, bad(0)), Found::Gone(at(30)));
+    assert_eq!(seen.swap(0, Ordering::Relaxed), 2);
+    assert_eq!(table.remove(9, bad(0)), None);
+    assert_eq!(table.insert(9, at(41), bad(0)), None);
+    assert_eq!(table.len(), 41);
+}
+
 #[test]
 fn a_mover_changes_nothing_if_the_index_says_another_place() {
     let table = Table::new();

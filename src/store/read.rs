@@ -80,10 +80,13 @@ impl Store {
             match self.table().get(hash, pin, |location| probe(self.registry(), location, key, pin)) {
                 Found::At(at) => return Ok(Some(at)),
                 Found::Absent => return Ok(None),
+                Found::Gone(location) => return Err(unknown(location)),
                 Found::Unreadable(location) => {
-                    // Once more, for its error. If it can be read this time, the device had a bad moment.
-                    let (segment, offset) = resolve(self.registry(), location, pin)?;
-                    if let Some(hit) = segment.locate(offset, DEFAULT_KEYSPACE, key)? {
+                    // Once more, for its error. If it can be read this time, the device had a bad moment; if its file has
+                    // gone meanwhile, the index has news.
+                    if let Some((segment, offset)) = resolve(self.registry(), location, pin)
+                        && let Some(hit) = segment.locate(offset, DEFAULT_KEYSPACE, key)?
+                    {
                         return Ok(Some(At { segment, hit }));
                     }
                 }
@@ -118,20 +121,21 @@ pub(crate) fn prefetch_record(registry: &Registry, table: &Table, hash: u64, pin
 /// Whether the record at `location` has the key, in the words of the index.
 #[inline]
 fn probe<'p>(registry: &'p Registry, location: Location, key: &[u8], pin: &'p Pin) -> Probe<At<'p>> {
-    let Some(segment) = registry.find(location, pin) else {
-        return Probe::Unreadable;
+    let Some((segment, offset)) = resolve(registry, location, pin) else {
+        return Probe::Gone;
     };
-    match segment.look(offset_in(segment, location), DEFAULT_KEYSPACE, key) {
+    match segment.look(offset, DEFAULT_KEYSPACE, key) {
         Look::Same(hit) => Probe::Same(At { segment, hit }),
         Look::Other => Probe::Other,
         Look::Unreadable => Probe::Unreadable,
     }
 }
 
+/// The file that `location` lies in, and the offset there; `None` if there is none, or none any more.
 #[inline]
-fn resolve<'p>(registry: &'p Registry, location: Location, pin: &'p Pin) -> Result<(&'p Owner<Segment>, u64)> {
-    let segment = registry.find(location, pin).ok_or_else(|| unknown(location))?;
-    Ok((segment, offset_in(segment, location)))
+fn resolve<'p>(registry: &'p Registry, location: Location, pin: &'p Pin) -> Option<(&'p Owner<Segment>, u64)> {
+    let segment = registry.find(location, pin)?;
+    Some((segment, offset_in(segment, location)))
 }
 
 #[inline]
@@ -139,7 +143,7 @@ fn offset_in(segment: &Segment, location: Location) -> u64 {
     location.linear() - Location::start_of(segment.place())
 }
 
-/// A location that no file was ever given: memory damage, since locations never come from disk.
+/// A location without a file that the index insists on: memory damage, since locations never come from disk.
 #[cold]
 fn unknown(location: Location) -> Error {
     Error::corruption("the index", location.linear(), "it points at no segment")
@@ -172,7 +176,7 @@ pub(crate) fn check_readable(registry: &Registry, table: &Table, change: &Change
 pub(crate) fn index_put(registry: &Registry, table: &Table, put: &Change<'_>) -> Result<()> {
     let (pin, mut failure) = (Pin::new(), None);
     let old = table.insert(put.hash, put.location, |at| probe_or_note(registry, at, put.key, &mut failure));
-    resolve(registry, put.location, &pin)?.0.add_live(put.len);
+    resolve(registry, put.location, &pin).ok_or_else(|| unknown(put.location))?.0.add_live(put.len);
     forget(registry, old, &pin);
     failure.map_or(Ok(()), Err)
 }
@@ -192,11 +196,14 @@ pub(crate) fn index_delete(registry: &Registry, table: &Table, delete: &Change<'
 /// damaged one stays damaged, and is no rival.
 fn probe_or_note(registry: &Registry, location: Location, key: &[u8], failure: &mut Option<Error>) -> Probe {
     let pin = Pin::new();
-    let look = |(segment, offset): (&Owner<Segment>, u64)| match segment.put_of(offset, DEFAULT_KEYSPACE, key) {
+    let Some((segment, offset)) = resolve(registry, location, &pin) else {
+        return Probe::Gone;
+    };
+    let same = match segment.put_of(offset, DEFAULT_KEYSPACE, key) {
         Some(_) => Ok(true),
         None => segment.header_of(offset, DEFAULT_KEYSPACE, key).map(|header| header.is_some()),
     };
-    match resolve(registry, location, &pin).and_then(look) {
+    match same {
         Ok(true) => Probe::Same(()),
         Ok(false) => Probe::Other,
         Err(error) => {
@@ -211,9 +218,87 @@ fn probe_or_note(registry: &Registry, location: Location, key: &[u8], failure: &
 /// The record that was at `location` is no longer live.
 fn forget(registry: &Registry, location: Option<Location>, pin: &Pin) {
     if let Some(location) = location
-        && let Ok((segment, offset)) = resolve(registry, location, pin)
+        && let Some((segment, offset)) = resolve(registry, location, pin)
         && let Ok(header) = segment.record(offset)
     {
         segment.remove_live(header.record_len());
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(any(zipcask_loom, zipcask_shuttle)))]
+mod tests {
+    use std::cell::Cell;
+
+    use crate::address::Location;
+    use crate::commit;
+    use crate::commit::batch::{Member, Records, Rule};
+    use crate::commit::queue::Queue;
+    use crate::error::ErrorKind;
+    use crate::index::table::Found;
+    use crate::platform::memory::MemoryDisk;
+    use crate::reclaim::pin::Pin;
+    use crate::store::read::probe;
+    use crate::store::{Settings, Store, open};
+    use crate::sync::Arc;
+
+    const KEY: &[u8] = b"key";
+
+    /// A store of `count` files with one record each, the same but for its place, which is returned. The index says the first.
+    fn copies(count: usize) -> (Store, Vec<Location>) {
+        let settings = Settings { segment_size: 64 << 10, ..Settings::default() };
+        let store = open::open(Arc::new(MemoryDisk::new()), settings).unwrap();
+        let (queue, hash, mut places) = (Queue::new(), store.hash(KEY), Vec::new());
+        for _ in 0..count {
+            let mut records = Records::new();
+            records.put(hash, KEY, b"value").unwrap();
+            let member = Member { records, rule: Rule::Always, barrier: None, seal: false };
+            commit::commit(&store, &queue, &member).unwrap();
+            let seal = Member { records: Records::new(), rule: Rule::Always, barrier: None, seal: true };
+            commit::commit(&store, &queue, &seal).unwrap();
+            store.table().walk(|location, _| places.push(location));
+        }
+        assert!(count == 1 || store.table().replace(hash, places[count - 1], places[0]));
+        (store, places)
+    }
+
+    /// As compaction does: the record is elsewhere before its file goes.
+    fn move_record(store: &Store, from: Location, to: Location) {
+        assert!(store.table().replace(store.hash(KEY), from, to));
+        retire_file(store, from);
+    }
+
+    fn retire_file(store: &Store, location: Location) {
+        let place = store.registry().find(location, &Pin::new()).unwrap().place();
+        store.registry().retire(place);
+    }
+
+    #[test]
+    fn a_record_that_moves_between_index_and_file_is_found_where_it_is() {
+        let (store, places) = copies(4);
+        let (pin, next) = (Pin::new(), Cell::new(1));
+        let found = store.table().get(store.hash(KEY), &pin, |location| {
+            let to = next.get();
+            if to < places.len() {
+                assert_eq!(location, places[to - 1]);
+                move_record(&store, location, places[to]);
+                next.set(to + 1);
+            }
+            probe(store.registry(), location, KEY, &pin)
+        });
+        let Found::At(at) = found else {
+            panic!("the key is there, but it was not found");
+        };
+        assert_eq!(at.mapped().unwrap().unwrap(), b"value");
+        assert_eq!(next.get(), places.len());
+    }
+
+    #[test]
+    fn a_place_without_a_file_that_the_index_insists_on_is_damage() {
+        let (store, places) = copies(1);
+        retire_file(&store, places[0]);
+        let error = store.get(KEY).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corruption);
+        assert!(error.to_string().contains("it points at no segment"), "{error}");
     }
 }
