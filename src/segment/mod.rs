@@ -6,6 +6,7 @@ pub(crate) mod active;
 pub(crate) mod descriptor;
 pub(crate) mod fetched;
 pub(crate) mod holds;
+pub(crate) mod lookup;
 pub(crate) mod registry;
 pub(crate) mod scan;
 pub(crate) mod source;
@@ -22,7 +23,7 @@ use crossbeam_utils::CachePadded;
 use crate::address::SegmentId;
 use crate::error::{Error, Result};
 use crate::format::checksum::Salt;
-use crate::format::record::{Flaw, Header, Shape};
+use crate::format::record::{Flaw, Header};
 use crate::format::segment::SegmentHeader;
 use crate::limits::{FILES_KEPT_MAX, RECORD_HEADER_LEN, RECORDS_START};
 use crate::platform::{Disk, File, Mapping};
@@ -99,25 +100,6 @@ struct Live {
     /// Encoded.
     bytes: AtomicU64,
     records: AtomicU64,
-}
-
-/// A put that was found in its segment, below the tail.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Hit<'s> {
-    /// Where the record begins.
-    pub(crate) record: u64,
-    /// Where it is mapped; neither checked nor trusted.
-    value: Option<&'s [u8]>,
-}
-
-/// What the record at an offset is to a key.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Look<'s> {
-    Same(Hit<'s>),
-    /// An intact record of another key.
-    Other,
-    /// Its bytes are damaged, or the device would not give them.
-    Unreadable,
 }
 
 impl Segment {
@@ -251,112 +233,6 @@ impl Segment {
         }
     }
 
-    /// What the record at `offset` is to `key` of `keyspace`. Of a key's own record no checksum is looked at yet.
-    #[inline]
-    pub(crate) fn look(&self, offset: u64, keyspace: u16, key: &[u8]) -> Look<'_> {
-        match self.put_of(offset, keyspace, key) {
-            Some(hit) => Look::Same(hit),
-            None => self.look_closely(offset, keyspace, key),
-        }
-    }
-
-    /// `look` where the record is not mapped, is not the key's, or is damaged: seldom.
-    #[cold]
-    #[inline(never)]
-    fn look_closely(&self, offset: u64, keyspace: u16, key: &[u8]) -> Look<'_> {
-        match self.locate(offset, keyspace, key) {
-            Ok(Some(hit)) => Look::Same(hit),
-            Ok(None) => Look::Other,
-            Err(_) => Look::Unreadable,
-        }
-    }
-
-    /// The put at `offset`, if it is mapped, makes sense, and is of `keyspace` and `key`.
-    #[inline(always)]
-    pub(crate) fn put_of(&self, offset: u64, keyspace: u16, key: &[u8]) -> Option<Hit<'_>> {
-        let shape = self.shape(offset)?;
-        let same = shape.keyspace == keyspace && usize::from(shape.key_len) == key.len();
-        if !same || self.mapped(offset + u64::from(shape.key), u64::from(shape.key_len))? != key {
-            return None;
-        }
-        let value = self.mapped(offset + u64::from(shape.value), u64::from(shape.value_len));
-        Some(Hit { record: offset, value })
-    }
-
-    /// Where the put at `offset` has its key and value, below the tail. `None` where it is not mapped, and where the header
-    /// makes no sense; nothing is checked beyond that.
-    #[inline(always)]
-    fn shape(&self, offset: u64) -> Option<Shape> {
-        let room = self.tail.published().checked_sub(offset)?;
-        if room < RECORD_HEADER_LEN as u64 {
-            return None;
-        }
-        let shape = Shape::of_put(self.mapped(offset, RECORD_HEADER_LEN as u64)?.try_into().ok()?)?;
-        (shape.end() <= room).then_some(shape)
-    }
-
-    /// The put at `offset`, if it is of `keyspace` and `key`.
-    ///
-    /// # Errors
-    /// As `header_of`, and `Corruption` if it does not end below the tail.
-    pub(crate) fn locate(&self, offset: u64, keyspace: u16, key: &[u8]) -> Result<Option<Hit<'_>>> {
-        let Some(header) = self.header_of(offset, keyspace, key)? else {
-            return Ok(None);
-        };
-        self.check_range(offset, header.record_len())?;
-        let value = header.value();
-        Ok(Some(Hit { record: offset, value: self.mapped(offset + value.start, value.end - value.start) }))
-    }
-
-    /// The header of the record at `offset`, if it is of `keyspace` and `key`: without checking its checksum where it is.
-    ///
-    /// # Errors
-    /// `Corruption` if it is not, and not an intact record of another key either (R5); `Io` in positioned mode.
-    pub(crate) fn header_of(&self, offset: u64, keyspace: u16, key: &[u8]) -> Result<Option<Header>> {
-        let header = self.header(offset)?;
-        let head = self.bytes(offset, header.head_len())?;
-        // `bytes` gave `head_len` bytes, and the key lies within them.
-        let at = header.key();
-        let found = head.get(at.start as usize..at.end as usize);
-        if header.keyspace == keyspace && found == Some(key) {
-            return Ok(Some(header));
-        }
-        header.check_head(&head, self.salt, offset).map_err(|flaw| self.flawed(offset, &flaw))?;
-        Ok(None)
-    }
-
-    /// The value's bytes, checked or trusted; `None` where they are not mapped.
-    ///
-    /// # Errors
-    /// `Corruption` if the record fails a checksum.
-    #[inline(always)]
-    pub(crate) fn value<'s>(&self, hit: &Hit<'s>) -> Result<Option<&'s [u8]>> {
-        if !self.trust.covers(hit.record) && hit.value.is_some() {
-            self.check(hit.record)?;
-        }
-        Ok(hit.value)
-    }
-
-    /// Key and value of the put at `offset`, checked or trusted; `None` where they are not mapped.
-    ///
-    /// # Errors
-    /// `Corruption` if the record fails a checksum.
-    #[inline]
-    pub(crate) fn pair(&self, offset: u64) -> Result<Option<(&[u8], &[u8])>> {
-        if self.base.start.is_none() {
-            return Ok(None);
-        }
-        if !self.trust.covers(offset) {
-            self.check(offset)?;
-        }
-        let Some(shape) = self.shape(offset) else {
-            return Err(self.record(offset).err().unwrap_or_else(|| self.no_put(offset)));
-        };
-        let key = self.mapped(offset + u64::from(shape.key), u64::from(shape.key_len));
-        let value = self.mapped(offset + u64::from(shape.value), u64::from(shape.value_len));
-        Ok(key.zip(value))
-    }
-
     /// Checks the mapped record at `offset`, and trusts it from here on.
     ///
     /// # Errors
@@ -389,11 +265,6 @@ impl Segment {
         let head = self.bytes(offset, header.head_len())?;
         header.check_head(&head, self.salt, offset).map_err(|flaw| self.flawed(offset, &flaw))?;
         Ok(header)
-    }
-
-    #[cold]
-    fn no_put(&self, offset: u64) -> Error {
-        Error::corruption(&self.path, offset, "the index points at a record that is no put")
     }
 
     #[inline]

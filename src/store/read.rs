@@ -8,10 +8,11 @@ use crate::index::ahead::Glance;
 use crate::index::table::{Found, Probe, Table};
 use crate::reclaim::hold::Owner;
 use crate::reclaim::pin::Pin;
+use crate::segment::Segment;
 use crate::segment::fetched::Fetched;
+use crate::segment::lookup::{Hit, Look};
 use crate::segment::registry::Registry;
 use crate::segment::value::Value;
-use crate::segment::{Hit, Look, Segment};
 use crate::store::{DEFAULT_KEYSPACE, Store};
 
 /// The record of a key, while a pin lives.
