@@ -54,7 +54,7 @@ impl Options {
     /// Bytes of a segment, from 64 KiB to 1 GiB, rounded down to a multiple of 4096. Default: 64 MiB. Each session starts with smaller
     /// ones, of 1 MiB if this is more; a longer batch gets a longer one.
     pub fn segment_size(mut self, bytes: u64) -> Self {
-        self.settings.segment_size = bytes / PAGE * PAGE;
+        self.settings.segment_size = bytes;
         self
     }
 
@@ -96,9 +96,9 @@ impl Options {
     /// the holder; `Corruption`, naming file and offset; `FormatVersion`; `ReadOnly` if the directory cannot be written,
     /// which opening needs; `NoSpace`; `Io`. Nothing of an existing store is changed then.
     pub fn open(self, dir: impl AsRef<Path>) -> Result<Db> {
-        self.check()?;
+        let checked = self.checked()?;
         let dir = dir.as_ref();
-        let create = self.settings.create_if_missing;
+        let create = checked.settings.create_if_missing;
         let disk = RealDisk::open(dir, create).map_err(|error| {
             let what = format!("cannot open {}", dir.display());
             match error.kind() {
@@ -107,7 +107,7 @@ impl Options {
                 _ => Error::io(what, error),
             }
         })?;
-        self.open_on(Arc::new(disk))
+        checked.open_on(Arc::new(disk))
     }
 
     /// Opens an empty store of the same engine on a disk that is memory: for tests and caches.
@@ -115,8 +115,7 @@ impl Options {
     /// # Errors
     /// `Invalid` for options out of range.
     pub fn open_in_memory(self) -> Result<Db> {
-        self.check()?;
-        self.create_if_missing(true).open_on(Arc::new(MemoryDisk::new()))
+        self.checked()?.create_if_missing(true).open_on(Arc::new(MemoryDisk::new()))
     }
 
     /// Opens the store on any disk.
@@ -132,10 +131,12 @@ impl Options {
         self
     }
 
-    fn check(&self) -> Result<()> {
+    /// The same with lengths that segments can have.
+    fn checked(mut self) -> Result<Self> {
         let size = self.settings.segment_size;
         if (SEGMENT_SIZE_MIN..=SEGMENT_SIZE_MAX).contains(&size) {
-            return Ok(());
+            self.settings.segment_size = size / PAGE * PAGE;
+            return Ok(self);
         }
         Err(Error::new(
             ErrorKind::Invalid,

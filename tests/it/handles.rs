@@ -131,8 +131,10 @@ fn a_missing_store_is_not_made_if_the_options_say_so() {
 
 #[test]
 fn options_out_of_range_are_invalid() {
-    for size in [0, 4096, 64 * 1024 - 1, (1 << 30) + 4096, u64::MAX] {
+    for size in [0, 10, 4096, 64 * 1024 - 1, (1 << 30) + 1, u64::MAX] {
         let error = Options::new().segment_size(size).open_in_memory().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid, "{size}");
+        assert!(error.to_string().starts_with(&format!("segment_size is {size};")), "{error}");
     }
+    assert!(Options::new().segment_size((1 << 30) - 1).open_in_memory().is_ok(), "rounded down");
 }
