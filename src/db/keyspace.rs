@@ -102,6 +102,10 @@ impl Keyspace {
     }
 
     /// How many keys there are.
+    ///
+    /// A key whose record has rotted so that it cannot be told whose it was counts twice once it is put again: what cannot
+    /// be recognised is neither replaced nor removed, and stays an error of [`Keyspace::iter`] and of
+    /// [`Db::verify`](crate::Db::verify).
     pub fn len(&self) -> u64 {
         self.shared.figure(0, |store| store.table().len())
     }

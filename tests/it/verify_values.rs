@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use zipcask::sim::{Access, Call, Disk, FaultDisk, SimDisk};
-use zipcask::{Db, Durability, ErrorKind, Options, Result, Verify};
+use zipcask::{Db, Durability, ErrorKind, Options, ReadMode, Result, Verify};
 
 use crate::faults::{EIO, SEGMENT, fault};
 
@@ -182,5 +182,23 @@ fn the_smallest_record_does_not_vouch_for_its_neighbour() {
         assert_eq!(db.get("").unwrap().unwrap(), b"");
         flip(dir.path(), b"12345678", 3);
         assert_eq!(db.get("neighbour").unwrap_err().kind(), ErrorKind::Corruption, "{filling} words before");
+    }
+}
+
+#[test]
+fn a_key_whose_record_cannot_be_recognised_counts_twice_once_it_is_put_again() {
+    for mode in [ReadMode::Mmap, ReadMode::Positioned] {
+        let dir = tempfile::tempdir().unwrap();
+        filled(dir.path());
+        let db = Options::new().durability(Durability::Os).read_mode(mode).open(dir.path()).unwrap();
+        flip(dir.path(), &key(BAD), 0);
+        assert_eq!(read(&db, BAD).unwrap_err().kind(), ErrorKind::Corruption);
+        db.put(key(BAD), "new").unwrap();
+        assert_eq!(read(&db, BAD).unwrap().unwrap(), b"new");
+        assert_eq!(db.len(), u64::from(KEYS) + 1);
+        let (whole, errors): (Vec<_>, Vec<_>) = db.iter().partition(|pair| pair.is_ok());
+        assert_eq!((whole.len(), errors.len()), (usize::from(KEYS), 1));
+        db.put(key(BAD), "newer").unwrap();
+        assert_eq!(db.len(), u64::from(KEYS) + 1, "the new one is recognised");
     }
 }
