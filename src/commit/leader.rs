@@ -16,7 +16,7 @@ use crate::platform::Barrier;
 use crate::reclaim::pin::Pin;
 use crate::sabotage::{Sabotage, planted};
 use crate::segment::ReadMode;
-use crate::store::read::{self, Change};
+use crate::store::read::{self, AHEAD, Change};
 use crate::store::{Log, Store};
 
 /// Writes the group and says what became of each member.
@@ -273,7 +273,12 @@ impl<'a> Leader<'a> {
         };
         let bytes = &self.work.bytes[piece.bytes.start - EXTENSION_LEN..piece.bytes.end];
         let (mut position, mut extension) = (0, EXTENSION_LEN);
-        for entry in &self.work.entries[piece.entries.clone()] {
+        let entries = &self.work.entries[piece.entries.clone()];
+        for (i, entry) in entries.iter().enumerate() {
+            if i % AHEAD == 0 && entries.len() > 1 {
+                let next = entries[i..].iter().take(AHEAD).map(|entry| entry.hash);
+                read::prefetch_all(self.store.registry(), self.store.table(), next);
+            }
             let len = entry.len + std::mem::take(&mut extension);
             let change = Change {
                 hash: entry.hash,

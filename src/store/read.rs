@@ -159,6 +159,16 @@ pub(crate) struct Change<'a> {
     pub(crate) len: u64,
 }
 
+/// Hashes that are looked up together, so that their cache misses overlap, before a batch of changes of that many.
+pub(crate) const AHEAD: usize = 64;
+
+/// Asks for all that indexing changes of these hashes will look at.
+pub(crate) fn prefetch_all(registry: &Registry, table: &Table, hashes: impl Iterator<Item = u64> + Clone) {
+    let pin = Pin::new();
+    hashes.clone().for_each(|hash| table.prefetch(hash, &pin));
+    hashes.for_each(|hash| prefetch_record(registry, table, hash, &pin));
+}
+
 /// Whether every record that may be in the way of this change can be read.
 ///
 /// # Errors

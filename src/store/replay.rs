@@ -1,6 +1,6 @@
 //! Records of the log on their way back into the index.
 //!
-//! Floor 3. Imports `address`, `error`, `format`, `index`, `reclaim`, `segment`, `store`.
+//! Floor 3. Imports `address`, `error`, `format`, `index`, `segment`, `store`.
 
 use std::ops::Range;
 
@@ -8,13 +8,9 @@ use crate::address::Location;
 use crate::error::Result;
 use crate::format::record::Kind;
 use crate::index::table::Table;
-use crate::reclaim::pin::Pin;
 use crate::segment::registry::Registry;
 use crate::segment::scan::Scanned;
-use crate::store::read::{self, Change};
-
-/// Records that are indexed together, so that their cache misses overlap.
-const GROUP: usize = 64;
+use crate::store::read::{self, AHEAD, Change};
 
 /// The records of one segment that were read and are not in the index yet.
 pub(super) struct Replay<'a> {
@@ -54,7 +50,7 @@ impl<'a> Replay<'a> {
         if !record.header.more_follows {
             self.whole = self.members.len();
         }
-        if self.whole >= GROUP { self.apply() } else { Ok(()) }
+        if self.whole >= AHEAD { self.apply() } else { Ok(()) }
     }
 
     /// Brings what is left into the index; `false` if the last batch has no end.
@@ -67,10 +63,8 @@ impl<'a> Replay<'a> {
     }
 
     fn apply(&mut self) -> Result<()> {
-        let pin = Pin::new();
-        let whole = &self.members[..self.whole];
-        whole.iter().for_each(|member| self.table.prefetch(member.hash, &pin));
-        whole.iter().for_each(|member| read::prefetch_record(self.registry, self.table, member.hash, &pin));
+        let hashes = self.members[..self.whole].iter().map(|member| member.hash);
+        read::prefetch_all(self.registry, self.table, hashes);
         for Member { kind, hash, key, offset, len } in self.members.drain(..self.whole) {
             let location = Location::new(self.place, offset);
             let change = Change { hash, key: &self.keys[key], location, len };
