@@ -31,7 +31,7 @@ fn write(disk: &Disk, work: &mut Work) -> Vec<Result<Done>> {
 
 fn put(shared: &(Queue, Disk)) -> Result<Done> {
     let ticket = shared.0.submit(&member())?;
-    shared.0.wait(&ticket, |work| write(&shared.1, work))
+    shared.0.wait(&ticket, || (), |work| write(&shared.1, work))
 }
 
 fn shared() -> Arc<(Queue, Disk)> {
@@ -77,14 +77,18 @@ fn a_failed_group_fails_every_member_of_it() {
 /// Like `put`, but the first group that anyone writes fails.
 fn fail_first(shared: &(Queue, Disk)) -> Result<Done> {
     let ticket = shared.0.submit(&member())?;
-    shared.0.wait(&ticket, |work| {
-        let outcomes = write(&shared.1, work);
-        if matches!(outcomes[0], Ok(Done::Written(1))) {
-            let error = Error::new(ErrorKind::Io, "no barrier");
-            return vec![Err(error); outcomes.len()];
-        }
-        outcomes
-    })
+    shared.0.wait(
+        &ticket,
+        || (),
+        |work| {
+            let outcomes = write(&shared.1, work);
+            if matches!(outcomes[0], Ok(Done::Written(1))) {
+                let error = Error::new(ErrorKind::Io, "no barrier");
+                return vec![Err(error); outcomes.len()];
+            }
+            outcomes
+        },
+    )
 }
 
 /// `close` returns only once what was taken in is written, and takes nothing in afterwards.

@@ -63,7 +63,7 @@ struct Piece {
 
 impl<'a> Leader<'a> {
     fn new(store: &'a Store, log: &'a mut Log, work: &'a mut Work) -> Leader<'a> {
-        let barrier = work.members.iter().filter_map(|share| share.barrier).max();
+        let barrier = work.level();
         let outcomes = work.members.iter().map(|_| None).collect();
         Leader { store, log, work, barrier, provisional: Vec::new(), outcomes }
     }

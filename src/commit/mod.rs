@@ -3,13 +3,14 @@
 //! Floor 4. Imports `error`, `store`.
 
 pub(crate) mod batch;
+mod company;
 pub(crate) mod durability;
 mod leader;
 pub(crate) mod queue;
 mod rotate;
 
 use crate::commit::batch::Member;
-use crate::commit::queue::{Done, Queue};
+use crate::commit::queue::{Done, Queue, Work};
 use crate::error::Result;
 use crate::store::Store;
 
@@ -18,8 +19,21 @@ use crate::store::Store;
 /// # Errors
 /// `Closed`, `Poisoned`; `NoSpace` and `ResourceLimit` with the store as it was; `Io` after which it is poisoned.
 pub(crate) fn commit(store: &Store, queue: &Queue, member: &Member) -> Result<Done> {
-    let ticket = queue.submit(member)?;
-    queue.wait(&ticket, |work| leader::write(store, work))
+    let (ticket, clock) = (queue.submit(member)?, store.disk().clock());
+    let gather = || {
+        if queue.filling().barrier.is_some() {
+            queue.company.gather(clock, || queue.filling().members);
+        }
+    };
+    let write = |work: &mut Work| {
+        let begun = work.level().map(|_| (work.members.len(), clock.monotonic_ns()));
+        let outcomes = leader::write(store, work);
+        if let Some((members, start)) = begun {
+            queue.company.remember(members + queue.filling().members, clock.monotonic_ns() - start);
+        }
+        outcomes
+    };
+    queue.wait(&ticket, gather, write)
 }
 
 /// Ends all writing: waits for those under way, seals the log and unlocks the store. The second call does nothing.

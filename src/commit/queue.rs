@@ -8,6 +8,7 @@
 //! What a group costs and does is the `write` closure's; the queue knows nothing of disks, so that its models are small.
 
 use crate::commit::batch::{Entry, Member, Rule};
+use crate::commit::company::Company;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::EXTENSION_LEN;
 use crate::platform::Barrier;
@@ -32,6 +33,14 @@ pub(super) struct Work {
     pub(super) bytes: Vec<u8>,
     pub(super) entries: Vec<Entry>,
     pub(super) members: Vec<Share>,
+}
+
+/// The group that is being filled, so far.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Filling {
+    pub(super) members: usize,
+    /// The most demanding of theirs.
+    pub(super) barrier: Option<Barrier>,
 }
 
 /// A member's share of the group.
@@ -63,6 +72,11 @@ impl Work {
         });
     }
 
+    /// What the most demanding member asked for.
+    pub(super) fn level(&self) -> Option<Barrier> {
+        self.members.iter().filter_map(|share| share.barrier).max()
+    }
+
     /// Empties it, and gives back memory that only an unusual group needed.
     fn reset(&mut self) {
         if self.bytes.capacity() > KEPT_LEN_MAX {
@@ -83,6 +97,7 @@ pub(crate) struct Queue {
     state: Mutex<State>,
     /// Signalled when the queue is closed and nobody leads any more.
     idle: Condvar,
+    pub(super) company: Company,
 }
 
 #[derive(Debug)]
@@ -137,6 +152,7 @@ impl Queue {
                 closed: false,
             }),
             idle: Condvar::new(),
+            company: Company::default(),
         }
     }
 
@@ -156,18 +172,29 @@ impl Queue {
         Ok(ticket)
     }
 
-    /// Waits until the ticket's group was written, or leads it.
+    /// Waits until the ticket's group was written, or leads it: by `gather` while it is being filled, then by `write`.
     ///
     /// # Errors
     /// What `write` said of this member.
-    pub(super) fn wait(&self, ticket: &Ticket, write: impl FnOnce(&mut Work) -> Vec<Result<Done>>) -> Result<Done> {
+    pub(super) fn wait(
+        &self,
+        ticket: &Ticket,
+        gather: impl FnOnce(),
+        write: impl FnOnce(&mut Work) -> Vec<Result<Done>>,
+    ) -> Result<Done> {
         if ticket.leads || self.outlast(ticket) {
+            gather();
             self.lead(write);
         }
         match &*lock(&ticket.group.progress) {
             Progress::Done(outcomes) => outcomes[ticket.member].clone(),
             _ => unreachable!("Q2: the group was written before `outlast` or `lead` returned"),
         }
+    }
+
+    pub(super) fn filling(&self) -> Filling {
+        let filling = &lock(&self.state).filling;
+        Filling { members: filling.members.len(), barrier: filling.level() }
     }
 
     /// Sleeps until the group is written (false) or needs this member to lead it (true).
