@@ -42,7 +42,7 @@ pub mod sim {
     pub use crate::platform::sim::disk::{FailedSync, SimDisk};
     pub use crate::platform::sim::fault::{Call, Fault, FaultDisk, Lasts, Written};
     pub use crate::platform::sim::file::SimFile;
-    pub use crate::platform::{Access, Barrier, Clock, Disk, File, Lock, LockError, Mapping};
+    pub use crate::platform::{Access, Barrier, Clock, Disk, File, Lock, LockError, Mapping, Room};
     pub use crate::sabotage::{Sabotage, plant};
 
     use crate::sync::Arc;
@@ -54,5 +54,11 @@ pub mod sim {
     /// As [`Options::open`].
     pub fn open(options: Options, segment_bytes: u64, disk: Arc<dyn Disk>) -> Result<Db> {
         options.tiny_segments(segment_bytes).open_on(disk)
+    }
+
+    /// What the thread for spare segments does, here and now: makes one for the next segment, unless there is one. Whether
+    /// there is one afterwards.
+    pub fn make_spare(db: &Db) -> bool {
+        db.make_spare()
     }
 }

@@ -20,6 +20,8 @@ pub(crate) const RECORD_ALIGN: u64 = 8;
 pub(crate) const RECORD_HEADER_LEN: usize = 24;
 /// Bytes of each header extension.
 pub(crate) const EXTENSION_LEN: usize = 8;
+/// In what a device's room is given back: no smaller than the blocks of usual file systems.
+pub(crate) const BLOCK: u64 = 4096;
 /// Where a segment's records begin: header, horizon slots and header copy lie before.
 pub(crate) const RECORDS_START: u64 = 4096;
 /// Offset of the first horizon slot; the second follows in the next sector.
@@ -37,6 +39,13 @@ pub(crate) const SEGMENT_SIZE_MAX: u64 = 1 << 30;
 pub(crate) const SEGMENT_SIZE_DEFAULT: u64 = 64 << 20;
 /// Length of the first segment of a session; the next ones double up to `segment_size`.
 pub(crate) const SEGMENT_SIZE_FIRST: u64 = 1 << 20;
+/// Zeros that a durable write puts behind itself where blocks were never written.
+pub(crate) const ZEROS_AHEAD: u64 = 64 << 10;
+/// A spare is asked for once the active segment is full by one part of so many: early enough to have it when it is full,
+/// and not in a session that writes little.
+pub(crate) const SPARE_ASKED_PART: u64 = 4;
+/// Zeros are written in pieces of this.
+pub(crate) const FILL_LEN: u64 = 1 << 20;
 /// Largest batch, in encoded bytes.
 pub(crate) const BATCH_LEN_MAX: u64 = SEGMENT_SIZE_MAX - SEGMENT_OVERHEAD;
 

@@ -28,6 +28,12 @@ pub enum Sabotage {
     NameBeforeOldIsDurable,
     /// The identity gets its name before its bytes are durable.
     IdentityNamedBeforeWritten,
+    /// A spare segment gets its final name before its header is durable.
+    SpareNamedBeforeHeader,
+    /// A spare segment is a file that an earlier session left, instead of a new one.
+    RecycledSpare,
+    /// The room that a sealed segment gives back begins below the end of its records.
+    HoleBelowEnd,
 }
 
 #[cfg(feature = "sim")]

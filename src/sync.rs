@@ -20,9 +20,11 @@ pub(crate) mod counted {
 pub(crate) mod plain {
     #[expect(unused_imports, reason = "each room takes what it needs")]
     pub(crate) use std::sync::{
-        LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
+        Condvar, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering},
     };
+    #[cfg_attr(any(zipcask_loom, zipcask_shuttle), expect(unused_imports, reason = "as above"))]
+    pub(crate) use std::thread::{Builder as ThreadBuilder, JoinHandle};
 }
 
 #[cfg(not(any(zipcask_loom, zipcask_shuttle)))]

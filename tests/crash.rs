@@ -60,12 +60,14 @@ fn a_power_cut_at_any_point_loses_nothing_acknowledged_and_tears_nothing() {
             points: sum.points + counts.points,
             images: sum.images + counts.images,
             nested: sum.nested + counts.nested,
+            spares: sum.spares + counts.spares,
         };
     }
     report(&format!(
-        "power cuts: {} histories, {} points, {} images + {} nested = {} recovered: \
+        "power cuts: {} histories with {} spare segments, {} points, {} images + {} nested = {} recovered: \
          0 acknowledged lost, 0 wrong, 0 torn, 0 refused (seed {})",
         effort().histories,
+        sum.spares,
         sum.points,
         sum.images,
         sum.nested,
@@ -74,6 +76,7 @@ fn a_power_cut_at_any_point_loses_nothing_acknowledged_and_tears_nothing() {
     ));
     if effort().histories >= HISTORIES {
         assert!(sum.images + sum.nested >= 100_000, "too few images to mean much");
+        assert!(sum.spares >= 50, "too few spare segments to mean much");
     }
 }
 
@@ -103,6 +106,9 @@ fn every_planted_bug_is_caught() {
         (Sabotage::PublishBeforeBarrier, failed_sync(Sabotage::PublishBeforeBarrier)),
         (Sabotage::NameBeforeOldIsDurable, power(Sabotage::NameBeforeOldIsDurable)),
         (Sabotage::IdentityNamedBeforeWritten, power(Sabotage::IdentityNamedBeforeWritten)),
+        (Sabotage::SpareNamedBeforeHeader, power(Sabotage::SpareNamedBeforeHeader)),
+        (Sabotage::RecycledSpare, power(Sabotage::RecycledSpare)),
+        (Sabotage::HoleBelowEnd, power(Sabotage::HoleBelowEnd)),
     ];
     let mut missed = Vec::new();
     for (bug, what) in &caught {

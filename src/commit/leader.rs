@@ -28,6 +28,7 @@ pub(super) fn write(store: &Store, work: &mut Work) -> Vec<Result<Done>> {
     let guard = PoisonOnPanic(store);
     let mut log = store.log();
     let outcomes = Leader::new(store, &mut log, work).run();
+    rotate::look_ahead(store, &mut log);
     drop(log);
     std::mem::forget(guard);
     outcomes

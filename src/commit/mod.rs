@@ -46,6 +46,7 @@ pub(crate) fn close(store: &Store, queue: &Queue) -> Result<()> {
     }
     let writable = store.check_poison().and_then(|()| store.check_lock());
     let sealed = writable.and_then(|()| rotate::seal(store, &mut store.log()));
+    store.pool().close();
     store.unlock();
     sealed
 }

@@ -8,17 +8,18 @@ use crate::address::SegmentId;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::names;
 use crate::format::segment::{SegmentHeader, SegmentKind};
-use crate::limits::{FOOTER_LEN, PLACE_LEN, RECORDS_START};
+use crate::limits::{FOOTER_LEN, PLACE_LEN, RECORDS_START, SPARE_ASKED_PART};
 use crate::sabotage::{Sabotage, planted};
 use crate::segment::Segment;
-use crate::segment::active::{self, Active};
+use crate::segment::active::Active;
+use crate::segment::blank::Blank;
 use crate::store::{Log, Store};
 use crate::sync::Arc;
 
 /// Makes a segment in which `len` bytes of records fit the active one, having sealed the old one.
 ///
-/// The new file is made first: a lack of space or of descriptors leaves everything as it was. Then the old segment is
-/// sealed, and only then the new one gets its name (W5).
+/// The new file is there first, a spare one or one made now: a lack of space or of descriptors leaves everything as it was.
+/// Then the old segment is sealed, and only then the new one gets its name (W5).
 ///
 /// # Errors
 /// `NoSpace` and `ResourceLimit` leave the store as it was; everything else poisons it (W4).
@@ -36,31 +37,68 @@ pub(super) fn next(store: &Store, log: &mut Log, len: u64) -> Result<()> {
         ErrorKind::ResourceLimit => error,
         _ => poisoned(store, error),
     })?;
-    let header = new_header(store, log, id, len)?;
-    let file = active::create(&**store.disk(), &header).map_err(|error| match error.kind() {
-        ErrorKind::NoSpace | ErrorKind::ResourceLimit => error,
-        _ => poisoned(store, error),
-    })?;
-    let place = store.registry().reserve(header.len)?;
-    if planted(Sabotage::NameBeforeOldIsDurable) {
-        active::name(&**store.disk(), id)?;
+    let epoch = draw_epoch(store, id)?;
+    let needed = RECORDS_START + len + FOOTER_LEN;
+    let spare = store.pool().take(needed);
+    let early = spare.is_some() && planted(Sabotage::SpareNamedBeforeHeader);
+    let blank = match spare {
+        Some(spare) => spare,
+        None => {
+            // A batch that is longer than a segment gets one of its own length, in whole places.
+            let len = if needed <= log.next_len { log.next_len } else { needed.next_multiple_of(PLACE_LEN) };
+            store.pool().make_now(id, len).map_err(|error| unless_harmless(store, error))?
+        }
+    };
+    if early {
+        blank.name(&**store.disk(), id)?;
     }
+    let header = SegmentHeader {
+        database: store.identity().database,
+        id,
+        epoch,
+        kind: SegmentKind::Log,
+        first_seqno: (u64::from(log.last_seqno) + 1).into(),
+        len: blank.len(),
+    };
+    let begun = begin(store, log, &blank, &header, early);
+    let place = begun.inspect_err(|_| blank.remove(&**store.disk()))?;
+    let name = names::segment(id);
+    let (file, reading) = (blank.file(), store.settings().reading);
+    let segment = Segment::new(store.disk(), &name, Arc::clone(file), &header, place, RECORDS_START, reading);
+    let segment = store.registry().add(segment, place, header.len);
+    let active = Active::new(segment, Arc::clone(file), log.last_seqno);
+    log.active = Some(if blank.wants_zeros() { active.with_zeros() } else { active });
+    log.next_id = next_id;
+    log.next_len = (header.len * 2).min(store.settings().segment_size).max(log.next_len);
+    log.spare_asked = false;
+    Ok(())
+}
+
+/// Header, seal of the segment before, name, in this order. Returns the segment's place.
+fn begin(store: &Store, log: &mut Log, blank: &Blank, header: &SegmentHeader, named: bool) -> Result<u64> {
+    let (disk, id) = (&**store.disk(), header.id);
+    blank.begin(disk, header).map_err(|error| unless_harmless(store, error))?;
+    let place = store.registry().reserve(header.len)?;
+    let named = named || planted(Sabotage::NameBeforeOldIsDurable) && blank.name(disk, id).is_ok();
     seal(store, log)?;
-    if !planted(Sabotage::NameBeforeOldIsDurable) {
-        active::name(&**store.disk(), id).map_err(|error| match error.kind() {
+    if !named {
+        blank.name(disk, id).map_err(|error| match error.kind() {
             // It was not even tried; the next write makes another file.
             ErrorKind::ResourceLimit => error,
             _ => poisoned(store, error),
         })?;
     }
-    let name = names::segment(id);
-    let reading = store.settings().reading;
-    let segment = Segment::new(store.disk(), &name, Arc::clone(&file), &header, place, RECORDS_START, reading);
-    let segment = store.registry().add(segment, place, header.len);
-    log.active = Some(Active::new(segment, file, log.last_seqno));
-    log.next_id = next_id;
-    log.next_len = (header.len * 2).min(store.settings().segment_size).max(log.next_len);
-    Ok(())
+    Ok(place)
+}
+
+/// Asks for a spare once the active segment is full enough to expect that one is needed, once a segment.
+pub(super) fn look_ahead(store: &Store, log: &mut Log) {
+    let Some(active) = &log.active else { return };
+    if log.spare_asked || active.end() < active.segment().len() / SPARE_ASKED_PART {
+        return;
+    }
+    log.spare_asked = true;
+    store.pool().ask(log.next_len);
 }
 
 /// Makes the names durable that this session found: identity, folder, segments. Whoever made them may have been killed
@@ -89,23 +127,11 @@ fn sync_names(store: &Store, log: &mut Log) -> Result<()> {
     Ok(())
 }
 
-fn new_header(store: &Store, log: &Log, id: SegmentId, len: u64) -> Result<SegmentHeader> {
+fn draw_epoch(store: &Store, id: SegmentId) -> Result<[u8; 16]> {
     let mut epoch = [0; 16];
-    store
-        .disk()
-        .random(&mut epoch)
-        .map_err(|error| Error::io(format!("cannot draw randomness for segment {id}"), error))?;
-    // A batch that is longer than a segment gets one of its own length, in whole places.
-    let needed = RECORDS_START + len + FOOTER_LEN;
-    let len = if needed <= log.next_len { log.next_len } else { needed.next_multiple_of(PLACE_LEN) };
-    Ok(SegmentHeader {
-        database: store.identity().database,
-        id,
-        epoch,
-        kind: SegmentKind::Log,
-        first_seqno: (u64::from(log.last_seqno) + 1).into(),
-        len,
-    })
+    let drawn = store.disk().random(&mut epoch);
+    drawn.map_err(|error| Error::io(format!("cannot draw randomness for segment {id}"), error))?;
+    Ok(epoch)
 }
 
 /// Closes the active segment, if there is one: durable, with its footer. The next write starts another.
@@ -148,6 +174,14 @@ fn discard(store: &Store, log: &mut Log, segment: &Segment) -> Result<()> {
     });
     removed
         .map_err(|error| poisoned(store, Error::io_as(ErrorKind::Io, format!("cannot remove the empty {name}"), error)))
+}
+
+/// What a lack of space or of descriptors does not: poisons the store.
+fn unless_harmless(store: &Store, error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::NoSpace | ErrorKind::ResourceLimit => error,
+        _ => poisoned(store, error),
+    }
 }
 
 fn poisoned(store: &Store, error: Error) -> Error {

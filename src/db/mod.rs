@@ -63,9 +63,18 @@ impl Db {
 
     pub(crate) fn start(disk: Arc<dyn Disk>, settings: Settings, durability: Durability) -> Result<Db> {
         let fork = ForkGuard::new();
+        let settings = Settings { barrier: durability.barrier(), ..settings };
         let store = Arc::new(store::open::open(disk, settings)?);
         let shared = Shared { store, queue: Queue::new(), durability, fork, closed: AtomicBool::new(false) };
         Ok(Db { default: Keyspace { shared: Arc::new(shared) } })
+    }
+
+    /// For the tests: makes a spare segment here and now, as long as the next one is to be; whether there is one afterwards.
+    #[cfg(feature = "sim")]
+    pub(crate) fn make_spare(&self) -> bool {
+        let store = &self.default.shared.store;
+        let len = store.log().next_len;
+        store.pool().make(len)
     }
 
     /// The store's directory, in its canonical form.

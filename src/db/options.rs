@@ -70,6 +70,14 @@ impl Options {
         self
     }
 
+    /// Whether the store may start threads of its own. Default: true. There is one, which makes the next segment ready while
+    /// the last one fills; it is started by the first write that fills one by a quarter. Without it that is done when a segment is full,
+    /// by whoever writes then, and not as well: each durable write costs more.
+    pub fn background(mut self, on: bool) -> Self {
+        self.settings.background = on;
+        self
+    }
+
     /// Whether a missing store is made. Default: true; otherwise opening one is `NotFound`.
     pub fn create_if_missing(mut self, yes: bool) -> Self {
         self.settings.create_if_missing = yes;
@@ -123,12 +131,12 @@ impl Options {
         Db::start(disk, self.settings, self.durability)
     }
 
-    /// For the crash tests: small segments of one length, whatever the bounds.
+    /// For the crash tests: small segments of one length, whatever the bounds, and nothing that happens by itself.
     #[cfg(feature = "sim")]
     pub(crate) fn tiny_segments(mut self, bytes: u64) -> Self {
         self.settings.segment_size = bytes;
         self.settings.segment_size_first = bytes;
-        self
+        self.background(false)
     }
 
     /// The same with lengths that segments can have.
@@ -152,6 +160,7 @@ impl fmt::Debug for Options {
             .field("segment_size", &self.settings.segment_size)
             .field("read_mode", &self.settings.reading.mode)
             .field("verify_values", &self.settings.reading.verify)
+            .field("background", &self.settings.background)
             .field("create_if_missing", &self.settings.create_if_missing)
             .finish_non_exhaustive()
     }

@@ -18,7 +18,8 @@ pub struct Stats {
     pub dead_bytes: u64,
     /// Bytes in archives: none in this version, which makes none.
     pub archived_bytes: u64,
-    /// Bytes of segments that no record uses.
+    /// Bytes of the device that files of segments take up and no record uses, as far as the system tells: room for what is to
+    /// come, that of a spare segment included.
     pub preallocated_bytes: u64,
     /// Bytes of files that are only kept because something still shows them: none in this version, which removes no file
     /// that has records.
@@ -64,13 +65,14 @@ impl Stats {
             })
             .collect();
         let sum = |bytes: fn(&SegmentStats) -> u64| segments.iter().map(bytes).sum::<u64>();
+        let unused: u64 = store.segments().iter().map(|segment| segment.unused_bytes()).sum();
         let (used, live) = (sum(|s| s.used_bytes), sum(|s| s.live_bytes));
         Stats {
             live_keys: store.table().len(),
             live_bytes: live,
             dead_bytes: used.saturating_sub(live),
             archived_bytes: 0,
-            preallocated_bytes: sum(|s| s.file_bytes).saturating_sub(used),
+            preallocated_bytes: unused + store.pool().bytes(),
             pinned_bytes: 0,
             index_bytes: store.table().bytes(),
             segments,

@@ -12,6 +12,7 @@ pub(crate) const IDENTITY_NEW: &str = "new-ZIPCASK";
 pub(crate) const LOCK: &str = "LOCK";
 pub(crate) const HOLDER: &str = "HOLDER";
 pub(crate) const SEGMENTS: &str = "segments";
+pub(crate) const SPARE: &str = "spare";
 pub(crate) const TORN: &str = "torn";
 
 /// Digits of a segment's id in a name: padded with zeros to this many, more where it needs more.
@@ -30,6 +31,17 @@ pub(crate) fn new_segment(id: SegmentId) -> String {
 /// "torn/0000000042-1048576.bin"
 pub(crate) fn torn(id: SegmentId, offset: u64) -> String {
     format!("{TORN}/{id}-{offset}.bin")
+}
+
+/// "spare/00c0ffee00c0ffee": a segment to be, made ready ahead
+pub(crate) fn spare(random: u64) -> String {
+    format!("{SPARE}/{random:016x}")
+}
+
+/// The number of a name inside `spare/`
+pub(crate) fn parse_spare(name: &str) -> Option<u64> {
+    let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    (name.len() == 16 && name.bytes().all(digit)).then(|| u64::from_str_radix(name, 16).ok())?
 }
 
 /// What a name inside `segments/` is.
@@ -70,7 +82,7 @@ fn parse_digits(digits: &str, width: usize) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{SegmentsEntry, new_segment, parse_segments_entry, parse_torn, segment, torn};
+    use super::{SegmentsEntry, new_segment, parse_segments_entry, parse_spare, parse_torn, segment, spare, torn};
     use crate::address::SegmentId;
     use crate::format::cases;
     use proptest::prelude::*;
@@ -80,6 +92,7 @@ mod tests {
         assert_eq!(segment(SegmentId(42)), "segments/0000000042.seg");
         assert_eq!(new_segment(SegmentId(42)), "segments/new-0000000042");
         assert_eq!(torn(SegmentId(42), 1_048_576), "torn/0000000042-1048576.bin");
+        assert_eq!(spare(0xc0_ffee), "spare/0000000000c0ffee");
         assert_eq!(segment(SegmentId(u64::MAX)), "segments/18446744073709551615.seg");
     }
 
@@ -126,6 +139,9 @@ mod tests {
         ] {
             assert_eq!(parse_torn(name), None, "{name:?}");
         }
+        for name in ["", "c0ffee", "00C0FFEE00c0ffee", "+0c0ffee00c0ffee", "00c0ffee00c0ffee0", "new-0000000042"] {
+            assert_eq!(parse_spare(name), None, "{name:?}");
+        }
     }
 
     /// Ids of every length.
@@ -142,6 +158,7 @@ mod tests {
             prop_assert_eq!(parse_segments_entry(&inside(segment(id))), SegmentsEntry::Segment(id));
             prop_assert_eq!(parse_segments_entry(&inside(new_segment(id))), SegmentsEntry::New(id));
             prop_assert_eq!(parse_torn(&inside(torn(id, offset))), Some((id, offset)));
+            prop_assert_eq!(parse_spare(&inside(spare(offset))), Some(offset));
         }
 
         #[test]

@@ -13,10 +13,12 @@ pub(crate) fn check(disk: &dyn Disk) {
     names_are_made_once(disk);
     lists_are_sorted_and_folders_marked(disk);
     a_renamed_file_replaces_the_old_one(disk);
+    a_rename_may_lead_to_another_folder(disk);
     a_removed_file_lives_on_while_it_is_open(disk);
     writes_are_read_back(disk);
     a_file_opened_for_reading_takes_no_writes(disk);
     allocated_room_is_zeros(disk);
+    room_that_was_given_back_leaves_the_rest(disk);
     a_mapping_shows_what_is_written_later(disk);
     the_device_holds_what_was_written(disk);
     syncs_succeed(disk);
@@ -76,6 +78,19 @@ pub(crate) fn a_renamed_file_replaces_the_old_one(disk: &dyn Disk) {
     assert_eq!(disk.list("renames").unwrap(), ["c"]);
 }
 
+pub(crate) fn a_rename_may_lead_to_another_folder(disk: &dyn Disk) {
+    disk.create_dir("moves").unwrap();
+    disk.create_dir("moved").unwrap();
+    disk.create("moves/a").unwrap().write_at(b"moved", 0).unwrap();
+    assert_eq!(kind(disk.rename("moves/a", "nowhere/a")), io::ErrorKind::NotFound);
+    disk.rename("moves/a", "moved/b").unwrap();
+    assert_eq!(disk.list("moves").unwrap(), Vec::<String>::new());
+    assert_eq!(read(&disk.open("moved/b", Access::Read).unwrap()), b"moved");
+    disk.create("moves/a").unwrap().write_at(b"again", 0).unwrap();
+    disk.rename("moves/a", "moved/b").unwrap();
+    assert_eq!(read(&disk.open("moved/b", Access::Read).unwrap()), b"again");
+}
+
 pub(crate) fn a_removed_file_lives_on_while_it_is_open(disk: &dyn Disk) {
     let file = disk.create("removed").unwrap();
     file.allocate(4096).unwrap();
@@ -128,6 +143,24 @@ pub(crate) fn allocated_room_is_zeros(disk: &dyn Disk) {
         assert_eq!(all.len() as u64, len);
         assert!(all.iter().all(|&byte| byte == 0));
     }
+}
+
+pub(crate) fn room_that_was_given_back_leaves_the_rest(disk: &dyn Disk) {
+    let file = disk.create("holes").unwrap();
+    file.write_at(&[7; 64 << 10], 0).unwrap();
+    let map = file.map(64 << 10).unwrap();
+    file.punch(16 << 10, 32 << 10).unwrap();
+    let all = read(&file);
+    assert_eq!(all.len(), 64 << 10, "the length stays");
+    assert!(all[..16 << 10].iter().chain(&all[48 << 10..]).all(|&byte| byte == 7));
+    let hole = &all[16 << 10..48 << 10];
+    assert!(hole.iter().all(|byte| *byte == hole[0]) && [0, 7].contains(&hole[0]), "whole, or not at all");
+    assert_eq!(bytes(&*map, 16 << 10, 32 << 10), hole);
+    assert!(file.taken().unwrap() >= 32 << 10);
+    file.write_at(b"again", 20 << 10).unwrap();
+    assert_eq!(bytes(&*map, 20 << 10, 5), b"again");
+    let other = disk.open("holes", Access::Read).unwrap();
+    assert!(other.punch(0, 4096).is_err());
 }
 
 pub(crate) fn a_mapping_shows_what_is_written_later(disk: &dyn Disk) {

@@ -14,7 +14,7 @@ use memmap2::{MmapOptions, MmapRaw};
 use crate::platform::clock::SystemClock;
 use crate::platform::name;
 use crate::platform::random;
-use crate::platform::{Access, Barrier, Clock, Disk, File, Lock, LockError, Mapping};
+use crate::platform::{Access, Barrier, Clock, Disk, File, Lock, LockError, Mapping, Room};
 use crate::sync::Arc;
 use crate::sync::plain::{Mutex, MutexGuard, PoisonError};
 
@@ -104,7 +104,9 @@ impl Disk for MemoryDisk {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut tree = enter(&self.tree);
-        name::split_pair(from, to)?;
+        name::split(from)?;
+        let (folder, _) = name::split(to)?;
+        tree.check_folder(folder)?;
         if tree.folders.contains(to) {
             return Err(io::ErrorKind::IsADirectory.into());
         }
@@ -140,6 +142,10 @@ impl Disk for MemoryDisk {
         }
         *locked = true;
         Ok(Box::new(MemoryLock(Arc::clone(&self.locked))))
+    }
+
+    fn room(&self) -> Room {
+        Room::Memory
     }
 
     fn random(&self, bytes: &mut [u8]) -> io::Result<()> {
@@ -290,6 +296,15 @@ impl File for MemoryFile {
     fn allocate(&self, len: u64) -> io::Result<()> {
         let len = usize::try_from(len).map_err(|_| too_large())?;
         self.writable()?.grow(len, len)
+    }
+
+    /// Pages that were never written take up nothing anyway; those that were stay.
+    fn punch(&self, _offset: u64, _len: u64) -> io::Result<()> {
+        self.writable().map(drop)
+    }
+
+    fn taken(&self) -> io::Result<u64> {
+        self.len()
     }
 
     fn barrier(&self, _level: Barrier) -> io::Result<Barrier> {

@@ -59,7 +59,8 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// `AlreadyExists` if anything has that name.
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>>;
 
-    /// Gives `from` the name `to`, within one folder, replacing what had it. Durable after `sync_dir`.
+    /// Gives `from` the name `to`, replacing what had it. Durable after `sync_dir` of the folder of `to`; of two folders the
+    /// other may bring the old name back after a power cut, beside the new one, until it is synced too.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
     /// Removes a file's name; open files and mappings of it live on. Durable after `sync_dir`.
@@ -82,11 +83,25 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// [`LockError::Held`] with what is known of the holder, at once.
     fn lock(&self) -> Result<Box<dyn Lock>, LockError>;
 
+    /// Where a file's bytes go when they are written, which decides how room is made for them ahead.
+    fn room(&self) -> Room;
+
     /// Fills `bytes` with unpredictable ones.
     fn random(&self, bytes: &mut [u8]) -> io::Result<()>;
 
     /// The time.
     fn clock(&self) -> &dyn Clock;
+}
+
+/// How a disk writes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Room {
+    /// To where the same bytes lay before: what was written once is written again without a change of metadata.
+    InPlace,
+    /// Elsewhere each time, or nobody has measured: room is worth reserving, but not worth writing.
+    Elsewhere,
+    /// To memory: nothing is to be had ahead.
+    Memory,
 }
 
 /// What a file is opened for.
@@ -119,6 +134,13 @@ pub trait File: Send + Sync + fmt::Debug {
 
     /// Sets the length of a new file to `len`, all of it zeros, with room on the device reserved where that can be had.
     fn allocate(&self, len: u64) -> io::Result<()>;
+
+    /// Gives the device back the room of `len` bytes at `offset`, which are zeros from then on, where the system can; else
+    /// does nothing. Nothing of it is durable before the next sync, and until then each part may be as it was.
+    fn punch(&self, offset: u64, len: u64) -> io::Result<()>;
+
+    /// Bytes of the device that it takes up, as far as the system tells; else its length.
+    fn taken(&self) -> io::Result<u64>;
 
     /// Makes every byte written so far durable, and as much of the length as reading them needs (fdatasync). Returns what
     /// was reached: `level`, or `Durable` where the system knows nothing less.

@@ -35,18 +35,6 @@ pub(crate) fn top(name: &str) -> io::Result<&str> {
     is_plain(name).then_some(name).ok_or_else(|| refused(name))
 }
 
-/// Takes the two names of a rename apart: their folder, the old and the new name.
-///
-/// # Errors
-///
-/// `InvalidInput`, as `split`, and if the folders differ.
-pub(crate) fn split_pair<'a>(from: &'a str, to: &'a str) -> io::Result<(&'a str, &'a str, &'a str)> {
-    let (folder, from) = split(from)?;
-    let (other, new) = split(to)?;
-    let same = folder == other;
-    same.then_some((folder, from, new)).ok_or_else(|| refused(to))
-}
-
 fn is_plain(part: &str) -> bool {
     !part.is_empty() && part != "." && part != ".." && !part.contains(['/', '\\', ':', '\0'])
 }
@@ -57,7 +45,7 @@ fn refused(name: &str) -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use crate::platform::name::{folder, split, split_pair};
+    use crate::platform::name::{folder, split};
 
     #[test]
     fn a_name_has_at_most_one_folder() {
@@ -75,12 +63,5 @@ mod tests {
             assert!(split(name).is_err(), "{name:?}");
             assert!(name.is_empty() || folder(name).is_err(), "{name:?}");
         }
-    }
-
-    #[test]
-    fn a_rename_stays_in_its_folder() {
-        assert_eq!(split_pair("f/a", "f/b").unwrap(), ("f", "a", "b"));
-        assert!(split_pair("f/a", "g/a").is_err());
-        assert!(split_pair("a", "f/a").is_err());
     }
 }

@@ -10,7 +10,7 @@ use crate::platform::lock::RealLock;
 use crate::platform::map::Map;
 use crate::platform::os;
 use crate::platform::random;
-use crate::platform::{Access, Barrier, Clock, Disk, File, Lock, LockError, Mapping};
+use crate::platform::{Access, Barrier, Clock, Disk, File, Lock, LockError, Mapping, Room};
 use crate::sync::Arc;
 
 /// A directory of the file system.
@@ -89,6 +89,10 @@ impl Disk for RealDisk {
         Ok(Box::new(RealLock::take(&self.dir)?))
     }
 
+    fn room(&self) -> Room {
+        self.dir.room()
+    }
+
     fn random(&self, bytes: &mut [u8]) -> io::Result<()> {
         random::fill(bytes)
     }
@@ -155,6 +159,14 @@ impl File for RealFile {
             self.0.set_len(len)?;
         }
         Ok(())
+    }
+
+    fn punch(&self, offset: u64, len: u64) -> io::Result<()> {
+        os::punch(&self.0, offset, len)
+    }
+
+    fn taken(&self) -> io::Result<u64> {
+        os::taken(&self.0)
     }
 
     fn barrier(&self, level: Barrier) -> io::Result<Barrier> {

@@ -1,17 +1,17 @@
-//! The segment that is written: made, appended to, sealed.
+//! The segment that is written: appended to, sealed.
 //!
-//! Floor 2. Imports `address`, `error`, `format`, `limits`, `platform`, `reclaim`, `segment`, `sync`.
+//! Floor 2. Imports `address`, `error`, `format`, `limits`, `platform`, `reclaim`, `sabotage`, `segment`, `sync`.
 
 use std::io;
 
-use crate::address::{SegmentId, Seqno};
+use crate::address::Seqno;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::checksum;
-use crate::format::names;
-use crate::format::segment::{Footer, Horizon, SegmentHeader};
-use crate::limits::{FOOTER_LEN, HEADER_COPY, HORIZON_SLOT, RECORD_HEADER_LEN, RECORDS_START, SECTOR};
-use crate::platform::{Barrier, Disk, File};
+use crate::format::segment::{Footer, Horizon};
+use crate::limits::{BLOCK, FOOTER_LEN, HORIZON_SLOT, RECORD_HEADER_LEN, RECORDS_START, SECTOR, ZEROS_AHEAD};
+use crate::platform::{Barrier, File};
 use crate::reclaim::hold::Hold;
+use crate::sabotage::{Sabotage, planted};
 use crate::segment::source::Source;
 use crate::segment::{Segment, State};
 use crate::sync::Arc;
@@ -19,92 +19,41 @@ use crate::sync::Arc;
 /// The one writer of a segment; readers see what the segment's tail publishes.
 ///
 /// Invariant A1: `durable <= ordered <= end`; each was covered by a successful barrier of its level.
-/// Invariant A2: bytes are written once, at `end`, in order: no offset is ever written twice but horizon and footer.
+/// Invariant A2: bytes are written once, at `end`, in order: no offset is ever written twice but horizon and footer, and
+/// after zeros.
 #[derive(Debug)]
 pub(crate) struct Active {
     segment: Hold<Segment>,
     file: Arc<dyn File>,
     /// Where the next record goes.
     end: u64,
+    /// Below, each block was written once, if only with zeros; `u64::MAX` where that does not matter.
+    zeroed: u64,
     /// A barrier of any level covered everything below.
     ordered: u64,
     durable: u64,
     /// Nothing more may be appended: it waits to be sealed.
     ended: bool,
+    /// What lies behind the end may be more than zeros: a write that failed, or that was torn.
+    soiled: bool,
     /// crc32c of all records so far, for the footer.
     crc: u32,
     record_count: u64,
     last_seqno: Seqno,
 }
 
-/// Makes the file of a new segment under its temporary name, header written and durable, but not yet named.
-///
-/// # Errors
-/// As the system says; what was made is removed again as far as possible. `NoSpace` if `header.len` bytes cannot be had.
-pub(crate) fn create(disk: &dyn Disk, header: &SegmentHeader) -> Result<Arc<dyn File>> {
-    let name = names::new_segment(header.id);
-    let failed =
-        |what: &str, error: io::Error| Error::io(format!("cannot {what} {}", disk.path().join(&name).display()), error);
-    let file = match disk.create(&name) {
-        // A leftover of a write that failed earlier; it never had a final name, so nothing in it counts.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            disk.remove(&name).and_then(|()| disk.create(&name))
-        }
-        other => other,
-    }
-    .map_err(|error| failed("create", error))?;
-    let sector = header.encode();
-    let made = file
-        .allocate(header.len)
-        .map_err(|error| failed("allocate", error))
-        .and_then(|()| {
-            file.write_at(&sector, 0)
-                .and_then(|()| file.write_at(&sector, HEADER_COPY))
-                .map_err(|error| failed("write", error))
-        })
-        .and_then(|()| {
-            // BARRIER: length and header are durable before the final name is given, so that a bad header under a
-            // final name is always damage, never a leftover.
-            file.sync().map_err(|error| failed("sync", error))
-        });
-    match made {
-        Ok(()) => Ok(file),
-        Err(error) => {
-            // Best effort: the next attempt removes it too.
-            let _ = disk.remove(&name);
-            Err(error)
-        }
-    }
-}
-
-/// Gives the file that `create` made its final name, durably.
-///
-/// # Errors
-/// `ResourceLimit` if the name was not even tried. Else `Io`: whether it is there after a power cut is unknown (W4).
-pub(crate) fn name(disk: &dyn Disk, id: SegmentId) -> Result<()> {
-    let (from, to) = (names::new_segment(id), names::segment(id));
-    let failed = |error| Error::io_as(ErrorKind::Io, format!("cannot name {}", disk.path().join(&to).display()), error);
-    disk.rename(&from, &to).map_err(|error| {
-        let error = Error::io(format!("cannot name {}", disk.path().join(&to).display()), error);
-        match error.kind() {
-            ErrorKind::ResourceLimit => error,
-            _ => error.of_kind(ErrorKind::Io),
-        }
-    })?;
-    // BARRIER: the name is durable before any record in the file may be acknowledged.
-    disk.sync_dir(names::SEGMENTS).map_err(failed)
-}
-
 impl Active {
     /// Starts writing an empty segment.
     pub(crate) fn new(segment: Hold<Segment>, file: Arc<dyn File>, last_seqno: Seqno) -> Active {
         Active {
+            zeroed: u64::MAX,
             segment,
             file,
             end: RECORDS_START,
             ordered: RECORDS_START,
             durable: RECORDS_START,
             ended: false,
+            soiled: false,
             crc: 0,
             record_count: 0,
             last_seqno,
@@ -114,6 +63,16 @@ impl Active {
     /// The same of a segment that has records already, up to `end`, with this checksum: in order to seal it.
     pub(crate) fn resume(self, end: u64, crc: u32, record_count: u64) -> Active {
         Active { end, crc, record_count, ..self }
+    }
+
+    /// The same where blocks were never written: zeros go ahead of the records then.
+    pub(crate) fn with_zeros(self) -> Active {
+        Active { zeroed: RECORDS_START, ..self }
+    }
+
+    /// The same where something lies behind the end, which is kept.
+    pub(crate) fn soiled(self) -> Active {
+        Active { soiled: true, ..self }
     }
 
     pub(crate) fn segment(&self) -> &Hold<Segment> {
@@ -147,7 +106,10 @@ impl Active {
     pub(crate) fn append(&mut self, bytes: &[u8], count: u64, last_seqno: Seqno) -> Result<()> {
         debug_assert!(bytes.len() as u64 <= self.room());
         let what = || format!("append {} bytes at offset {} of", bytes.len(), self.end);
-        self.file.write_at(bytes, self.end).map_err(|error| self.unwritten(&what(), error))?;
+        if let Err(error) = self.file.write_at(bytes, self.end) {
+            self.soiled = true;
+            return Err(self.unwritten(&what(), error));
+        }
         self.end += bytes.len() as u64;
         self.crc = checksum::extend(self.crc, bytes);
         self.record_count += count;
@@ -167,6 +129,7 @@ impl Active {
         if covered == self.end {
             return Ok(());
         }
+        self.write_zeros_ahead();
         // BARRIER: W1. The records reach the device before anyone is told that they did.
         let reached = self.file.barrier(level).map_err(|error| self.lost("sync", error))?;
         self.ordered = self.end;
@@ -174,6 +137,19 @@ impl Active {
             self.durable = self.end;
         }
         Ok(())
+    }
+
+    /// Where this barrier has to pay for a block that was never written, lets it pay for those to come as well: writes zeros
+    /// behind the end, so that the next barriers find them written. A barrier over many blocks is worth its price as it is.
+    /// Best effort: without zeros everything is as it was, and only slower.
+    fn write_zeros_ahead(&mut self) {
+        let covered = self.end - self.durable;
+        if self.end <= self.zeroed || self.ended || covered >= ZEROS_AHEAD {
+            return;
+        }
+        self.zeroed = (self.end + ZEROS_AHEAD).next_multiple_of(BLOCK).min(self.segment.len() - FOOTER_LEN);
+        let zeros = vec![0; (self.zeroed - self.end) as usize];
+        let _ = self.file.write_at(&zeros, self.end);
     }
 
     /// Closes the segment at its end: data durable, then horizon slots and footer written and durable. Nothing may be
@@ -197,8 +173,23 @@ impl Active {
             .map_err(|error| self.unwritten("seal", error))?;
         // BARRIER: W5. The footer is durable before the next segment gets its name.
         file.barrier(Barrier::Durable).map_err(|error| self.lost("seal", error))?;
+        self.give_back();
         self.segment.set_state(State::Sealed);
         Ok(())
+    }
+
+    /// Gives the room between end and footer back, which holds zeros and will never be written. A tail that was torn stays,
+    /// for whoever wants to look. Best effort: room that stays taken is only that.
+    fn give_back(&self) {
+        let start = match planted(Sabotage::HoleBelowEnd) {
+            true => self.end / BLOCK * BLOCK,
+            false => self.end.next_multiple_of(BLOCK),
+        };
+        let stop = (self.segment.len() - FOOTER_LEN) / BLOCK * BLOCK;
+        if !self.soiled && start < stop {
+            let _ = self.file.punch(start, stop - start);
+            self.segment.note_taken(&*self.file);
+        }
     }
 
     /// Makes sure that what a failed append left behind the end is no record: for where the segment could not be sealed,

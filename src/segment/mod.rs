@@ -3,10 +3,12 @@
 //! Floor 2. Imports `address`, `error`, `format`, `limits`, `platform`, `prefetch`, `sync`.
 
 pub(crate) mod active;
+pub(crate) mod blank;
 pub(crate) mod descriptor;
 pub(crate) mod fetched;
 pub(crate) mod holds;
 pub(crate) mod lookup;
+pub(crate) mod pool;
 pub(crate) mod registry;
 pub(crate) mod scan;
 pub(crate) mod source;
@@ -79,6 +81,8 @@ pub(crate) struct Segment {
     // Written at each commit: on lines of their own, for the sake of the readers of the others.
     tail: CachePadded<Tail>,
     live: CachePadded<Live>,
+    /// Bytes of the device that the file takes up.
+    taken: AtomicU64,
     state: AtomicU8,
 }
 
@@ -123,6 +127,7 @@ impl Segment {
         let start = map.as_ref().and_then(|map| NonNull::new(map.as_ptr().cast_mut()));
         // What is read by position comes from the device each time.
         let verify = if start.is_some() { reading.verify } else { Verify::Always };
+        let taken = taken(&*file, header.len);
         let file = Descriptor::new(disk, name, file);
         Segment {
             base: Base { start, _map: map },
@@ -132,6 +137,7 @@ impl Segment {
             id: header.id,
             len: header.len,
             path: file.directory().join(name).display().to_string(),
+            taken: AtomicU64::new(taken),
             file,
             tail: CachePadded::new(Tail::new(readable)),
             live: CachePadded::new(Live { bytes: AtomicU64::new(0), records: AtomicU64::new(0) }),
@@ -168,6 +174,16 @@ impl Segment {
     /// As `Descriptor::file`.
     pub(crate) fn file(&self) -> Result<Arc<dyn File>> {
         self.file.file()
+    }
+
+    /// Bytes that the file takes up on the device and no record uses.
+    pub(crate) fn unused_bytes(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed).saturating_sub(self.tail.published())
+    }
+
+    /// Notes how much of the device the file takes up now.
+    pub(crate) fn note_taken(&self, file: &dyn File) {
+        self.taken.store(taken(file, self.len), Ordering::Relaxed);
     }
 
     pub(crate) fn tail(&self) -> &Tail {
@@ -319,6 +335,11 @@ impl Segment {
             Flaw::Damaged(what) => Error::corruption(&self.path, offset, what),
         }
     }
+}
+
+/// Bytes of the device that the file of a segment takes up, as far as one can tell.
+fn taken(file: &dyn File, len: u64) -> u64 {
+    file.taken().unwrap_or(len).min(len)
 }
 
 impl fmt::Debug for Segment {

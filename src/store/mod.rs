@@ -20,9 +20,10 @@ use crate::format::identity::Identity;
 use crate::index::hash::Hasher;
 use crate::index::table::Table;
 use crate::limits::{SEGMENT_SIZE_DEFAULT, SEGMENT_SIZE_FIRST};
-use crate::platform::{Disk, Lock, LockError};
+use crate::platform::{Barrier, Disk, Lock, LockError};
 use crate::reclaim::hold::Hold;
 use crate::segment::active::Active;
+use crate::segment::pool::Pool;
 use crate::segment::registry::Registry;
 use crate::segment::{Reading, Segment};
 use crate::store::recovery::RecoveryReport;
@@ -62,6 +63,10 @@ pub(crate) struct Settings {
     /// Length of a session's first segment.
     pub(crate) segment_size_first: u64,
     pub(crate) reading: Reading,
+    /// What writes wait for unless they say otherwise.
+    pub(crate) barrier: Option<Barrier>,
+    /// Whether threads may be started.
+    pub(crate) background: bool,
     pub(crate) create_if_missing: bool,
     /// For a new store only; an old one keeps the hash it was made with.
     pub(crate) untrusted_keys: bool,
@@ -74,6 +79,8 @@ impl Default for Settings {
             segment_size: SEGMENT_SIZE_DEFAULT,
             segment_size_first: SEGMENT_SIZE_FIRST,
             reading: Reading::default(),
+            barrier: Some(Barrier::Durable),
+            background: true,
             create_if_missing: true,
             untrusted_keys: false,
             on_progress: None,
@@ -88,6 +95,7 @@ pub(crate) struct Store {
     identity: Identity,
     hasher: Hasher,
     registry: Registry,
+    pool: Pool,
     table: Table,
     watermark: Watermark,
     log: Mutex<Log>,
@@ -104,6 +112,8 @@ pub(crate) struct Log {
     pub(crate) active: Option<Active>,
     pub(crate) next_id: SegmentId,
     pub(crate) next_len: u64,
+    /// Whether a spare for the next segment was asked for.
+    pub(crate) spare_asked: bool,
     /// Whether the names that this session found are known to be durable: a process that was killed may have left names
     /// that nobody synced.
     pub(crate) names_synced: bool,
@@ -126,6 +136,10 @@ impl Store {
 
     pub(crate) fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
     }
 
     /// The log's segments, oldest first.

@@ -8,6 +8,7 @@ use crate::format::names;
 use crate::index::hash::Hasher;
 use crate::index::table::Table;
 use crate::platform::Disk;
+use crate::segment::pool::Pool;
 use crate::segment::registry::Registry;
 use crate::store::init::{self, Found};
 use crate::store::recovery::Recovery;
@@ -46,12 +47,14 @@ pub(crate) fn open(disk: Arc<dyn Disk>, settings: Settings) -> Result<Store> {
             active: outcome.resumed,
             next_id: outcome.next_id,
             next_len: settings.segment_size_first.min(settings.segment_size),
+            spare_asked: false,
             names_synced: false,
             last_seqno: outcome.last_seqno,
         }),
         poison: OnceLock::new(),
         recovery: outcome.report,
         lock: Mutex::new(Some(lock)),
+        pool: Pool::new(&disk, settings.barrier, settings.background),
         disk,
         settings,
         identity,

@@ -21,6 +21,7 @@ use crate::limits::{FOOTER_LEN, HEADER_COPY, RECORDS_START, SECTOR, SEGMENT_SIZE
 use crate::platform::{Access, Disk, File};
 use crate::sabotage::{Sabotage, planted};
 use crate::segment::active::Active;
+use crate::segment::pool;
 use crate::segment::registry::Registry;
 use crate::segment::scan::{Scan, Scanned, Step, Values};
 use crate::segment::source::Source;
@@ -130,6 +131,7 @@ impl<'a> Recovery<'a> {
             // Best effort: the name is in nobody's way but the next segment's, which removes it too.
             let _ = self.disk.remove(&names::new_segment(id));
         }
+        pool::remove_leftovers(&**self.disk);
         let end = self.disk.clock().monotonic_ns();
         self.outcome.report.duration = Duration::from_nanos(end.saturating_sub(start));
         Ok(self.outcome)
@@ -358,9 +360,11 @@ impl<'a> Recovery<'a> {
             self.outcome.report.torn_bytes = torn_bytes;
             let copy = torn::keep_copy(&**self.disk, segment.id(), unsealed, end.offset, torn_bytes);
             self.outcome.report.torn_copy = copy.ok();
+            active = active.soiled();
         }
         if unsealed.has_footer_bytes()? {
             self.outcome.report.mended_footer = Some(segment.path().into());
+            active = active.soiled();
         }
         if planted(Sabotage::AppendAfterTornTail) {
             self.outcome.resumed = Some(active);

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use zipcask::sim::{Random, SimDisk};
-use zipcask::{Db, Durability, Options, PutOptions, Result};
+use zipcask::{Db, Durability, Options, PutOptions};
 
 /// Bytes of every segment: small, so that a short history has many.
 pub(crate) const SEGMENT: u64 = 8192;
+
+/// Where room is given back at a seal there must be whole blocks of it.
+pub(crate) const LONG_SEGMENT: u64 = 5 * 4096;
 
 /// Keys that a history uses.
 pub(crate) const KEYS: u8 = 12;
@@ -19,6 +22,8 @@ pub(crate) enum Step {
     Write(Vec<(u8, Option<usize>)>, Durability),
     Sync,
     Seal,
+    /// Makes a spare segment, as the thread for them would at some point.
+    Spare,
     /// Closes the store and opens it again.
     Reopen,
 }
@@ -28,6 +33,10 @@ pub(crate) type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// What was issued, what was acknowledged, and when.
 pub(crate) struct History {
+    /// Bytes of every segment.
+    pub(crate) segment: u64,
+    /// How many spare segments were made.
+    pub(crate) spares: usize,
     /// The contents after the first, second ... write; `models[0]` is before.
     pub(crate) models: Vec<Model>,
     /// The seqno of each of these states.
@@ -43,7 +52,7 @@ pub(crate) struct History {
 /// A history's steps by its seed.
 pub(crate) fn plan(random: &mut Random, steps: usize) -> Vec<Step> {
     (0..steps)
-        .map(|_| match random.below(16) {
+        .map(|_| match random.below(18) {
             0..=8 => Step::Write(vec![write(random)], durability(random)),
             9..=12 => {
                 let count = 2 + random.below(4);
@@ -51,6 +60,7 @@ pub(crate) fn plan(random: &mut Random, steps: usize) -> Vec<Step> {
             }
             13 => Step::Sync,
             14 => Step::Seal,
+            15 | 16 => Step::Spare,
             _ => Step::Reopen,
         })
         .collect()
@@ -77,14 +87,16 @@ fn value(life: u64, write: usize, len: usize) -> Vec<u8> {
     bytes
 }
 
-pub(crate) fn open(disk: &SimDisk) -> Result<Db> {
+pub(crate) fn open(disk: &SimDisk) -> zipcask::Result<Db> {
     zipcask::sim::open(Options::new(), SEGMENT, Arc::new(disk.clone()))
 }
 
 impl History {
     /// Begins with a store in a known state, or none.
-    pub(crate) fn begin(model: Model, seqno: u64) -> History {
+    pub(crate) fn begin(model: Model, seqno: u64, segment: u64) -> History {
         History {
+            segment,
+            spares: 0,
             models: vec![model],
             seqnos: vec![seqno],
             issued: Vec::new(),
@@ -93,28 +105,39 @@ impl History {
         }
     }
 
+    pub(crate) fn open(&self, disk: &SimDisk) -> zipcask::Result<Db> {
+        zipcask::sim::open(Options::new(), self.segment, Arc::new(disk.clone()))
+    }
+
     /// Runs the steps on a recording disk. `life` sets the values apart from those of other lives.
-    pub(crate) fn drive(&mut self, disk: &SimDisk, mut db: Db, steps: &[Step], life: u64) {
+    ///
+    /// # Errors
+    /// What a healthy disk gives no reason for.
+    pub(crate) fn drive(&mut self, disk: &SimDisk, mut db: Db, steps: &[Step], life: u64) -> Result<(), String> {
         for step in steps {
             match step {
-                Step::Write(writes, durability) => self.write(disk, &db, writes, *durability, life),
+                Step::Write(writes, durability) => {
+                    self.write(disk, &db, writes, *durability, life).map_err(|error| format!("wrong: {error:?}"))?;
+                }
                 Step::Sync => {
-                    db.sync().expect("a healthy disk syncs");
+                    db.sync().map_err(|error| format!("wrong: {error:?}"))?;
                     self.settle(disk);
                 }
                 Step::Seal => {
-                    db.seal().expect("a healthy disk seals");
+                    db.seal().map_err(|error| format!("wrong: {error:?}"))?;
                     self.settle(disk);
                 }
+                Step::Spare => self.spares += usize::from(zipcask::sim::make_spare(&db)),
                 Step::Reopen => {
-                    db.close().expect("a healthy disk closes");
+                    db.close().map_err(|error| format!("wrong: {error:?}"))?;
                     self.settle(disk);
-                    db = open(disk).expect("a store that was closed opens");
+                    db = self.open(disk).map_err(|error| format!("refused: {error:?}"))?;
                 }
             }
         }
-        db.close().expect("a healthy disk closes");
+        db.close().map_err(|error| format!("wrong: {error:?}"))?;
         self.settle(disk);
+        Ok(())
     }
 
     /// Everything written so far survives from here on.
@@ -122,7 +145,14 @@ impl History {
         self.floors.push((disk.position(), self.writes.len()));
     }
 
-    fn write(&mut self, disk: &SimDisk, db: &Db, writes: &[(u8, Option<usize>)], durability: Durability, life: u64) {
+    fn write(
+        &mut self,
+        disk: &SimDisk,
+        db: &Db,
+        writes: &[(u8, Option<usize>)],
+        durability: Durability,
+        life: u64,
+    ) -> zipcask::Result<()> {
         let number = self.writes.len();
         let mut model = self.models[number].clone();
         self.issued.push(disk.position());
@@ -130,9 +160,9 @@ impl History {
         for (i, (k, len)) in writes.iter().enumerate() {
             let bytes = len.map(|len| value(life, number * 16 + i, len));
             match (&bytes, writes.len()) {
-                (Some(bytes), 1) => drop(db.put_with(key(*k), bytes, options).expect("a healthy disk takes writes")),
+                (Some(bytes), 1) => drop(db.put_with(key(*k), bytes, options)?),
                 (None, 1) => {
-                    let was = db.delete_with(key(*k), durability).expect("a healthy disk takes writes");
+                    let was = db.delete_with(key(*k), durability)?;
                     assert_eq!(was, model.contains_key(&key(*k)));
                 }
                 (Some(bytes), _) => drop(batch.put(db, key(*k), bytes)),
@@ -144,13 +174,13 @@ impl History {
             };
         }
         if writes.len() > 1 {
-            batch.commit_with(durability).expect("a healthy disk takes writes");
+            batch.commit_with(durability)?;
         }
         let seqno = u64::from(db.last_seqno());
         if Some(&seqno) == self.seqnos.last() {
             // A delete of nothing wrote nothing.
             self.issued.pop();
-            return;
+            return Ok(());
         }
         self.models.push(model);
         self.seqnos.push(seqno);
@@ -158,11 +188,12 @@ impl History {
         if durability != Durability::Os {
             self.settle(disk);
         }
+        Ok(())
     }
 
     /// Opens what a power cut at `point` left and says which of the states it is in.
     pub(crate) fn check(&self, image: &SimDisk, point: usize) -> Result<(Db, usize), String> {
-        let db = open(image).map_err(|error| format!("refused: {error:?}"))?;
+        let db = self.open(image).map_err(|error| format!("refused: {error:?}"))?;
         let seqno = u64::from(db.last_seqno());
         let Ok(state) = self.seqnos.binary_search(&seqno) else {
             return Err(format!("torn: seqno {seqno} is the end of no write"));

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use zipcask::sim::{Access, Barrier, Clock, Disk, File, Lock, LockError, Mapping, Random, SimDisk};
+use zipcask::sim::{Access, Barrier, Clock, Disk, File, Lock, LockError, Mapping, Random, Room, SimDisk};
 
 /// Asked with the call's name and the file's before each call; an error is what the call returns.
 pub(crate) type Hook = Arc<dyn Fn(&str, &str) -> io::Result<()> + Send + Sync>;
@@ -102,6 +102,9 @@ impl Disk for HookDisk {
         }
         self.inside.lock()
     }
+    fn room(&self) -> Room {
+        self.inside.room()
+    }
     fn random(&self, bytes: &mut [u8]) -> io::Result<()> {
         self.inside.random(bytes)
     }
@@ -140,6 +143,13 @@ impl File for HookFile {
     fn allocate(&self, len: u64) -> io::Result<()> {
         (self.hook)("allocate", &self.name)?;
         self.inside.allocate(len)
+    }
+    fn punch(&self, offset: u64, len: u64) -> io::Result<()> {
+        (self.hook)("punch", &self.name)?;
+        self.inside.punch(offset, len)
+    }
+    fn taken(&self) -> io::Result<u64> {
+        self.inside.taken()
     }
     fn barrier(&self, level: Barrier) -> io::Result<Barrier> {
         (self.hook)("barrier", &self.name)?;

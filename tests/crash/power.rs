@@ -3,7 +3,7 @@
 use zipcask::Durability;
 use zipcask::sim::{Random, Sabotage, SimDisk, plant};
 
-use crate::history::{self, History, Step};
+use crate::history::{self, History, LONG_SEGMENT, SEGMENT, Step};
 
 /// How far a run goes.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +24,8 @@ pub(crate) struct Counts {
     pub(crate) points: u64,
     pub(crate) images: u64,
     pub(crate) nested: u64,
+    /// Spare segments that histories made.
+    pub(crate) spares: u64,
 }
 
 /// Runs histories `first`, `first + step`, ... of the effort. Says what went wrong first, with the seeds that show it.
@@ -45,9 +47,11 @@ fn cut_everywhere(effort: Effort, number: u64, counts: &mut Counts) -> Result<()
     let steps = history::plan(&mut random, effort.steps);
     let disk = SimDisk::new(random.next_u64());
     disk.record();
-    let mut history = History::begin(history::Model::new(), 0);
-    let db = history::open(&disk).map_err(|error| format!("a new store does not open: {error:?}"))?;
-    history.drive(&disk, db, &steps, 1);
+    let segment = if number % 4 == 3 { LONG_SEGMENT } else { SEGMENT };
+    let mut history = History::begin(history::Model::new(), 0, segment);
+    let db = history.open(&disk).map_err(|error| format!("a new store does not open: {error:?}"))?;
+    history.drive(&disk, db, &steps, 1)?;
+    counts.spares += history.spares as u64;
     let mut recording = disk.recording();
     for point in recording.points() {
         counts.points += 1;
@@ -84,13 +88,14 @@ fn cut_again(
     counts: &mut Counts,
 ) -> Result<(), String> {
     let mut random = Random::new(effort.seed ^ counts.images);
-    let mut history = History::begin(before.models[state].clone(), before.seqno(state));
+    let mut history = History::begin(before.models[state].clone(), before.seqno(state), before.segment);
     let retried = before.writes[state..].iter().take(4);
-    let steps: Vec<_> = retried
+    let retried = retried
         .enumerate()
-        .map(|(i, writes)| Step::Write(writes.clone(), if i == 0 { Durability::Sync } else { Durability::Os }))
-        .collect();
-    history.drive(disk, db, &steps, 2 + counts.images);
+        .map(|(i, writes)| Step::Write(writes.clone(), if i == 0 { Durability::Sync } else { Durability::Os }));
+    let spare = random.below(2) == 0;
+    let steps: Vec<_> = spare.then_some(Step::Spare).into_iter().chain(retried).collect();
+    history.drive(disk, db, &steps, 2 + counts.images)?;
     let mut recording = disk.recording();
     for point in recording.points() {
         let mut image_random = Random::new(random.next_u64());

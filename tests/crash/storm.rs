@@ -121,7 +121,7 @@ impl Storm {
 
     /// Takes a step; whether the store is to be killed after it.
     fn step(&mut self, db: &Db, write: u32) -> bool {
-        match self.random.below(12) {
+        match self.random.below(13) {
             0..=6 => self.write(db, write),
             7 => {
                 let synced = db.sync().is_ok();
@@ -143,6 +143,10 @@ impl Storm {
                     self.oracle.settle();
                 }
                 true
+            }
+            11 => {
+                zipcask::sim::make_spare(db);
+                false
             }
             _ => {
                 self.inject();

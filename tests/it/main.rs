@@ -12,12 +12,15 @@ mod forks;
 mod handles;
 #[path = "../crash/hook.rs"]
 mod hook;
+#[cfg(target_os = "linux")]
+mod journal;
 mod mutations;
 #[cfg(unix)]
 mod reads;
 mod recovery;
 #[path = "../crash/report.rs"]
 mod report;
+mod spares;
 mod strange_bytes;
 mod threads;
 #[cfg(unix)]

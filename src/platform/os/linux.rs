@@ -6,13 +6,13 @@ use std::num::NonZeroU64;
 use std::os::fd::{AsFd, AsRawFd};
 use std::{fs, io, ptr};
 
-use rustix::fs::{Advice, Mode, OFlags};
-use rustix::io::Errno;
+use rustix::fs::{Advice, FallocateFlags, Mode, OFlags};
+use rustix::io::{Errno, retry_on_intr};
 use rustix::mm::{MapFlags, ProtFlags};
 
-use crate::platform::Barrier;
 use crate::platform::os;
 use crate::platform::real::read_through;
+use crate::platform::{Barrier, Room};
 use crate::sync::plain::{AtomicU64, OnceLock};
 
 /// What direct reads are aligned to, in memory and in the file: no device has larger sectors.
@@ -21,6 +21,10 @@ const DIRECT_ALIGN: usize = 4096;
 const DIRECT_LEN_MAX: usize = 1 << 20;
 /// The largest page of the page cache that is worth dropping whole.
 const CACHE_ALIGN: u64 = 64 << 10;
+
+/// `f_type` of the file systems that write elsewhere each time, or to memory, from their headers: bcachefs, btrfs, ramfs,
+/// tmpfs, ZFS.
+const ELSEWHERE: [u32; 5] = [0xca45_1a4e, 0x9123_683e, 0x8584_58f6, 0x0102_1994, 0x2fc1_2fc1];
 
 /// Linux knows one level: fdatasync flushes the device.
 pub(crate) fn barrier(file: &fs::File, _level: Barrier) -> io::Result<Barrier> {
@@ -31,6 +35,23 @@ pub(crate) fn barrier(file: &fs::File, _level: Barrier) -> io::Result<Barrier> {
 /// Makes a file or the names in a folder durable.
 pub(crate) fn sync(fd: &impl AsFd) -> io::Result<()> {
     Ok(rustix::fs::fsync(fd)?)
+}
+
+/// How the file system writes. One that nobody knows is taken for the usual kind.
+pub(crate) fn room(dir: &impl AsFd) -> Room {
+    match rustix::fs::fstatfs(dir) {
+        Ok(stat) if ELSEWHERE.contains(&(stat.f_type as u32)) => Room::Elsewhere,
+        _ => Room::InPlace,
+    }
+}
+
+/// Makes a hole, where the file system has such.
+pub(crate) fn punch(file: &fs::File, offset: u64, len: u64) -> io::Result<()> {
+    let mode = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    match retry_on_intr(|| rustix::fs::fallocate(file, mode, offset, len)) {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+        done => Ok(done?),
+    }
 }
 
 /// Reads directly from the device, behind the back of the page cache.

@@ -4,16 +4,16 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
-use crate::platform::Access;
 use crate::platform::name;
 use crate::platform::os;
+use crate::platform::{Access, Room};
 use crate::sync::Arc;
 use crate::sync::plain::{Mutex, PoisonError};
 
@@ -21,6 +21,8 @@ use crate::sync::plain::{Mutex, PoisonError};
 /// somebody put in its place does not wait for a writer.
 const FLAGS: OFlags = OFlags::NOFOLLOW.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 const FOLDER_FLAGS: OFlags = FLAGS.union(OFlags::RDONLY).union(OFlags::DIRECTORY);
+/// What `st_blocks` counts, whatever the file system's blocks are.
+const BLOCK_UNIT: u64 = 512;
 const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 
 /// A directory held open: what is done here happens in it, wherever it is moved to.
@@ -106,11 +108,16 @@ impl Dir {
         self.open_with(name, OFlags::RDWR | OFlags::CREATE)
     }
 
-    /// Gives `from` the name `to` in the same folder.
+    /// Gives `from` the name `to`.
     pub(crate) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        let (folder, from, to) = name::split_pair(from, to)?;
-        let folder = self.folder(folder)?;
-        Ok(rustix::fs::renameat(&folder, from, &folder, to)?)
+        let ((old_folder, from), (folder, to)) = (name::split(from)?, name::split(to)?);
+        let (old_folder, folder) = (self.folder(old_folder)?, self.folder(folder)?);
+        Ok(rustix::fs::renameat(&old_folder, from, &folder, to)?)
+    }
+
+    /// How its file system writes.
+    pub(crate) fn room(&self) -> Room {
+        os::room(&self.fd)
     }
 
     /// Removes the name of a file.
@@ -206,6 +213,11 @@ pub(crate) fn allocate(file: &fs::File, len: u64) -> io::Result<()> {
             _ => return done,
         }
     }
+}
+
+/// Bytes of the blocks that the file has.
+pub(crate) fn taken(file: &fs::File) -> io::Result<u64> {
+    Ok(file.metadata()?.blocks() * BLOCK_UNIT)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use std::{fs, io};
 use crate::platform::name;
 use crate::platform::os;
 use crate::platform::real::read_through;
-use crate::platform::{Access, Barrier};
+use crate::platform::{Access, Barrier, Room};
 use crate::sync::plain::AtomicU64;
 
 // From the Windows SDK: winnt.h and winbase.h.
@@ -83,11 +83,15 @@ impl Dir {
         self.open_with(name, &mut options)
     }
 
-    /// Gives `from` the name `to` in the same folder.
+    /// Gives `from` the name `to`.
     pub(crate) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        let (folder, from, to) = name::split_pair(from, to)?;
-        let folder = self.folder(folder)?;
-        fs::rename(folder.join(from), folder.join(to))
+        let ((old_folder, from), (folder, to)) = (name::split(from)?, name::split(to)?);
+        fs::rename(self.folder(old_folder)?.join(from), self.folder(folder)?.join(to))
+    }
+
+    /// NTFS keeps how far a file was ever written, and writing beyond changes that, which a flush then has to write, too.
+    pub(crate) fn room(&self) -> Room {
+        Room::InPlace
     }
 
     /// Removes the name of a file.
@@ -168,6 +172,16 @@ pub(crate) fn read_device_at(file: &fs::File, bytes: &mut [u8], offset: u64) -> 
 /// Reserves room for `len` bytes.
 pub(crate) fn allocate(file: &fs::File, len: u64) -> io::Result<()> {
     fs4::FileExt::allocate(file, len)
+}
+
+/// Keeps the room: a hole needs a file that was made sparse.
+pub(crate) fn punch(_file: &fs::File, _offset: u64, _len: u64) -> io::Result<()> {
+    Ok(())
+}
+
+/// Its length: nothing is ever given back.
+pub(crate) fn taken(file: &fs::File) -> io::Result<u64> {
+    Ok(file.metadata()?.len())
 }
 
 /// Windows knows one level: `FlushFileBuffers`.

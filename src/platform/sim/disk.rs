@@ -9,7 +9,7 @@ use crate::platform::sim::Random;
 use crate::platform::sim::crash::{Images, Recording};
 use crate::platform::sim::file::{Node, SimFile};
 use crate::platform::sim::medium::{Content, Durable, FileId, Item, Medium, NameChange, Op, SECTOR, Tree};
-use crate::platform::{Access, Clock, Disk, File, Lock, LockError};
+use crate::platform::{Access, Clock, Disk, File, Lock, LockError, Room};
 use crate::sabotage::{Sabotage, planted};
 use crate::sync::Arc;
 use crate::sync::plain::{AtomicU64, Mutex, MutexGuard, Ordering, PoisonError};
@@ -298,9 +298,9 @@ impl Disk for SimDisk {
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut inner = self.inner();
         let file = inner.find(from)?;
-        let ((folder, from), (to_folder, to)) = (split(from)?, split(to)?);
-        if folder != to_folder {
-            return Err(io::Error::from(io::ErrorKind::InvalidInput));
+        let ((old_folder, from), (folder, to)) = (split(from)?, split(to)?);
+        if !inner.names.has_folder(folder) {
+            return Err(io::Error::from(io::ErrorKind::NotFound));
         }
         match inner.names.get(folder, to) {
             Some(same) if same == file => return Ok(()),
@@ -309,7 +309,13 @@ impl Disk for SimDisk {
             }
             _ => {}
         }
-        inner.change(NameChange::Rename { folder: folder.into(), from: from.into(), to: to.into() });
+        if folder == old_folder {
+            inner.change(NameChange::Rename { folder: folder.into(), from: from.into(), to: to.into() });
+            return Ok(());
+        }
+        // Two folders, two syncs: a power cut may leave both names, either, or none.
+        inner.change(NameChange::Create { folder: folder.into(), name: to.into(), file });
+        inner.change(NameChange::Remove { folder: old_folder.into(), name: from.into() });
         Ok(())
     }
 
@@ -347,6 +353,10 @@ impl Disk for SimDisk {
             true => Ok(Box::new(SimLock { disk: self.clone(), file })),
             false => Err(LockError::Held(None)),
         }
+    }
+
+    fn room(&self) -> Room {
+        Room::InPlace
     }
 
     fn random(&self, bytes: &mut [u8]) -> io::Result<()> {

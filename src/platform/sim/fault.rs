@@ -6,7 +6,7 @@ use std::{io, path::Path};
 
 use crate::platform::sim::disk::SimDisk;
 use crate::platform::sim::file::SimFile;
-use crate::platform::{Access, Barrier, Clock, Disk, File, Lock, LockError, Mapping};
+use crate::platform::{Access, Barrier, Clock, Disk, File, Lock, LockError, Mapping, Room};
 use crate::sync::Arc;
 use crate::sync::plain::{Mutex, MutexGuard, PoisonError};
 
@@ -29,6 +29,8 @@ pub enum Call {
     ReadDeviceAt,
     WriteAt,
     Allocate,
+    Punch,
+    Taken,
     Barrier,
     Sync,
     Map,
@@ -36,7 +38,7 @@ pub enum Call {
 
 impl Call {
     /// All of them, for sweeps.
-    pub const ALL: [Call; 18] = [
+    pub const ALL: [Call; 20] = [
         Call::List,
         Call::CreateDir,
         Call::Open,
@@ -52,6 +54,8 @@ impl Call {
         Call::ReadDeviceAt,
         Call::WriteAt,
         Call::Allocate,
+        Call::Punch,
+        Call::Taken,
         Call::Barrier,
         Call::Sync,
         Call::Map,
@@ -232,6 +236,10 @@ impl Disk for FaultDisk {
         self.inside.lock()
     }
 
+    fn room(&self) -> Room {
+        self.inside.room()
+    }
+
     fn random(&self, bytes: &mut [u8]) -> io::Result<()> {
         self.strike(Call::Random)?;
         self.inside.random(bytes)
@@ -295,6 +303,16 @@ impl File for FaultFile {
         self.inside.allocate(len)
     }
 
+    fn punch(&self, offset: u64, len: u64) -> io::Result<()> {
+        self.disk.strike(Call::Punch)?;
+        self.inside.punch(offset, len)
+    }
+
+    fn taken(&self) -> io::Result<u64> {
+        self.disk.strike(Call::Taken)?;
+        self.inside.taken()
+    }
+
     fn barrier(&self, level: Barrier) -> io::Result<Barrier> {
         self.strike_sync(Call::Barrier)?;
         self.inside.barrier(level)
@@ -343,6 +361,8 @@ mod tests {
         note(Call::ReadDeviceAt, file.read_device_at(&mut [0], 0).is_ok());
         note(Call::WriteAt, file.write_at(b"x", 0).is_ok());
         note(Call::Allocate, file.allocate(10).is_ok());
+        note(Call::Punch, file.punch(0, 1).is_ok());
+        note(Call::Taken, file.taken().is_ok());
         note(Call::Barrier, file.barrier(Barrier::Ordered).is_ok());
         note(Call::Sync, file.sync().is_ok());
         note(Call::Map, file.map(1).is_ok());

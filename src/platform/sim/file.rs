@@ -160,6 +160,19 @@ impl File for SimFile {
         Ok(())
     }
 
+    /// Each sector of the range becomes zeros by itself, or not, until a sync.
+    fn punch(&self, offset: u64, len: u64) -> io::Result<()> {
+        self.writable()?;
+        let size = self.len()?;
+        let zeros = vec![0; usize::try_from(len.min(size.saturating_sub(offset))).unwrap_or(0)];
+        self.write_at(&zeros, offset)
+    }
+
+    /// Its length: how much of it the device holds matters to nobody here.
+    fn taken(&self) -> io::Result<u64> {
+        self.len()
+    }
+
     /// Both levels make everything durable, as on a device that does not know order.
     fn barrier(&self, _level: Barrier) -> io::Result<Barrier> {
         if !planted(Sabotage::AcknowledgeBeforeSync) {

@@ -468,13 +468,54 @@ fn names_follow_the_contract_of_a_directory() {
     assert_eq!(disk.open("segments", Access::Read).unwrap_err().kind(), IsADirectory);
     assert_eq!(disk.open("none", Access::Read).unwrap_err().kind(), NotFound);
     assert_eq!(disk.remove("none").unwrap_err().kind(), NotFound);
-    assert_eq!(disk.rename("b", "segments/b").unwrap_err().kind(), InvalidInput);
+    assert_eq!(disk.rename("b", "none/b").unwrap_err().kind(), NotFound);
     for name in ["", "/a", "a/", "../a", "a/../b", "segments/x/y", "."] {
         assert_eq!(disk.create(name).unwrap_err().kind(), InvalidInput, "{name}");
     }
     let reader = disk.open("b", Access::Read).unwrap();
     assert!(reader.write_at(b"x", 0).is_err());
     assert!(reader.allocate(1).is_err());
+}
+
+#[test]
+fn a_move_between_folders_may_leave_both_names_either_or_none() {
+    let disk = disk();
+    disk.create_dir("spare").unwrap();
+    disk.create("spare/a").unwrap().sync().unwrap();
+    disk.sync_dir("").unwrap();
+    disk.sync_dir("spare").unwrap();
+    disk.rename("spare/a", "segments/1").unwrap();
+    let states = |disk: &SimDisk| -> BTreeSet<_> {
+        let there = |image: &SimDisk, name: &str| image.open(name, Access::Read).is_ok();
+        images_now(disk, 100).iter().map(|image| (there(image, "spare/a"), there(image, "segments/1"))).collect()
+    };
+    assert_eq!(states(&disk).len(), 4);
+    disk.sync_dir("segments").unwrap();
+    assert_eq!(states(&disk), [(false, true), (true, true)].into());
+    disk.sync_dir("spare").unwrap();
+    assert_eq!(states(&disk), [(false, true)].into());
+}
+
+#[test]
+fn a_hole_is_made_sector_by_sector_until_a_sync() {
+    let disk = disk();
+    let file = disk.create("b").unwrap();
+    file.write_at(&[7; 2048], 0).unwrap();
+    // BARRIER: the sevens are on the device.
+    file.sync().unwrap();
+    disk.sync_dir("").unwrap();
+    file.punch(512, 1024).unwrap();
+    let left = |disk: &SimDisk| -> BTreeSet<_> {
+        let bytes = |image: &SimDisk| image.read_file("b").unwrap();
+        images_now(disk, 100)
+            .iter()
+            .map(|image| bytes(image).chunks(512).map(|part| part[0]).collect::<Vec<_>>())
+            .collect()
+    };
+    assert_eq!(left(&disk), [vec![7, 7, 7, 7], vec![7, 0, 7, 7], vec![7, 7, 0, 7], vec![7, 0, 0, 7]].into());
+    // BARRIER: now the hole is, too.
+    file.sync().unwrap();
+    assert_eq!(left(&disk), [vec![7, 0, 0, 7]].into());
 }
 
 #[test]
