@@ -23,7 +23,6 @@ pub(crate) mod plain {
         Condvar, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering},
     };
-    #[cfg_attr(any(zipcask_loom, zipcask_shuttle), expect(unused_imports, reason = "as above"))]
     pub(crate) use std::thread::{Builder as ThreadBuilder, JoinHandle};
 }
 
