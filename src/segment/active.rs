@@ -12,6 +12,7 @@ use crate::limits::{BLOCK, FOOTER_LEN, HORIZON_SLOT, RECORD_HEADER_LEN, RECORDS_
 use crate::platform::{Barrier, File};
 use crate::reclaim::hold::Hold;
 use crate::sabotage::{Sabotage, planted};
+use crate::segment::blank::write_zeros;
 use crate::segment::source::Source;
 use crate::segment::{Segment, State};
 use crate::sync::Arc;
@@ -148,8 +149,7 @@ impl Active {
             return;
         }
         self.zeroed = (self.end + ZEROS_AHEAD).next_multiple_of(BLOCK).min(self.segment.len() - FOOTER_LEN);
-        let zeros = vec![0; (self.zeroed - self.end) as usize];
-        let _ = self.file.write_at(&zeros, self.end);
+        let _ = write_zeros(&*self.file, self.end..self.zeroed, &mut || true);
     }
 
     /// Closes the segment at its end: data durable, then horizon slots and footer written and durable. Nothing may be

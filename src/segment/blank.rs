@@ -3,12 +3,13 @@
 //! Floor 2. Imports `address`, `error`, `format`, `limits`, `platform`, `sync`.
 
 use std::io;
+use std::ops::Range;
 
 use crate::address::SegmentId;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::names;
 use crate::format::segment::SegmentHeader;
-use crate::limits::{FILL_LEN, HEADER_COPY};
+use crate::limits::{HEADER_COPY, ZEROS_LEN};
 use crate::platform::{Access, Disk, File};
 use crate::sync::Arc;
 
@@ -77,14 +78,8 @@ impl Blank {
     /// # Errors
     /// As the system says.
     pub(crate) fn fill(&self, disk: &dyn Disk, mut go_on: impl FnMut() -> bool) -> Result<()> {
-        let zeros = vec![0; FILL_LEN.min(self.len) as usize];
-        let mut at = 0;
-        while at < self.len && go_on() {
-            let piece = &zeros[..FILL_LEN.min(self.len - at) as usize];
-            self.file.write_at(piece, at).map_err(|error| failed(disk, "fill", &self.name, error))?;
-            at += piece.len() as u64;
-        }
-        Ok(())
+        let written = write_zeros(&*self.file, 0..self.len, &mut go_on);
+        written.map_err(|error| failed(disk, "fill", &self.name, error))
     }
 
     /// Makes length and contents durable, but not the name.
@@ -132,6 +127,20 @@ impl Blank {
     pub(crate) fn remove(&self, disk: &dyn Disk) {
         let _ = disk.remove(&self.name);
     }
+}
+
+/// Writes zeros over a range, piece by piece, as long as `go_on` says so.
+///
+/// # Errors
+/// As the system says; some of the range may have been written.
+pub(crate) fn write_zeros(file: &dyn File, range: Range<u64>, go_on: &mut dyn FnMut() -> bool) -> io::Result<()> {
+    let mut at = range.start;
+    while at < range.end && go_on() {
+        let end = (at + 1).next_multiple_of(ZEROS_LEN).min(range.end);
+        file.write_at(&[0; ZEROS_LEN as usize][..(end - at) as usize], at)?;
+        at = end;
+    }
+    Ok(())
 }
 
 fn failed(disk: &dyn Disk, what: &str, name: &str, error: io::Error) -> Error {
