@@ -5,6 +5,7 @@
 use crate::commit::batch::{Member, Records, Rule};
 use crate::commit::queue::{Done, Queue, Work};
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::{self, Flaw};
 use crate::sync::Arc;
 use loom::{cell::UnsafeCell, thread};
 
@@ -38,9 +39,9 @@ fn shared() -> Arc<(Queue, Disk)> {
     Arc::new((Queue::new(), UnsafeCell::new(0)))
 }
 
-/// Q1, Q2. Fails if `submit` lets a second writer lead, or if `pass_on` forgets to wake a leader; checked by doing so.
-#[test]
-fn every_writer_is_told_its_own_number_and_nobody_sleeps_on() {
+/// Q1, Q2: three writers are told their own numbers, and nobody sleeps on.
+fn own_numbers(planted: Option<Flaw>) {
+    model::plant(planted);
     loom::model(|| {
         let shared = shared();
         let writers: Vec<_> = (0..2)
@@ -56,9 +57,32 @@ fn every_writer_is_told_its_own_number_and_nobody_sleeps_on() {
     });
 }
 
-/// No waiter is told Ok after its leader failed, and the next group has a leader of its own.
 #[test]
-fn a_failed_group_fails_every_member_of_it() {
+fn every_writer_is_told_its_own_number_and_nobody_sleeps_on() {
+    own_numbers(None);
+}
+
+#[test]
+#[should_panic(expected = "Causality violation")]
+fn a_second_leader_is_caught() {
+    own_numbers(Some(Flaw::SecondLeader));
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn a_leader_that_is_not_woken_is_caught() {
+    own_numbers(Some(Flaw::LeaderNotWoken));
+}
+
+#[test]
+#[should_panic]
+fn joining_a_group_whose_buffer_is_gone_is_caught() {
+    own_numbers(Some(Flaw::GroupNotSwapped));
+}
+
+/// No waiter is told Ok after its leader failed, and the next group has a leader of its own.
+fn failed_group(planted: Option<Flaw>) {
+    model::plant(planted);
     loom::model(|| {
         let shared = shared();
         let writer = {
@@ -72,6 +96,17 @@ fn a_failed_group_fails_every_member_of_it() {
             assert!(matches!(outcome, Done::Written(number) if number > 1), "{outcome:?} was in the failed group");
         }
     });
+}
+
+#[test]
+fn a_failed_group_fails_every_member_of_it() {
+    failed_group(None);
+}
+
+#[test]
+#[should_panic(expected = "was in the failed group")]
+fn being_told_before_the_write_is_caught() {
+    failed_group(Some(Flaw::ToldBeforeWritten));
 }
 
 /// Like `put`, but the first group that anyone writes fails.
@@ -92,8 +127,8 @@ fn fail_first(shared: &(Queue, Disk)) -> Result<Done> {
 }
 
 /// `close` returns only once what was taken in is written, and takes nothing in afterwards.
-#[test]
-fn close_waits_for_writers_and_refuses_later_ones() {
+fn closed(planted: Option<Flaw>) {
+    model::plant(planted);
     loom::model(|| {
         let shared = shared();
         let writer = {
@@ -108,20 +143,13 @@ fn close_waits_for_writers_and_refuses_later_ones() {
     });
 }
 
-/// The models above have teeth: two who write without the queue are a race.
+#[test]
+fn close_waits_for_writers_and_refuses_later_ones() {
+    closed(None);
+}
+
 #[test]
 #[should_panic(expected = "Causality violation")]
-fn writing_without_leading_is_caught() {
-    loom::model(|| {
-        let shared = shared();
-        let writer = {
-            let shared = Arc::clone(&shared);
-            thread::spawn(move || put(&shared).unwrap())
-        };
-        write(&shared.1, &mut Work::default());
-        // Touches the cell without the lead.
-        // SAFETY: none; this is the bug.
-        shared.1.with_mut(|written| unsafe { *written += 1 });
-        writer.join().unwrap();
-    });
+fn closing_beside_a_leader_is_caught() {
+    closed(Some(Flaw::ClosedBesideLeader));
 }

@@ -38,6 +38,16 @@ pub(crate) enum Flaw {
     UnitRetiredEarly,
     /// A directory is retired while the root names it.
     DirectoryRetiredEarly,
+    /// Whoever brings a write leads, although another does.
+    SecondLeader,
+    /// The lead is handed to a writer who is not woken.
+    LeaderNotWoken,
+    /// A group is told Ok before it was written.
+    ToldBeforeWritten,
+    /// The buffer goes to the leader, but who comes next still joins its group.
+    GroupNotSwapped,
+    /// The queue is closed beside a leader.
+    ClosedBesideLeader,
 }
 
 #[cfg(any(zipcask_loom, zipcask_shuttle))]

@@ -1,6 +1,6 @@
 //! Where writers meet: they fill a shared group while its predecessor is written, and one of them leads.
 //!
-//! Floor 4. Imports `commit`, `error`, `limits`, `platform`, `sync`.
+//! Floor 4. Imports `commit`, `error`, `limits`, `model`, `platform`, `sync`.
 //!
 //! There is no thread of the store's own. Whoever brings work and finds no leader leads: takes the group, writes it,
 //! and hands the lead to a writer of the next group, if one has come together meanwhile. A lone writer waits for nobody.
@@ -11,6 +11,7 @@ use crate::commit::batch::{Entry, Member, Rule};
 use crate::commit::company::Company;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::EXTENSION_LEN;
+use crate::model::{self, Flaw};
 use crate::platform::Barrier;
 use crate::sync::{Arc, Condvar, Mutex, MutexGuard};
 
@@ -165,8 +166,8 @@ impl Queue {
         if state.closed {
             return Err(Error::new(ErrorKind::Closed, "the store was closed"));
         }
-        let ticket =
-            Ticket { group: Arc::clone(&state.group), member: state.filling.members.len(), leads: !state.leading };
+        let leads = !state.leading || model::planted(Flaw::SecondLeader);
+        let ticket = Ticket { group: Arc::clone(&state.group), member: state.filling.members.len(), leads };
         state.filling.push(member);
         state.leading = true;
         Ok(ticket)
@@ -217,9 +218,13 @@ impl Queue {
         let (mut work, group) = {
             let mut state = lock(&self.state);
             let spare = state.spare.take().unwrap_or_default();
-            (std::mem::replace(&mut state.filling, spare), std::mem::replace(&mut state.group, Group::new()))
+            let next = if model::planted(Flaw::GroupNotSwapped) { Arc::clone(&state.group) } else { Group::new() };
+            (std::mem::replace(&mut state.filling, spare), std::mem::replace(&mut state.group, next))
         };
         let mut relay = Relay { queue: self, group: &group, members: work.members.len() };
+        if model::planted(Flaw::ToldBeforeWritten) {
+            relay.finish(vec![Ok(Done::Written(0)); relay.members]);
+        }
         let outcomes = write(&mut work);
         relay.finish(outcomes);
         std::mem::forget(relay);
@@ -241,7 +246,9 @@ impl Queue {
         let next = Arc::clone(&state.group);
         drop(state);
         *lock(&next.progress) = Progress::Lead;
-        next.wake.notify_one();
+        if !model::planted(Flaw::LeaderNotWoken) {
+            next.wake.notify_one();
+        }
     }
 
     /// Refuses new members and waits until those taken in are done.
@@ -251,7 +258,7 @@ impl Queue {
         let mut state = lock(&self.state);
         let first = !state.closed;
         state.closed = true;
-        while state.leading {
+        while state.leading && !model::planted(Flaw::ClosedBesideLeader) {
             state = wait(&self.idle, state);
         }
         first
