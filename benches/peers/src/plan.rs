@@ -48,6 +48,7 @@ pub(crate) const WORKS: &[Work] = &[
     work("ycsb-b", 2, 50_000, SHARED, "YCSB B (5 % updates, OS), 2 threads"),
     work("os", 1, 10_000, BARE_LOG, "single writes to the OS, 1 thread"),
     work("os", 2, 5_000, BARE_LOG, "single writes to the OS, 2 threads"),
+    work("os", 4, 2_500, BARE_LOG, "single writes to the OS, 4 threads"),
     work("durable", 1, 80, BARE_SYNC, "single durable writes, 1 thread"),
     work("durable", 4, 40, BARE_SYNC, "single durable writes, 4 threads"),
     work("durable", 16, 20, BARE_SYNC, "single durable writes, 16 threads"),
