@@ -6,7 +6,7 @@ use crate::plan::WORKS;
 
 pub(crate) const USAGE: &str =
     "usage: zipcask-peers [--keys N] [--rounds N] [--only WORK] [--engine NAME]... [--seed N] [--dir DIR]
-works: load, get, dependent, absent, pass, ycsb-c, ycsb-b, os, durable, large, index
+works: load, get, dependent, absent, pass, ycsb-c, ycsb-b, ycsb-a, ycsb-f, os, durable, large, index
 an engine is named by how its name begins; without any, all are measured";
 
 /// The one work that is not in the plan: it has a table of its own.

@@ -12,7 +12,26 @@ pub(crate) struct Work {
     pub(crate) count: usize,
     /// Whose speed is 1.00.
     pub(crate) floor: &'static str,
+    /// What is written between the reads, if anything.
+    pub(crate) mix: Option<Mix>,
     pub(crate) about: &'static str,
+}
+
+/// Writes between reads.
+#[derive(Clone, Copy)]
+pub(crate) struct Mix {
+    /// One operation in so many, the others being gets.
+    pub(crate) one_in: usize,
+    pub(crate) update: Update,
+}
+
+/// What is written then.
+#[derive(Clone, Copy)]
+pub(crate) enum Update {
+    /// A value that does not depend on what is there.
+    Blind,
+    /// What is made of the value, which is got before; both together are one operation.
+    Modify,
 }
 
 /// Floors that are no engines.
@@ -28,11 +47,15 @@ const SHARED: &str = "DashMap";
 pub(crate) const VALUE_LENS: [usize; 3] = [VALUE_LEN, 4 << 10, 64 << 10];
 
 const fn work(name: &'static str, threads: usize, count: usize, floor: &'static str, about: &'static str) -> Work {
-    Work { name, value_len: VALUE_LEN, threads, count, floor, about }
+    Work { name, value_len: VALUE_LEN, threads, count, floor, mix: None, about }
 }
 
 const fn large(value_len: usize, about: &'static str) -> Work {
-    Work { name: "large", value_len, threads: 1, count: 20_000, floor: MAP, about }
+    Work { value_len, ..work("large", 1, 20_000, MAP, about) }
+}
+
+const fn mixed(name: &'static str, one_in: usize, update: Update, about: &'static str) -> Work {
+    Work { mix: Some(Mix { one_in, update }), ..work(name, 2, 50_000, SHARED, about) }
 }
 
 /// Those that read come before those that write, which leave logs longer and trees split.
@@ -45,7 +68,9 @@ pub(crate) const WORKS: &[Work] = &[
     work("absent", 2, 100_000, MAP, "get of absent keys, 2 threads"),
     work("pass", 1, 0, MAP, "full pass over all keys"),
     work("ycsb-c", 2, 50_000, SHARED, "YCSB C, 2 threads"),
-    work("ycsb-b", 2, 50_000, SHARED, "YCSB B (5 % updates, OS), 2 threads"),
+    mixed("ycsb-b", 20, Update::Blind, "YCSB B (5 % updates, OS), 2 threads"),
+    mixed("ycsb-a", 2, Update::Blind, "YCSB A (50 % updates, OS), 2 threads"),
+    mixed("ycsb-f", 2, Update::Modify, "YCSB F (50 % read-modify-write, OS), 2 threads"),
     work("os", 1, 10_000, BARE_LOG, "single writes to the OS, 1 thread"),
     work("os", 2, 5_000, BARE_LOG, "single writes to the OS, 2 threads"),
     work("os", 4, 2_500, BARE_LOG, "single writes to the OS, 4 threads"),
@@ -60,6 +85,11 @@ impl Work {
     /// Whether it is a read that nothing is written beside.
     pub(crate) fn reads_only(&self) -> bool {
         matches!(self.name, "get" | "dependent" | "absent" | "pass" | "large" | "ycsb-c")
+    }
+
+    /// Whether single writes are handed to the operating system, with reads between them or without.
+    pub(crate) fn writes_to_the_os(&self) -> bool {
+        self.name == "os" || self.mix.is_some()
     }
 
     /// Whether its floor is no engine, and takes a turn of its own.

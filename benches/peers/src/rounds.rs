@@ -169,20 +169,24 @@ impl<'a> Bench<'a> {
                 (spent, if work.count == 0 { self.keys as usize } else { work.count * work.threads })
             }
         };
-        if let (Side::Store(at, _), "ycsb-b" | "os") = (side, work.name) {
+        if let Side::Store(at, _) = side
+            && work.writes_to_the_os()
+        {
             self.stores[at].engine.sync();
         }
         spent.as_nanos() as f64 / count as f64
     }
 
     fn task(&self, work: &Work, version: u64) -> Task<'_> {
+        if let Some(mix) = work.mix {
+            return Task::Mixed { mix, version };
+        }
         match work.name {
             "get" => Task::Found,
             "absent" => Task::Absent,
             "dependent" => Task::Dependent { ids: self.keys },
             "pass" => Task::Pass(self.all),
             "ycsb-c" => Task::FoundNewest,
-            "ycsb-b" => Task::Mixed { version },
             "large" => Task::Large { value_len: self.value_len },
             name => unreachable!("{name} is no work that reads"),
         }
@@ -237,7 +241,7 @@ impl<'a> Bench<'a> {
             let mut rng = Rng::with_seed(self.options.seed ^ ((round as u64) << 32) ^ (thread << 8));
             match work.name {
                 "absent" => runs::absent(&mut rng, count, 2 * work.count),
-                "ycsb-b" | "ycsb-c" => self.zipf.keys(&mut rng, 2 * work.count),
+                name if name.starts_with("ycsb") => self.zipf.keys(&mut rng, 2 * work.count),
                 "get" | "dependent" | "large" => runs::uniform(&mut rng, count, 2 * work.count),
                 _ => runs::of_thread(&mut rng, count, work.count, thread, threads),
             }

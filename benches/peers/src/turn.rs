@@ -4,6 +4,7 @@ use crate::clock::Clock;
 use crate::common::data::{Key, check, value};
 use crate::engines::Engine;
 use crate::large;
+use crate::plan::{Mix, Update};
 use crate::view::{self, Tally, View};
 
 /// What is done with the keys of a turn.
@@ -19,8 +20,8 @@ pub(crate) enum Task<'a> {
     Large { value_len: usize },
     /// They are there, and every get must see what was acknowledged before it.
     FoundNewest,
-    /// The same, but every twentieth is put, with versions from this one on.
-    Mixed { version: u64 },
+    /// The same, but some are updated, with versions from this one on where the value does not say which.
+    Mixed { mix: Mix, version: u64 },
     /// They have these versions.
     Versions(&'a [u64]),
     /// All keys at once, whatever is asked for.
@@ -66,7 +67,7 @@ impl Turn<'_> {
             Task::Large { value_len } => {
                 view.get_all(keys, |key, found| large::check(key.id, value_len, found.expect("a key that was loaded")));
             }
-            Task::Mixed { version } => mixed(view, self.engine, keys, version),
+            Task::Mixed { mix, version } => mixed(view, self.engine, keys, mix, version),
             Task::Versions(versions) => {
                 for (key, &version) in keys.iter().zip(versions) {
                     let found = view.get(key.as_bytes(), |found| found.map(|found| check(key.id, found)));
@@ -78,13 +79,18 @@ impl Turn<'_> {
     }
 }
 
-/// Nineteen gets and one put, over and over.
-fn mixed(view: &impl View, engine: &dyn Engine, keys: &[Key], version: u64) {
+/// Gets, and after each `one_in - 1` of them an update. What is read is let go of before anything is put.
+fn mixed(view: &impl View, engine: &dyn Engine, keys: &[Key], mix: Mix, version: u64) {
+    let get = |key: &Key| view.get(key.as_bytes(), |found| check(key.id, found.expect("a key that was loaded")));
     for (at, key) in keys.iter().enumerate() {
-        if at % 20 == 19 {
-            engine.put(key.as_bytes(), &value(key.id, version + at as u64));
-        } else {
-            view.get(key.as_bytes(), |found| check(key.id, found.expect("a key that was loaded")));
-        }
+        let version = match mix.update {
+            _ if at % mix.one_in != mix.one_in - 1 => {
+                get(key);
+                continue;
+            }
+            Update::Blind => version + at as u64,
+            Update::Modify => get(key) + 1,
+        };
+        engine.put(key.as_bytes(), &value(key.id, version));
     }
 }

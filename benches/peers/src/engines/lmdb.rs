@@ -24,7 +24,7 @@ pub(crate) const WRITABLE: Kind = Kind {
     name: "LMDB, WRITE_MAP",
     about: "the same with `WRITE_MAP`: writes go into the mapping; only where it writes to the OS",
     open: |dir, bytes| open(dir, bytes, EnvFlags::WRITE_MAP),
-    takes: |work| matches!(work.name, "load" | "ycsb-b" | "os"),
+    takes: |work| work.name == "load" || work.writes_to_the_os(),
     ways: plain,
 };
 

@@ -20,7 +20,7 @@ pub(crate) const KIND: Kind = Kind {
     takes: all,
     ways: |work| match work.name {
         "get" => &[Way::Plain, Way::Reader, Way::Many(16), Way::Many(64), Way::Many(256)],
-        _ if work.reads_only() || work.name == "ycsb-b" => &[Way::Plain, Way::Reader],
+        _ if work.reads_only() || work.mix.is_some() => &[Way::Plain, Way::Reader],
         _ => &[Way::Plain],
     },
 };
