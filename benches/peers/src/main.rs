@@ -22,13 +22,14 @@ mod plan;
 mod raw;
 mod rounds;
 mod runs;
+mod space;
 mod table;
 mod turn;
 #[path = "../../common/view.rs"]
 mod view;
 mod writes;
 
-use options::{INDEX, Options};
+use options::{INDEX, Options, SPACE};
 
 fn main() {
     let options = match Options::parse(std::env::args().skip(1)) {
@@ -46,5 +47,8 @@ fn main() {
     }
     if options.wants_work(INDEX) {
         index::print(&options);
+    }
+    if options.wants_work(SPACE) {
+        space::print(&options, dir.path());
     }
 }

@@ -6,11 +6,12 @@ use crate::plan::WORKS;
 
 pub(crate) const USAGE: &str =
     "usage: zipcask-peers [--keys N] [--rounds N] [--only WORK] [--engine NAME]... [--seed N] [--dir DIR]
-works: load, get, dependent, absent, pass, ycsb-c, ycsb-b, ycsb-a, ycsb-f, os, durable, large, index
+works: load, get, dependent, absent, pass, ycsb-c, ycsb-b, ycsb-a, ycsb-f, os, durable, large, index, space
 an engine is named by how its name begins; without any, all are measured";
 
-/// The one work that is not in the plan: it has a table of its own.
+/// The works that are not in the plan: each has a table of its own.
 pub(crate) const INDEX: &str = "index";
+pub(crate) const SPACE: &str = "space";
 
 /// What is measured, and how.
 pub(crate) struct Options {
@@ -44,7 +45,7 @@ impl Options {
                 "--seed" => options.seed = number()?,
                 "--dir" => options.dir = PathBuf::from(value),
                 "--engine" => options.engines.push(value),
-                "--only" if value == INDEX || WORKS.iter().any(|work| work.name == value) => options.only = Some(value),
+                "--only" if is_work(&value) => options.only = Some(value),
                 "--only" => return Err(format!("{value} is no work")),
                 _ => return Err(format!("{name} is unknown")),
             }
@@ -59,4 +60,8 @@ impl Options {
     pub(crate) fn wants_engine(&self, engine: &str) -> bool {
         self.engines.is_empty() || self.engines.iter().any(|name| engine.starts_with(name.as_str()))
     }
+}
+
+fn is_work(name: &str) -> bool {
+    [INDEX, SPACE].contains(&name) || WORKS.iter().any(|work| work.name == name)
 }

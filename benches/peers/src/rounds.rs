@@ -203,8 +203,9 @@ impl<'a> Bench<'a> {
 
     /// The floor's index and log are as large as those of zipcask; if that was left out, as large as it should need.
     fn follow(&mut self, keys: &[Key]) -> Duration {
-        let sizes = self.stores.iter().find_map(|store| store.engine.sizes());
-        let (index, log) = sizes.unwrap_or((self.keys * 16, self.keys * 160));
+        let stats = self.stores.iter().find_map(|store| store.engine.stats());
+        let (index, log) =
+            stats.map_or((self.keys * 16, self.keys * 160), |stats| (stats.index_bytes, stats.live_bytes));
         let (path, count) = (self.dir.join("two-misses"), self.keys);
         let misses = &*self.misses.get_or_insert_with(|| TwoMisses::new(&path, count, index, log));
         let (warm, keys) = keys.split_at(keys.len() / 2);

@@ -50,7 +50,9 @@ fn legend(options: &Options, dir: &Path) {
          engines in turns, in another order each round, medians. ns/op: all threads together. speed / floor: 1.00 is as fast \
          as the floor in the same round, more is faster; the floor of reads is HashMap, of YCSB DashMap, of writes the bare \
          file, of dependent gets two bare misses. zipcask is: so many times as fast as this engine; its Reader, where there \
-         is that row. {} cores, {}, everything in the page cache.",
+         is that row. {} cores, {}, everything in the page cache. A single write to the OS \
+         that returned survives a killed process, where the engine's line below does not say that it is lost with it. A \
+         read-modify-write is one operation.",
         options.keys,
         keys_of(4 << 10, options.keys),
         keys_of(64 << 10, options.keys),

@@ -10,7 +10,8 @@ use crate::view::View;
 pub(crate) const KIND: Kind = Kind {
     name: "emdb 1.0.3",
     about: "`FlushPolicy::OnEachFlush` (default), `get_zerocopy`, no checksum on reads; durable: `insert` and `flush` \
-            (fdatasync, shared); OS: `insert`; load: `insert_many`, then `flush`; its pass copies keys and values",
+            (fdatasync, shared); OS: `insert`, which writes to the file before it returns; load: `insert_many`, then \
+            `flush`; its pass copies keys and values",
     open: |dir, _| {
         let db = Emdb::builder().path(dir.join("store.emdb")).build().expect("emdb opens");
         Box::new(Store { db, mode: Mode::Sync })

@@ -9,8 +9,8 @@ use crate::view::View;
 
 pub(crate) const KIND: Kind = Kind {
     name: "fjall 3",
-    about: "1 GiB of block cache, else defaults; durable: `insert` and `persist(SyncData)`; OS: `insert` (its journal \
-            is handed to the OS); load: `WriteBatch`, then `persist(SyncData)`",
+    about: "1 GiB of block cache, else defaults; durable: `insert` and `persist(SyncData)`; OS: `insert`, which \
+            writes to the journal's file before it returns; load: `WriteBatch`, then `persist(SyncData)`",
     open: |dir, _| {
         let db = Database::builder(dir.join("store")).cache_size(1 << 30).open().expect("fjall opens");
         let keyspace = db.keyspace("bench", KeyspaceCreateOptions::default).expect("fjall makes a keyspace");

@@ -13,8 +13,8 @@ use crate::view::View;
 pub(crate) const KIND: Kind = Kind {
     name: "LMDB (heed 0.22)",
     about: "no checksums; gets and pass (its cursor): one read transaction a thread and turn, YCSB: one a get; durable: \
-            a write transaction a put (fdatasync); OS: the same with `NO_SYNC`; load: `NO_SYNC` transactions, then \
-            `force_sync`",
+            a write transaction a put (fdatasync); OS: the same with `NO_SYNC`, which writes to the file before it returns; \
+            load: `NO_SYNC` transactions, then `force_sync`",
     open: |dir, bytes| open(dir, bytes, EnvFlags::empty()),
     takes: all,
     ways: plain,
@@ -22,7 +22,8 @@ pub(crate) const KIND: Kind = Kind {
 
 pub(crate) const WRITABLE: Kind = Kind {
     name: "LMDB, WRITE_MAP",
-    about: "the same with `WRITE_MAP`: writes go into the mapping; only where it writes to the OS",
+    about: "the same with `WRITE_MAP`: writes go into the mapping, and so into the page cache; only where it writes to \
+            the OS",
     open: |dir, bytes| open(dir, bytes, EnvFlags::WRITE_MAP),
     takes: |work| work.name == "load" || work.writes_to_the_os(),
     ways: plain,

@@ -54,8 +54,8 @@ pub(crate) trait Engine: Sync {
     /// Makes all of it durable.
     fn sync(&mut self);
 
-    /// Bytes of its index in memory and of its live records.
-    fn sizes(&self) -> Option<(u64, u64)> {
+    /// What zipcask says of itself.
+    fn stats(&self) -> Option<::zipcask::Stats> {
         None
     }
 }

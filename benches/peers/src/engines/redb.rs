@@ -10,8 +10,8 @@ use crate::view::View;
 pub(crate) const KIND: Kind = Kind {
     name: "redb 3",
     about: "1 GiB of cache (default); gets and pass: one read transaction a thread and turn, YCSB: one a get; durable: \
-            `Durability::Immediate` a put; OS: `Durability::None`, which is weaker: lost with the process; load: \
-            `Durability::None`, then an empty `Immediate` commit",
+            `Durability::Immediate` a put; OS: `Durability::None`, which is weaker: pages are written, but their root is \
+            kept in memory, lost with the process; load: `Durability::None`, then an empty `Immediate` commit",
     open: |dir, _| {
         let db = Database::create(dir.join("store.redb")).expect("redb opens");
         let store = Store { db, durability: Durability::Immediate };

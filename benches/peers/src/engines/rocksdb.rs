@@ -9,8 +9,8 @@ use crate::view::View;
 
 pub(crate) const KIND: Kind = Kind {
     name: "RocksDB",
-    about: "default options, pinned gets; durable: `sync = true`; OS: `sync = false`; load: `WriteBatch`, then a \
-            flush of the WAL",
+    about: "default options, pinned gets; durable: `sync = true`; OS: `sync = false`, which writes to \
+            the WAL's file before it returns; load: `WriteBatch`, then a flush of the WAL",
     open: |dir, _| {
         let mut options = Options::default();
         options.create_if_missing(true);

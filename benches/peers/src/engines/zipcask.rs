@@ -1,6 +1,6 @@
 //! zipcask.
 
-use zipcask::{Db, Durability, PutOptions};
+use zipcask::{Db, Durability, PutOptions, Stats};
 
 use crate::common::data::Key;
 use crate::engines::{Engine, Kind, Mode, Way, all};
@@ -62,8 +62,7 @@ impl Engine for Store {
         self.db.sync().expect("zipcask syncs");
     }
 
-    fn sizes(&self) -> Option<(u64, u64)> {
-        let stats = self.db.stats();
-        Some((stats.index_bytes, stats.live_bytes))
+    fn stats(&self) -> Option<Stats> {
+        Some(self.db.stats())
     }
 }
