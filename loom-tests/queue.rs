@@ -3,7 +3,8 @@
 //! The disk is a cell that only a leader may touch: two leaders at once (Q1) are a race that loom reports.
 
 use crate::commit::batch::{Member, Records, Rule};
-use crate::commit::queue::{Done, Queue, Work};
+use crate::commit::group::Done;
+use crate::commit::queue::{Queue, Work};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{self, Flaw};
 use crate::sync::Arc;

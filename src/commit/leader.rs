@@ -7,7 +7,8 @@ use std::ops::Range;
 
 use crate::address::{Location, Seqno};
 use crate::commit::batch::{Entry, Rule};
-use crate::commit::queue::{Done, Share, Work};
+use crate::commit::group::Done;
+use crate::commit::queue::{Share, Work};
 use crate::commit::rotate;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{self, Header, Kind};

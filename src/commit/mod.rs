@@ -5,12 +5,14 @@
 pub(crate) mod batch;
 mod company;
 pub(crate) mod durability;
+pub(crate) mod group;
 mod leader;
 pub(crate) mod queue;
 mod rotate;
 
 use crate::commit::batch::Member;
-use crate::commit::queue::{Done, Queue, Work};
+use crate::commit::group::Done;
+use crate::commit::queue::{Queue, Work};
 use crate::error::Result;
 use crate::store::Store;
 

@@ -9,6 +9,7 @@
 
 use crate::commit::batch::{Entry, Member, Rule};
 use crate::commit::company::Company;
+use crate::commit::group::{Done, Group};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::EXTENSION_LEN;
 use crate::model::{self, Flaw};
@@ -17,15 +18,6 @@ use crate::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 /// A buffer longer than this is not kept for the next group.
 const KEPT_LEN_MAX: usize = 1 << 20;
-
-/// What became of a member.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Done {
-    /// Written, the last of its records as this seqno; without records, the last seqno that its barrier covered.
-    Written(u64),
-    /// Its rule did not hold, and nothing was written.
-    NotPresent,
-}
 
 /// Members one after the other, in the order of their tickets.
 #[derive(Debug)]
@@ -109,23 +101,9 @@ struct State {
     /// The buffers of the group before, for the next one.
     spare: Option<Work>,
     leading: bool,
+    /// What the group that is being written waits for.
+    barrier: Option<Barrier>,
     closed: bool,
-}
-
-/// Those who wait for one write.
-#[derive(Debug)]
-struct Group {
-    progress: Mutex<Progress>,
-    wake: Condvar,
-}
-
-#[derive(Debug)]
-enum Progress {
-    Waiting,
-    /// One of its members is to lead it.
-    Lead,
-    /// By member.
-    Done(Vec<Result<Done>>),
 }
 
 /// A member's place in its group: what it waits on, or asks.
@@ -134,12 +112,8 @@ pub(crate) struct Ticket {
     group: Arc<Group>,
     member: usize,
     leads: bool,
-}
-
-impl Group {
-    fn new() -> Arc<Group> {
-        Arc::new(Group { progress: Mutex::new(Progress::Waiting), wake: Condvar::new() })
-    }
+    /// Neither it nor who leads now asks for a barrier.
+    soon: bool,
 }
 
 impl Queue {
@@ -150,6 +124,7 @@ impl Queue {
                 group: Group::new(),
                 spare: None,
                 leading: false,
+                barrier: None,
                 closed: false,
             }),
             idle: Condvar::new(),
@@ -167,7 +142,8 @@ impl Queue {
             return Err(Error::new(ErrorKind::Closed, "the store was closed"));
         }
         let leads = !state.leading || model::planted(Flaw::SecondLeader);
-        let ticket = Ticket { group: Arc::clone(&state.group), member: state.filling.members.len(), leads };
+        let soon = state.barrier.or(member.barrier).is_none();
+        let ticket = Ticket { group: Arc::clone(&state.group), member: state.filling.members.len(), leads, soon };
         state.filling.push(member);
         state.leading = true;
         Ok(ticket)
@@ -183,14 +159,11 @@ impl Queue {
         gather: impl FnOnce(),
         write: impl FnOnce(&mut Work) -> Vec<Result<Done>>,
     ) -> Result<Done> {
-        if ticket.leads || self.outlast(ticket) {
+        if ticket.leads || ticket.group.outlast(ticket.soon) {
             gather();
             self.lead(write);
         }
-        match &*lock(&ticket.group.progress) {
-            Progress::Done(outcomes) => outcomes[ticket.member].clone(),
-            _ => unreachable!("Q2: the group was written before `outlast` or `lead` returned"),
-        }
+        ticket.group.outcome(ticket.member)
     }
 
     pub(super) fn filling(&self) -> Filling {
@@ -198,30 +171,16 @@ impl Queue {
         Filling { members: filling.members.len(), barrier: filling.level() }
     }
 
-    /// Sleeps until the group is written (false) or needs this member to lead it (true).
-    fn outlast(&self, ticket: &Ticket) -> bool {
-        let mut progress = lock(&ticket.group.progress);
-        loop {
-            match &*progress {
-                Progress::Done(_) => return false,
-                Progress::Lead => {
-                    *progress = Progress::Waiting;
-                    return true;
-                }
-                Progress::Waiting => progress = wait(&ticket.group.wake, progress),
-            }
-        }
-    }
-
     /// Writes the group that is being filled, which is the caller's, and passes the lead on.
     fn lead(&self, write: impl FnOnce(&mut Work) -> Vec<Result<Done>>) {
         let (mut work, group) = {
             let mut state = lock(&self.state);
             let spare = state.spare.take().unwrap_or_default();
+            state.barrier = state.filling.level();
             let next = if model::planted(Flaw::GroupNotSwapped) { Arc::clone(&state.group) } else { Group::new() };
             (std::mem::replace(&mut state.filling, spare), std::mem::replace(&mut state.group, next))
         };
-        let mut relay = Relay { queue: self, group: &group, members: work.members.len() };
+        let relay = Relay { queue: self, group: &group, members: work.members.len() };
         if model::planted(Flaw::ToldBeforeWritten) {
             relay.finish(vec![Ok(Done::Written(0)); relay.members]);
         }
@@ -236,6 +195,7 @@ impl Queue {
     fn pass_on(&self, spare: Option<Work>) {
         let mut state = lock(&self.state);
         state.spare = spare;
+        state.barrier = None;
         if state.filling.members.is_empty() {
             state.leading = false;
             if state.closed {
@@ -245,10 +205,7 @@ impl Queue {
         }
         let next = Arc::clone(&state.group);
         drop(state);
-        *lock(&next.progress) = Progress::Lead;
-        if !model::planted(Flaw::LeaderNotWoken) {
-            next.wake.notify_one();
-        }
+        next.pass_lead();
     }
 
     /// Refuses new members and waits until those taken in are done.
@@ -277,13 +234,9 @@ struct Relay<'a> {
 }
 
 impl Relay<'_> {
-    fn finish(&mut self, outcomes: Vec<Result<Done>>) {
+    fn finish(&self, outcomes: Vec<Result<Done>>) {
         debug_assert_eq!(outcomes.len(), self.members);
-        *lock(&self.group.progress) = Progress::Done(outcomes);
-        // A lone leader has nobody to wake, and a wake is a system call.
-        if self.members > 1 {
-            self.group.wake.notify_all();
-        }
+        self.group.finish(outcomes);
     }
 }
 

@@ -7,7 +7,7 @@ use std::fmt;
 use crate::address::Seqno;
 use crate::commit::batch::{Records, Rule};
 use crate::commit::durability::Durability;
-use crate::commit::queue::Done;
+use crate::commit::group::Done;
 use crate::db::Shared;
 use crate::db::iter::Iter;
 use crate::db::options::PutOptions;
