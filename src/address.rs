@@ -26,6 +26,16 @@ impl fmt::Display for SegmentId {
     }
 }
 
+/// Names the file of a large value: random, so that no name ever comes twice.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct LargeId(pub(crate) [u8; 16]);
+
+impl fmt::Display for LargeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
 /// The moment of a write: each record of the log has the next number, a batch has that of its last record.
 ///
 /// 0 is before the first write.

@@ -25,6 +25,7 @@ pub use crate::db::keyspace::Keyspace;
 pub use crate::db::options::{Options, PutOptions};
 pub use crate::db::reader::Reader;
 pub use crate::db::stats::{SegmentStats, Stats};
+pub use crate::db::writer::PutWriter;
 pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::segment::ReadMode;
 pub use crate::segment::trust::Verify;

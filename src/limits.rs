@@ -7,6 +7,11 @@ pub(crate) const KEY_LEN_MAX: usize = u16::MAX as usize;
 /// Longest value, in bytes: its length is a u32 on disk.
 pub(crate) const VALUE_LEN_MAX: u64 = u32::MAX as u64;
 
+/// Values longer than this have a file of their own (and shorter ones do in small segments).
+pub(crate) const INLINE_VALUE_LEN_MAX: u64 = 1 << 20;
+/// Bytes of what a record says of a value in a file of its own.
+pub(crate) const LARGE_VALUE_LEN: usize = 32;
+
 /// Bits of a seqno on disk.
 pub(crate) const SEQNO_BITS: u32 = 48;
 /// Largest seqno.

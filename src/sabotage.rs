@@ -34,6 +34,10 @@ pub enum Sabotage {
     RecycledSpare,
     /// The room that a sealed segment gives back begins below the end of its records.
     HoleBelowEnd,
+    /// A record names the file of a large value that is not durable.
+    LargeValueUnsynced,
+    /// The file of a large value goes before what replaces it is durable.
+    LargeValueGoesFirst,
 }
 
 #[cfg(feature = "sim")]

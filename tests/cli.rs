@@ -254,6 +254,23 @@ fn damage_is_a_line_for_each_problem_and_exit_code_3() {
 }
 
 #[test]
+fn a_damaged_large_value_is_found_by_its_file() {
+    let folder = Folder::new();
+    folder.run(&["put", "store", "good", "as it was"]).fine();
+    folder.run_with(&["put", "store", "large", "-"], &[7; 2_000_000]).fine();
+    let path = fs::read_dir(folder.path("store/large")).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[1_000_000] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let verify = folder.run(&["verify", "store"]);
+    verify.failed(3);
+    let name = path.file_name().unwrap().to_str().unwrap();
+    assert!(verify.stdout().contains(name), "{}", verify.stdout());
+    folder.run(&["get", "store", "large"]).failed(3);
+    assert_eq!(folder.run(&["get", "store", "good"]).fine(), "as it was");
+}
+
+#[test]
 fn an_export_imported_and_exported_again_is_the_same_file() {
     let folder = Folder::new();
     let all_bytes: Vec<u8> = (0..=255).collect();
@@ -262,6 +279,7 @@ fn an_export_imported_and_exported_again_is_the_same_file() {
         ("ff00", b"text\n\"quoted\" \\ \x07"),
         ("", b""),
         ("6b6579", "\u{e4}\u{2028}\u{10ffff}".as_bytes()),
+        ("1a26e0", &all_bytes.repeat(6000)),
     ] {
         folder.run_with(&["put", "--hex", "one", key, "-"], value).fine();
     }
@@ -269,10 +287,10 @@ fn an_export_imported_and_exported_again_is_the_same_file() {
     folder.run(&["del", "one", "gone"]).fine();
 
     let exported = folder.run(&["export", "one"]).fine();
-    assert_eq!(exported.lines().count(), 4);
+    assert_eq!(exported.lines().count(), 5);
     let file = folder.file("one.jsonl", &exported);
     let imported = folder.run(&["import", "two", file.to_str().unwrap()]).fine();
-    assert_eq!(imported, "imported 4 records\n");
+    assert_eq!(imported, "imported 5 records\n");
     assert_eq!(folder.run(&["export", "two"]).fine(), exported);
     let imported = folder.run_with(&["import", "three", "-", "--no-sync"], exported.as_bytes());
     imported.fine();

@@ -109,6 +109,8 @@ fn every_planted_bug_is_caught() {
         (Sabotage::SpareNamedBeforeHeader, power(Sabotage::SpareNamedBeforeHeader)),
         (Sabotage::RecycledSpare, power(Sabotage::RecycledSpare)),
         (Sabotage::HoleBelowEnd, power(Sabotage::HoleBelowEnd)),
+        (Sabotage::LargeValueUnsynced, power(Sabotage::LargeValueUnsynced)),
+        (Sabotage::LargeValueGoesFirst, power(Sabotage::LargeValueGoesFirst)),
     ];
     let mut missed = Vec::new();
     for (bug, what) in &caught {

@@ -1,11 +1,13 @@
 //! What a writer brings to the queue: encoded records and what they ask for.
 //!
-//! Floor 4. Imports `error`, `format`, `limits`, `platform`, `store`.
+//! Floor 4. Imports `error`, `format`, `limits`, `platform`, `segment`, `store`.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::record::{self, Draft, Kind};
+use crate::format::large::LargeValue;
+use crate::format::record::{self, Draft, Header, Kind};
 use crate::limits::{BATCH_LEN_MAX, EXTENSION_LEN, KEY_LEN_MAX, VALUE_LEN_MAX};
 use crate::platform::Barrier;
+use crate::segment::large::new::Unnamed;
 use crate::store::DEFAULT_KEYSPACE;
 
 /// Records that will be on disk whole or not at all: encoded, values checksummed, not yet placed.
@@ -13,6 +15,8 @@ use crate::store::DEFAULT_KEYSPACE;
 pub(crate) struct Records {
     bytes: Vec<u8>,
     entries: Vec<Entry>,
+    /// The files of large values that they are to name.
+    pub(super) files: Vec<Unnamed>,
 }
 
 /// One record of `Records`, or of a group of them.
@@ -61,6 +65,17 @@ impl Records {
         self.add(hash, Draft { kind: Kind::Put, keyspace: DEFAULT_KEYSPACE, key, value, expiry: None })
     }
 
+    /// Adds a put of a large value, whose file goes again if the records are dropped.
+    ///
+    /// # Errors
+    /// As `put`.
+    pub(super) fn put_large(&mut self, hash: u64, key: &[u8], file: Unnamed, large: &LargeValue) -> Result<()> {
+        let value = &large.encode();
+        self.add(hash, Draft { kind: Kind::PutLarge, keyspace: DEFAULT_KEYSPACE, key, value, expiry: None })?;
+        self.files.push(file);
+        Ok(())
+    }
+
     /// Adds a delete.
     ///
     /// # Errors
@@ -70,8 +85,7 @@ impl Records {
     }
 
     fn add(&mut self, hash: u64, draft: Draft<'_>) -> Result<()> {
-        check_len("key", draft.key.len() as u64, KEY_LEN_MAX as u64)?;
-        check_len("value", draft.value.len() as u64, VALUE_LEN_MAX)?;
+        check_lens(draft.key, draft.value.len() as u64)?;
         let len = draft.encoded_len();
         check_len("batch", (self.bytes.len() + len + EXTENSION_LEN) as u64, BATCH_LEN_MAX)?;
         if let Some(last) = self.entries.last() {
@@ -84,6 +98,16 @@ impl Records {
         Ok(())
     }
 
+    /// Hash and key of each, by decoding them.
+    pub(super) fn keys(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        let mut rest = &self.bytes[..];
+        self.entries.iter().map(move |entry| {
+            let (record, after) = rest.split_at(entry.len);
+            rest = after;
+            (entry.hash, key_of(record))
+        })
+    }
+
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -91,6 +115,21 @@ impl Records {
     pub(super) fn entries(&self) -> &[Entry] {
         &self.entries
     }
+}
+
+/// The key of the encoded record at the start of `record`: our own bytes, encoded by `Draft`.
+pub(super) fn key_of(record: &[u8]) -> &[u8] {
+    match Header::decode(record) {
+        Ok(header) => &record[header.key().start as usize..header.key().end as usize],
+        Err(_) => unreachable!("a record encoded by `Draft` decodes"),
+    }
+}
+
+/// # Errors
+/// `TooLarge` if the key or a value of this length passes its limit.
+pub(crate) fn check_lens(key: &[u8], value_len: u64) -> Result<()> {
+    check_len("key", key.len() as u64, KEY_LEN_MAX as u64)?;
+    check_len("value", value_len, VALUE_LEN_MAX)
 }
 
 fn check_len(what: &str, len: u64, limit: u64) -> Result<()> {

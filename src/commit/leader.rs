@@ -6,11 +6,12 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use crate::address::{Location, Seqno};
-use crate::commit::batch::{Entry, Rule};
+use crate::commit::batch::{Entry, Rule, key_of};
 use crate::commit::group::Done;
 use crate::commit::queue::{Share, Work};
 use crate::commit::rotate;
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::large::LargeValue;
 use crate::format::record::{self, Header, Kind};
 use crate::limits::{EXTENSION_LEN, SEQNO_MAX};
 use crate::platform::Barrier;
@@ -144,7 +145,7 @@ impl<'a> Leader<'a> {
             }
             let mut record = records;
             for entry in own {
-                said.insert(key_of(record).to_vec(), entry.kind == Kind::Put);
+                said.insert(key_of(record).to_vec(), entry.kind != Kind::Delete);
                 record = &record[entry.len..];
             }
             survivors.push(i);
@@ -250,14 +251,14 @@ impl<'a> Leader<'a> {
             return Ok(());
         };
         active.segment().tail().publish(active.end());
-        let (registry, table) = (self.store.registry(), self.store.table());
+        let (registry, table, large) = (self.store.registry(), self.store.table(), self.store.large());
         if self.store.settings().reading.mode == ReadMode::Positioned {
             // All or nothing: a device that fails a read here must not leave half a batch in the index.
             self.for_each_change(piece, at, |_, change| read::check_readable(registry, table, change))?;
         }
         self.for_each_change(piece, at, |kind, change| match kind {
-            Kind::Delete => read::index_delete(registry, table, change),
-            _ => read::index_put(registry, table, change),
+            Kind::Delete => read::index_delete(registry, table, large, change),
+            _ => read::index_put(registry, table, large, change),
         })?;
         self.store.watermark().show(self.log.last_seqno);
         Ok(())
@@ -287,6 +288,7 @@ impl<'a> Leader<'a> {
                 key: key_of(&bytes[position..]),
                 location: Location::new(active.segment().place(), at + position as u64),
                 len: len as u64,
+                large_len: if entry.kind == Kind::PutLarge { large_len_of(&bytes[position..]) } else { 0 },
             };
             position += len;
             f(entry.kind, &change).map_err(|error| self.poisoned(error))?;
@@ -352,10 +354,9 @@ fn cut(shares: &[Share], last: &Piece, room: u64) -> Piece {
     piece
 }
 
-/// The key of the encoded record at the start of `record`: our own bytes, encoded by `Draft`.
-fn key_of(record: &[u8]) -> &[u8] {
-    match Header::decode(record) {
-        Ok(header) => &record[header.key().start as usize..header.key().end as usize],
-        Err(_) => unreachable!("a record encoded by `Draft` decodes"),
-    }
+/// Bytes of the large value that the encoded record at the start of `record` names.
+fn large_len_of(record: &[u8]) -> u64 {
+    let value = Header::decode(record).map(|header| header.value());
+    let large = value.and_then(|at| LargeValue::decode(&record[at.start as usize..at.end as usize]));
+    large.map_or(0, |large| large.len)
 }

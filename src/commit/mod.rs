@@ -6,6 +6,7 @@ pub(crate) mod batch;
 mod company;
 pub(crate) mod durability;
 pub(crate) mod group;
+pub(crate) mod large;
 mod leader;
 pub(crate) mod queue;
 mod rotate;
@@ -20,7 +21,17 @@ use crate::store::Store;
 ///
 /// # Errors
 /// `Closed`, `Poisoned`; `NoSpace` and `ResourceLimit` with the store as it was; `Io` after which it is poisoned.
-pub(crate) fn commit(store: &Store, queue: &Queue, member: &Member) -> Result<Done> {
+pub(crate) fn commit(store: &Store, queue: &Queue, mut member: Member) -> Result<Done> {
+    let files = large::name_files(store, &mut member.records)?;
+    let done = write(store, queue, &member);
+    if done.is_err() {
+        large::take_back(store, &files);
+    }
+    done
+}
+
+/// `commit`, once the files are named that the records name.
+fn write(store: &Store, queue: &Queue, member: &Member) -> Result<Done> {
     let (ticket, clock) = (queue.submit(member)?, store.disk().clock());
     let gather = || {
         if queue.filling().barrier.is_some() {

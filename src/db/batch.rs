@@ -7,6 +7,7 @@ use std::fmt;
 use crate::address::Seqno;
 use crate::commit::batch::{Records, Rule};
 use crate::commit::durability::Durability;
+use crate::commit::large;
 use crate::db::Shared;
 use crate::db::keyspace::Keyspace;
 use crate::error::{Error, ErrorKind, Result};
@@ -17,10 +18,12 @@ use crate::sync::Arc;
 /// Reads of single keys are not isolated from one another: while a batch is being committed, one `get` may see what it
 /// wrote already and the next not yet. [`Keyspace::iter`](crate::Keyspace::iter) shows batches whole.
 ///
-/// Nothing is written before [`Batch::commit`]; dropping it forgets it.
+/// Nothing is in the store before [`Batch::commit`]; dropping it forgets it. Large values are written to files of their own at
+/// once, which go again if it is dropped.
 pub struct Batch {
-    shared: Arc<Shared>,
     records: Records,
+    // After the records: while a file is removed, the store is still locked.
+    shared: Arc<Shared>,
     /// The first write that could not be taken, for `commit` to return.
     refused: Option<Error>,
 }
@@ -30,11 +33,11 @@ impl Batch {
         Batch { shared: Arc::clone(shared), records: Records::new(), refused: None }
     }
 
-    /// Adds a put.
+    /// Adds a put. What fails, writing a large value for one, is an error of `commit`.
     pub fn put(&mut self, keyspace: impl AsRef<Keyspace>, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> &mut Self {
         let key = key.as_ref();
-        let hash = self.shared.store.hash(key);
-        let added = self.check(keyspace.as_ref()).and_then(|()| self.records.put(hash, key, value.as_ref()));
+        let added = self.check(keyspace.as_ref()).and_then(|()| self.shared.open_store());
+        let added = added.and_then(|store| large::put(store, &mut self.records, key, value.as_ref()));
         self.note(added)
     }
 

@@ -3,15 +3,18 @@
 //! Floor 6. Imports `address`, `commit`, `db`, `error`, `reclaim`, `segment`, `sync`.
 
 use std::fmt;
+use std::ops::Range;
 
 use crate::address::Seqno;
 use crate::commit::batch::{Records, Rule};
 use crate::commit::durability::Durability;
 use crate::commit::group::Done;
+use crate::commit::large;
 use crate::db::Shared;
 use crate::db::iter::Iter;
 use crate::db::options::PutOptions;
 use crate::db::reader::Reader;
+use crate::db::writer::PutWriter;
 use crate::error::Result;
 use crate::reclaim::pin::Pin;
 use crate::segment::value::Value;
@@ -27,13 +30,17 @@ pub struct Keyspace {
 impl Keyspace {
     /// Writes `value` under `key`, replacing what was there.
     ///
-    /// Keys have 0 to 65,535 bytes, values up to a gigabyte less some ten kilobytes. Returns once the write is as durable
-    /// as [`Options::durability`](crate::Options::durability) asks.
+    /// Keys have 0 to 65,535 bytes, values 0 to 4 GiB less one. Returns once the write is as durable as
+    /// [`Options::durability`](crate::Options::durability) asks.
+    ///
+    /// A value of more than 1 MiB, or half a segment where that is less, is written from where it is to a file of its own,
+    /// and that is made durable first, whatever durability is asked for: there is no moment at which the key has a part of it.
     ///
     /// # Errors
     /// `TooLarge` before anything is written. `NoSpace`, `ResourceLimit`: not written, and everything else is as it was.
     /// `Io`: unknown whether it is durable; the store is `Poisoned` for writes from then on, as it is if somebody removed
-    /// the file LOCK. `Closed`, `Forked`.
+    /// the file LOCK. (If only the file of a large value could not be written or synced, the value is not in the store, and
+    /// writing goes on.) `Closed`, `Forked`.
     pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<Seqno> {
         self.put_with(key, value, PutOptions::new())
     }
@@ -45,19 +52,42 @@ impl Keyspace {
     pub fn put_with(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, options: PutOptions) -> Result<Seqno> {
         let store = self.shared.open_store()?;
         let (key, mut records) = (key.as_ref(), Records::new());
-        records.put(store.hash(key), key, value.as_ref())?;
+        large::put(store, &mut records, key, value.as_ref())?;
         let durability = options.durability.unwrap_or(self.shared.durability);
         self.shared.commit(records, Rule::Always, durability).map(|done| self.shared.seqno_of(done))
     }
 
+    /// Writes a value of `len` bytes under `key` that comes in pieces: for what does not fit in memory. Nothing is in the
+    /// store before [`PutWriter::finish`].
+    ///
+    /// # Errors
+    /// As [`Keyspace::put`].
+    pub fn put_writer(&self, key: impl AsRef<[u8]>, len: u64) -> Result<PutWriter> {
+        PutWriter::new(&self.shared, key.as_ref(), len)
+    }
+
     /// The value of `key`, without copying it where the store is mapped. It stays what it is, whatever happens to the
     /// key afterwards, and outlives the store.
+    ///
+    /// For a large value (see [`Keyspace::put`]) its file is opened, unless it is one of the sixteen that were opened last. With
+    /// [`Verify::FirstTouch`](crate::Verify::FirstTouch) its checksum is looked at once each time that it is opened.
     ///
     /// # Errors
     /// `Corruption` if the bytes on disk are not what was written: for this key alone. `Io` with positioned reads. `Closed`,
     /// `Forked`.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
         self.shared.open_store()?.get(key.as_ref())
+    }
+
+    /// The part of the value of `key` that lies in `bytes`: cut off at its end, and empty where it starts behind that, or
+    /// ends before it starts. Its address is a multiple of nothing.
+    ///
+    /// Of a large value (see [`Keyspace::put`]) no more is read than that, so no checksum is looked at, unless it is all of it.
+    ///
+    /// # Errors
+    /// As [`Keyspace::get`].
+    pub fn get_range(&self, key: impl AsRef<[u8]>, bytes: Range<u64>) -> Result<Option<Value>> {
+        self.shared.open_store()?.get_range(key.as_ref(), &bytes)
     }
 
     /// Calls `f` with the value of `key`, for those who need it no longer than that.

@@ -8,6 +8,7 @@ pub(crate) mod keyspace;
 pub(crate) mod options;
 pub(crate) mod reader;
 pub(crate) mod stats;
+pub(crate) mod writer;
 
 use std::fmt;
 use std::ops::Deref;
@@ -136,7 +137,7 @@ impl Db {
         shared.open_store()?;
         let barrier = Some(Barrier::Durable);
         let member = Member { records: Records::new(), rule: Rule::Always, barrier, seal: true };
-        commit::commit(&shared.store, &shared.queue, &member).map(drop)
+        commit::commit(&shared.store, &shared.queue, member).map(drop)
     }
 
     /// Reads every file of the store and checks every checksum. Damage is in the report, not an error.
@@ -170,7 +171,7 @@ impl Db {
 impl Shared {
     pub(super) fn commit(&self, records: Records, rule: Rule, durability: Durability) -> Result<Done> {
         let member = Member { records, rule, barrier: durability.barrier(), seal: false };
-        commit::commit(&self.store, &self.queue, &member)
+        commit::commit(&self.store, &self.queue, member)
     }
 
     pub(super) fn seqno_of(&self, done: Done) -> Seqno {

@@ -9,8 +9,8 @@ use std::ops::ControlFlow;
 use crate::db::Shared;
 use crate::error::Result;
 use crate::reclaim::pin::Pin;
-use crate::segment::fetched::Fetched;
 use crate::segment::holds::Holds;
+use crate::segment::value::Value;
 use crate::store::Store;
 use crate::store::pass::Pass;
 use crate::store::read::{self, At};
@@ -20,12 +20,15 @@ use crate::sync::Arc;
 /// nearest cache.
 const GROUP: usize = 32;
 
+/// So many of the values kept last are not kept twice.
+const AGAIN: usize = 16;
+
 /// Reads a keyspace from one thread: the fastest way.
 ///
 /// It sees the newest published state of each key at the moment it looks, takes no lock, and hands out bytes that stay where
 /// they are until [`Reader::refresh`], or until it is dropped. A reader that is parked keeps the files that it has shown
 /// something of, and holds up nothing else; of what is not mapped ([`ReadMode::Positioned`](crate::ReadMode::Positioned)) it
-/// keeps a copy of every value that it has shown. It is a handle of the store, like a [`Keyspace`](crate::Keyspace): may
+/// keeps a copy of every value that it has shown, and of large values their files. It is a handle of the store, like a [`Keyspace`](crate::Keyspace): may
 /// be sent to another thread, but not shared with one.
 ///
 /// ```
@@ -44,12 +47,12 @@ pub struct Reader {
     /// Keeps the mapped bytes that were handed out.
     holds: RefCell<Holds>,
     /// Keeps the others.
-    fetched: RefCell<Vec<Fetched>>,
+    kept: RefCell<Vec<Value>>,
 }
 
 impl Reader {
     pub(super) fn new(shared: &Arc<Shared>) -> Reader {
-        Reader { shared: Arc::clone(shared), holds: RefCell::default(), fetched: RefCell::default() }
+        Reader { shared: Arc::clone(shared), holds: RefCell::default(), kept: RefCell::default() }
     }
 
     /// The value of `key`.
@@ -74,7 +77,7 @@ impl Reader {
     #[inline]
     fn show(&self, at: &At<'_>) -> Result<&[u8]> {
         let Some(value) = at.mapped()? else {
-            return self.show_fetched(at.fetch()?);
+            return self.show_elsewhere(*at);
         };
         self.holds.borrow_mut().keep(at.segment);
         // SAFETY: the bytes are in a segment that is held until `refresh`, which nobody can call, or the drop of the
@@ -82,12 +85,20 @@ impl Reader {
         Ok(unsafe { std::slice::from_raw_parts(value.as_ptr(), value.len()) })
     }
 
+    /// `show` where the value is not mapped with its record: seldom. (By value, so that `at` stays in registers there.)
     #[cold]
-    fn show_fetched(&self, record: Fetched) -> Result<&[u8]> {
-        let value = std::ptr::from_ref(record.value());
-        self.fetched.borrow_mut().push(record);
-        // SAFETY: the bytes are on the heap, and the record that owns them is kept as long as what `show` holds.
-        Ok(unsafe { &*value })
+    #[inline(never)]
+    fn show_elsewhere(&self, at: At<'_>) -> Result<&[u8]> {
+        let value = self.shared.store.large().value(&at.fetch()?)?;
+        let bytes = std::ptr::from_ref(&*value);
+        let mut kept = self.kept.borrow_mut();
+        // A large value that is asked for again and again lies where it was.
+        if !kept.iter().rev().take(AGAIN).any(|other| std::ptr::eq(&raw const **other, bytes)) {
+            kept.push(value);
+        }
+        // SAFETY: the bytes stay where they are while the value is there, and it, or one that shows the same bytes, is
+        // kept as long as what `show` holds.
+        Ok(unsafe { &*bytes })
     }
 
     /// Calls `each` with the position and the value of every one of `keys`, once each, in any order.
@@ -148,7 +159,7 @@ impl Reader {
     /// Lets go of all that was handed out.
     pub fn refresh(&mut self) {
         self.holds.get_mut().release();
-        self.fetched.get_mut().clear();
+        self.kept.get_mut().clear();
     }
 }
 

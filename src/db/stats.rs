@@ -12,9 +12,9 @@ use crate::store::recovery::RecoveryReport;
 pub struct Stats {
     /// Keys.
     pub live_keys: u64,
-    /// Bytes of the records of these keys.
+    /// Bytes of the records of these keys, and of the large values that they name.
     pub live_bytes: u64,
-    /// Bytes of records that were overwritten or deleted, and of tombstones.
+    /// Bytes of records that were overwritten or deleted, of the large values that they name, and of tombstones.
     pub dead_bytes: u64,
     /// Bytes in archives: none in this version, which makes none.
     pub archived_bytes: u64,
@@ -66,11 +66,12 @@ impl Stats {
             .collect();
         let sum = |bytes: fn(&SegmentStats) -> u64| segments.iter().map(bytes).sum::<u64>();
         let unused: u64 = store.segments().iter().map(|segment| segment.unused_bytes()).sum();
+        let large = store.large();
         let (used, live) = (sum(|s| s.used_bytes), sum(|s| s.live_bytes));
         Stats {
             live_keys: store.table().len(),
-            live_bytes: live,
-            dead_bytes: used.saturating_sub(live),
+            live_bytes: live + large.live_bytes(),
+            dead_bytes: used.saturating_sub(live) + large.bytes().saturating_sub(large.live_bytes()),
             archived_bytes: 0,
             preallocated_bytes: unused + store.pool().bytes(),
             pinned_bytes: 0,

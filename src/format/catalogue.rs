@@ -225,12 +225,13 @@ mod tests {
     use crate::address::Seqno;
     use crate::format::record::{Draft, Flaw, Header, Kind};
     use crate::format::{cases, edit, edits, hex};
-    use crate::limits::SEQNO_MAX;
+    use crate::limits::{LARGE_VALUE_LEN, SEQNO_MAX};
     use proptest::prelude::*;
 
     fn header(kind: Kind, keyspace: u16) -> Header {
         let mut record = Vec::new();
-        Draft { kind, keyspace, key: &[], value: &[], expiry: None }.encode(&mut record);
+        let value: &[u8] = if kind == Kind::PutLarge { &[1; LARGE_VALUE_LEN] } else { &[] };
+        Draft { kind, keyspace, key: &[], value, expiry: None }.encode(&mut record);
         Header::decode(&record).unwrap()
     }
 

@@ -7,6 +7,7 @@ pub(crate) mod catalogue;
 pub(crate) mod checksum;
 mod fields;
 pub(crate) mod identity;
+pub(crate) mod large;
 pub(crate) mod names;
 pub(crate) mod record;
 pub(crate) mod segment;

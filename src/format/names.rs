@@ -4,7 +4,7 @@
 //!
 //! A name is recognised only if it is exactly what the functions here print: `1.seg` or `+000000001.seg` is foreign.
 
-use crate::address::SegmentId;
+use crate::address::{LargeId, SegmentId};
 
 pub(crate) const IDENTITY: &str = "ZIPCASK";
 /// The identity before it has its final name.
@@ -14,6 +14,7 @@ pub(crate) const HOLDER: &str = "HOLDER";
 pub(crate) const SEGMENTS: &str = "segments";
 pub(crate) const SPARE: &str = "spare";
 pub(crate) const TORN: &str = "torn";
+pub(crate) const LARGE: &str = "large";
 
 /// Digits of a segment's id in a name: padded with zeros to this many, more where it needs more.
 const ID_DIGITS: usize = 10;
@@ -42,6 +43,19 @@ pub(crate) fn spare(random: u64) -> String {
 pub(crate) fn parse_spare(name: &str) -> Option<u64> {
     let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     (name.len() == 16 && name.bytes().all(digit)).then(|| u64::from_str_radix(name, 16).ok())?
+}
+
+/// "large/0123456789abcdef0123456789abcdef.val"
+pub(crate) fn large(id: LargeId) -> String {
+    format!("{LARGE}/{id}.val")
+}
+
+/// The id in a name inside `large/`
+pub(crate) fn parse_large(name: &str) -> Option<LargeId> {
+    let digits = name.strip_suffix(".val")?;
+    let exact = digits.len() == 32 && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let id = u128::from_str_radix(digits, 16).ok().filter(|_| exact)?;
+    Some(LargeId(id.to_be_bytes()))
 }
 
 /// What a name inside `segments/` is.
@@ -82,8 +96,11 @@ fn parse_digits(digits: &str, width: usize) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{SegmentsEntry, new_segment, parse_segments_entry, parse_spare, parse_torn, segment, spare, torn};
-    use crate::address::SegmentId;
+    use super::{
+        SegmentsEntry, large, new_segment, parse_large, parse_segments_entry, parse_spare, parse_torn, segment, spare,
+        torn,
+    };
+    use crate::address::{LargeId, SegmentId};
     use crate::format::cases;
     use proptest::prelude::*;
 
@@ -93,6 +110,8 @@ mod tests {
         assert_eq!(new_segment(SegmentId(42)), "segments/new-0000000042");
         assert_eq!(torn(SegmentId(42), 1_048_576), "torn/0000000042-1048576.bin");
         assert_eq!(spare(0xc0_ffee), "spare/0000000000c0ffee");
+        assert_eq!(large(LargeId(*b"0123456789abcdef")), "large/30313233343536373839616263646566.val");
+        assert_eq!(large(LargeId([0; 16])), "large/00000000000000000000000000000000.val");
         assert_eq!(segment(SegmentId(u64::MAX)), "segments/18446744073709551615.seg");
     }
 
@@ -142,6 +161,18 @@ mod tests {
         for name in ["", "c0ffee", "00C0FFEE00c0ffee", "+0c0ffee00c0ffee", "00c0ffee00c0ffee0", "new-0000000042"] {
             assert_eq!(parse_spare(name), None, "{name:?}");
         }
+        for name in [
+            "",
+            ".val",
+            "30313233343536373839616263646566",
+            "3031323334353637383961626364656.val",
+            "303132333435363738396162636465661.val",
+            "+0313233343536373839616263646566.val",
+            "3031323334353637383961626364656F.val",
+            "30313233343536373839616263646566.val.val",
+        ] {
+            assert_eq!(parse_large(name), None, "{name:?}");
+        }
     }
 
     /// Ids of every length.
@@ -159,6 +190,12 @@ mod tests {
             prop_assert_eq!(parse_segments_entry(&inside(new_segment(id))), SegmentsEntry::New(id));
             prop_assert_eq!(parse_torn(&inside(torn(id, offset))), Some((id, offset)));
             prop_assert_eq!(parse_spare(&inside(spare(offset))), Some(offset));
+        }
+
+        #[test]
+        fn every_name_of_a_large_value_is_recognised_again(id: [u8; 16]) {
+            let path = large(LargeId(id));
+            prop_assert_eq!(parse_large(path.strip_prefix("large/").unwrap()), Some(LargeId(id)));
         }
 
         #[test]

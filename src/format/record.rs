@@ -30,7 +30,7 @@ use std::ops::Range;
 
 use crate::address::Seqno;
 use crate::format::checksum::{self, Salt};
-use crate::limits::{EXTENSION_LEN, RECORD_ALIGN, RECORD_HEADER_LEN, SEQNO_BITS, SEQNO_MAX};
+use crate::limits::{EXTENSION_LEN, LARGE_VALUE_LEN, RECORD_ALIGN, RECORD_HEADER_LEN, SEQNO_BITS, SEQNO_MAX};
 use crate::sabotage::{Sabotage, planted};
 
 const MORE_FOLLOWS: u8 = 1;
@@ -75,11 +75,13 @@ impl Kind {
         })
     }
 
-    /// Whether a record of this kind may be so: only puts have all, a delete has no value, others have no key.
+    /// Whether a record of this kind may be so: only puts have all, a large one has a value of `format::large`, a delete
+    /// has none, others have no key.
     #[inline]
     fn allows(self, key_len: usize, value_len: usize, has_expiry: bool) -> bool {
         match self {
-            Kind::Put | Kind::PutLarge => true,
+            Kind::Put => true,
+            Kind::PutLarge => value_len == LARGE_VALUE_LEN,
             Kind::Delete => value_len == 0 && !has_expiry,
             _ => key_len == 0 && !has_expiry,
         }

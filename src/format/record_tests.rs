@@ -6,7 +6,7 @@ use crate::address::{SegmentId, Seqno};
 use crate::format::checksum::{self, Salt};
 use crate::format::record::{Draft, Flaw, Header, Kind, insert_horizon, set_more_follows, stamp};
 use crate::format::{cases, edit, edits, hex};
-use crate::limits::{KEY_LEN_MAX, RECORD_HEADER_LEN, SEQNO_MAX};
+use crate::limits::{KEY_LEN_MAX, LARGE_VALUE_LEN, RECORD_HEADER_LEN, SEQNO_MAX};
 use crate::sabotage::{Sabotage, plant};
 use proptest::prelude::*;
 
@@ -173,10 +173,12 @@ fn kinds_and_flags_that_no_record_has_are_refused() {
         Header::decode(&record).is_ok()
     };
     for byte in 0..=255 {
-        assert_eq!(allowed(byte, 0, 0, 0), (1..=8).contains(&byte), "kind {byte}");
+        let len = if byte == 2 { LARGE_VALUE_LEN } else { 0 };
+        assert_eq!(allowed(byte, 0, 0, len), (1..=8).contains(&byte), "kind {byte}");
         assert_eq!(allowed(1, byte, 1, 1), byte < 8, "flags {byte}");
     }
-    assert!(allowed(2, 2, 1, 1), "a large value expires");
+    assert!(allowed(2, 2, 1, 32), "a large value expires");
+    assert!(!allowed(2, 0, 1, 31) && !allowed(2, 0, 1, 33) && !allowed(2, 0, 0, 0), "large");
     assert!(allowed(3, 5, 1, 0) && !allowed(3, 0, 1, 1) && !allowed(3, 2, 1, 0), "delete");
     for kind in 4..=8 {
         assert!(allowed(kind, 5, 0, 1) && !allowed(kind, 0, 1, 1) && !allowed(kind, 2, 0, 1));

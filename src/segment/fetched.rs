@@ -5,7 +5,8 @@
 use std::ops::Range;
 
 use crate::error::Result;
-use crate::format::record::{Flaw, Header};
+use crate::format::large::LargeValue;
+use crate::format::record::{Flaw, Header, Kind};
 use crate::segment::Segment;
 use crate::sync::Arc;
 
@@ -16,6 +17,7 @@ pub(crate) struct Fetched {
     words: Arc<Box<[u64]>>,
     key: Range<usize>,
     value: Range<usize>,
+    large: Option<LargeValue>,
 }
 
 impl Fetched {
@@ -36,24 +38,44 @@ impl Fetched {
         let header = header.map_err(|flaw| segment.flawed(offset, &flaw))?;
         segment.check_record(offset, &header, read)?;
         let place = |at: Range<u64>| at.start as usize..at.end as usize;
-        Ok(Fetched { key: place(header.key()), value: place(header.value()), words: Arc::new(words) })
+        let (key, value) = (place(header.key()), place(header.value()));
+        let large = match header.kind {
+            Kind::PutLarge => {
+                Some(LargeValue::decode(&read[value.clone()]).map_err(|flaw| segment.flawed(offset, &flaw))?)
+            }
+            _ => None,
+        };
+        Ok(Fetched { key, value, large, words: Arc::new(words) })
+    }
+
+    /// What key and value lie in.
+    pub(crate) fn words(&self) -> Arc<Box<[u64]>> {
+        Arc::clone(&self.words)
     }
 
     pub(crate) fn key(&self) -> &[u8] {
         &bytes(&self.words)[self.key.clone()]
     }
 
+    /// The value, unless it is a large one.
     pub(crate) fn value(&self) -> &[u8] {
         &bytes(&self.words)[self.value.clone()]
     }
+
+    /// What the record says of a large value, if it has one.
+    pub(crate) fn large(&self) -> Option<&LargeValue> {
+        self.large.as_ref()
+    }
 }
 
-fn bytes(words: &[u64]) -> &[u8] {
+/// The bytes of these words.
+pub(crate) fn bytes(words: &[u64]) -> &[u8] {
     // SAFETY: words are that many initialised bytes.
     unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), size_of_val(words)) }
 }
 
-fn bytes_mut(words: &mut [u64]) -> &mut [u8] {
+/// As `bytes`, to be written.
+pub(crate) fn bytes_mut(words: &mut [u64]) -> &mut [u8] {
     // SAFETY: words are that many initialised bytes, ours alone, and any bytes make words.
     unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), size_of_val(words)) }
 }

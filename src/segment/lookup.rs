@@ -3,7 +3,7 @@
 //! Floor 2. Imports `error`, `format`, `limits`, `segment`.
 
 use crate::error::{Error, Result};
-use crate::format::record::{Header, Shape};
+use crate::format::record::{Header, Kind, Shape};
 use crate::limits::RECORD_HEADER_LEN;
 use crate::segment::Segment;
 
@@ -12,7 +12,7 @@ use crate::segment::Segment;
 pub(crate) struct Hit<'s> {
     /// Where the record begins.
     pub(crate) record: u64,
-    /// Where it is mapped; neither checked nor trusted.
+    /// Where it is mapped; neither checked nor trusted. `None` also of a large value, which is elsewhere.
     value: Option<&'s [u8]>,
 }
 
@@ -81,7 +81,9 @@ impl Segment {
         };
         self.check_range(offset, header.record_len())?;
         let value = header.value();
-        Ok(Some(Hit { record: offset, value: self.mapped(offset + value.start, value.end - value.start) }))
+        let inline = header.kind != Kind::PutLarge;
+        let mapped = || self.mapped(offset + value.start, value.end - value.start);
+        Ok(Some(Hit { record: offset, value: inline.then(mapped).flatten() }))
     }
 
     /// The header of the record at `offset`, if it is of `keyspace` and `key`: without checking its checksum where it is.
@@ -101,7 +103,7 @@ impl Segment {
         Ok(None)
     }
 
-    /// The value's bytes, checked or trusted; `None` where they are not mapped.
+    /// The value's bytes, checked or trusted; `None` where they are not mapped, and of a large value.
     ///
     /// # Errors
     /// `Corruption` if the record fails a checksum.
@@ -113,7 +115,7 @@ impl Segment {
         Ok(hit.value)
     }
 
-    /// Key and value of the put at `offset`, checked or trusted; `None` where they are not mapped.
+    /// Key and value of the put at `offset`, checked or trusted; `None` where they are not mapped, and of a large value.
     ///
     /// # Errors
     /// `Corruption` if the record fails a checksum.
@@ -126,7 +128,10 @@ impl Segment {
             self.check(offset)?;
         }
         let Some(shape) = self.shape(offset) else {
-            return Err(self.record(offset).err().unwrap_or_else(|| self.no_put(offset)));
+            return match self.record(offset)?.kind {
+                Kind::PutLarge => Ok(None),
+                _ => Err(self.no_put(offset)),
+            };
         };
         let key = self.mapped(offset + u64::from(shape.key), u64::from(shape.key_len));
         let value = self.mapped(offset + u64::from(shape.value), u64::from(shape.value_len));

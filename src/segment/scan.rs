@@ -7,7 +7,8 @@
 
 use crate::error::Result;
 use crate::format::checksum::{self, Salt};
-use crate::format::record::{Flaw, Header};
+use crate::format::large::LargeValue;
+use crate::format::record::{Flaw, Header, Kind};
 use crate::limits::{EXTENSION_LEN, RECORD_ALIGN, RECORD_HEADER_LEN, RECORDS_START};
 use crate::platform::File;
 use crate::segment::source::Source;
@@ -51,6 +52,8 @@ pub(crate) struct Scanned<'a> {
     pub(crate) head: &'a [u8],
     /// The value's flaw, if values are checked and this one fails.
     pub(crate) value: Option<Flaw>,
+    /// What a put of a large value says of it, checked; `None` of other records, and if it is damaged.
+    pub(crate) large: Option<LargeValue>,
 }
 
 impl Scanned<'_> {
@@ -119,10 +122,23 @@ impl<'a> Scan<'a> {
             Values::Check => self.check_value(offset, &header)?,
         };
         self.offset = end;
+        let large = match header.kind {
+            Kind::PutLarge => self.large(offset, &header)?,
+            _ => Ok(None),
+        };
+        let value = value.or_else(|| large.as_ref().err().cloned().filter(|_| self.values == Values::Check));
         self.load(offset, header.head_len())?;
         let at = (offset - self.window_start) as usize;
         let head = &self.window[at..at + header.head_len() as usize];
-        Ok(Step::Record(Scanned { offset, header, head, value }))
+        Ok(Step::Record(Scanned { offset, header, head, value, large: large.ok().flatten() }))
+    }
+
+    /// What the put of a large value at `offset` says of it; its header was checked, so the record is a short one.
+    fn large(&mut self, offset: u64, header: &Header) -> Result<Result<Option<LargeValue>, Flaw>> {
+        self.load(offset, header.record_len())?;
+        let at = (offset - self.window_start) as usize;
+        let value = &self.window[at + header.value().start as usize..at + header.value().end as usize];
+        Ok(header.check_value(value).and_then(|()| LargeValue::decode(value)).map(Some))
     }
 
     /// Whether an intact record with the flag `has_horizon` stands at or after `from`, whose horizon lies above it: then

@@ -1,17 +1,20 @@
 //! A value in the user's hands: mapped bytes and what keeps them mapped.
 //!
-//! Floor 2. Imports `reclaim`, `segment`.
+//! Floor 2. Imports `reclaim`, `segment`, `sync`.
 
-use std::{fmt, ops::Deref, ptr::NonNull};
+use std::ops::{Deref, Range};
+use std::{fmt, ptr::NonNull};
 
 use crate::reclaim::hold::Hold;
 use crate::segment::Segment;
 use crate::segment::fetched::Fetched;
+use crate::segment::large::file::LargeFile;
+use crate::sync::Arc;
 
 /// The bytes of a value (or of a key that an iterator shows), without a copy where the store is mapped.
 ///
 /// It stays what it was when it was read, whatever happens to its key afterwards, and outlives the store's handles.
-/// Cloning is cheap. The address of a value is a multiple of 8.
+/// Cloning is cheap. The address of a whole value is a multiple of 8.
 #[derive(Clone)]
 pub struct Value {
     bytes: NonNull<u8>,
@@ -24,7 +27,8 @@ pub struct Value {
 #[expect(dead_code, reason = "held for its drop")]
 enum Keep {
     Mapped(Hold<Segment>),
-    Fetched(Fetched),
+    Fetched(Arc<Box<[u64]>>),
+    Large(Arc<LargeFile>),
 }
 
 // SAFETY: the bytes are read-only and never change (W3); what keeps them alive is Send and Sync.
@@ -39,11 +43,32 @@ impl Value {
         Value { bytes: NonNull::from(bytes).cast(), len: bytes.len(), _keep: Keep::Mapped(segment) }
     }
 
+    /// A large value.
+    pub(crate) fn large(file: Arc<LargeFile>) -> Value {
+        let bytes = file.bytes();
+        Value { bytes: NonNull::from(bytes).cast(), len: bytes.len(), _keep: Keep::Large(file) }
+    }
+
+    /// The part of it that lies in `range`, which is cut off at its end.
+    pub(crate) fn part(mut self, range: &Range<u64>) -> Value {
+        let range = clip(range, self.len as u64);
+        // The lengths of both are at most this one's.
+        let part = &self[range.start as usize..range.end as usize];
+        (self.bytes, self.len) = (NonNull::from(part).cast(), part.len());
+        self
+    }
+
     /// What `part` shows of a record that was fetched.
     pub(crate) fn fetched(record: &Fetched, part: fn(&Fetched) -> &[u8]) -> Value {
         let bytes = part(record);
-        Value { bytes: NonNull::from(bytes).cast(), len: bytes.len(), _keep: Keep::Fetched(record.clone()) }
+        Value { bytes: NonNull::from(bytes).cast(), len: bytes.len(), _keep: Keep::Fetched(record.words()) }
     }
+}
+
+/// What of `range` lies in a value of `len` bytes: nothing where it ends before it starts.
+pub(crate) fn clip(range: &Range<u64>, len: u64) -> Range<u64> {
+    let start = range.start.min(len);
+    start..range.end.clamp(start, len)
 }
 
 impl Deref for Value {

@@ -9,6 +9,7 @@ pub(crate) mod read;
 pub(crate) mod recovery;
 mod replay;
 mod torn;
+mod unnamed;
 pub(crate) mod verify;
 pub(crate) mod watermark;
 
@@ -19,10 +20,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::identity::Identity;
 use crate::index::hash::Hasher;
 use crate::index::table::Table;
-use crate::limits::{SEGMENT_SIZE_DEFAULT, SEGMENT_SIZE_FIRST};
+use crate::limits::{INLINE_VALUE_LEN_MAX, SEGMENT_SIZE_DEFAULT, SEGMENT_SIZE_FIRST};
 use crate::platform::{Barrier, Disk, Lock, LockError};
 use crate::reclaim::hold::Hold;
 use crate::segment::active::Active;
+use crate::segment::large::LargeFolder;
 use crate::segment::pool::Pool;
 use crate::segment::registry::Registry;
 use crate::segment::{Reading, Segment};
@@ -88,6 +90,13 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// Longer values have files of their own: two of this length still share a segment.
+    pub(crate) fn inline_value_len_max(&self) -> u64 {
+        INLINE_VALUE_LEN_MAX.min(self.segment_size / 2)
+    }
+}
+
 /// An open store. Readers use it freely; whoever holds `log` may write.
 pub(crate) struct Store {
     disk: Arc<dyn Disk>,
@@ -96,6 +105,7 @@ pub(crate) struct Store {
     hasher: Hasher,
     registry: Registry,
     pool: Pool,
+    large: Arc<LargeFolder>,
     table: Table,
     watermark: Watermark,
     log: Mutex<Log>,
@@ -142,6 +152,11 @@ impl Store {
         &self.pool
     }
 
+    /// The values that are too large for the log.
+    pub(crate) fn large(&self) -> &Arc<LargeFolder> {
+        &self.large
+    }
+
     /// The log's segments, oldest first.
     pub(crate) fn segments(&self) -> Vec<Hold<Segment>> {
         self.registry.files()
@@ -174,6 +189,7 @@ impl Store {
         let _ = self.poison.set(cause);
         // The page cache may hold what the device does not: from here on no record is trusted without its checksums.
         self.segments().iter().for_each(|segment| segment.distrust());
+        self.large.distrust();
     }
 
     /// # Errors

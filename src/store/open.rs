@@ -8,6 +8,7 @@ use crate::format::names;
 use crate::index::hash::Hasher;
 use crate::index::table::Table;
 use crate::platform::Disk;
+use crate::segment::large::LargeFolder;
 use crate::segment::pool::Pool;
 use crate::segment::registry::Registry;
 use crate::store::init::{self, Found};
@@ -40,7 +41,8 @@ pub(crate) fn open(disk: Arc<dyn Disk>, settings: Settings) -> Result<Store> {
         HashKind::Sip => Hasher::sip(identity.hash_seed),
     };
     let (registry, table) = (Registry::new(), Table::new());
-    let outcome = Recovery::new(&disk, &settings, &identity, &hasher, &registry, &table).run()?;
+    let large = Arc::new(LargeFolder::new(&disk, settings.reading));
+    let outcome = Recovery::new(&disk, &settings, &identity, &hasher, &registry, &large, &table).run()?;
     let store = Store {
         watermark: Watermark::new(outcome.last_seqno, outcome.durable_seqno),
         log: Mutex::new(Log {
@@ -60,6 +62,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, settings: Settings) -> Result<Store> {
         identity,
         hasher,
         registry,
+        large,
         table,
     };
     if let Some(cause) = outcome.unsealed {

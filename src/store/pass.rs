@@ -1,6 +1,6 @@
 //! A pass over all records that the index points at, in the order of the log.
 //!
-//! Floor 3. Imports `address`, `error`, `limits`, `reclaim`, `segment`, `store`.
+//! Floor 3. Imports `address`, `error`, `limits`, `reclaim`, `segment`, `store`, `sync`.
 //!
 //! In the order of the index each record would be a cache miss, and a page fault where the store is larger than memory.
 //! Sorting the places costs less than either: they are dealt out by the megabyte, and within one a bitmap sorts them.
@@ -14,14 +14,15 @@ use crate::reclaim::hold::Hold;
 use crate::segment::Segment;
 use crate::segment::fetched::Fetched;
 use crate::segment::holds::Holds;
+use crate::segment::large::LargeFolder;
 use crate::segment::value::Value;
 use crate::store::Store;
+use crate::sync::Arc;
 
 /// Units of a place: records begin at one.
 const UNITS: usize = (PLACE_LEN / RECORD_ALIGN) as usize;
 
 /// Where the records of a pass lie, and what keeps them there.
-#[derive(Debug)]
 pub(crate) struct Pass {
     /// By place, the units in it, in no order. Those of places gone through are empty.
     places: Vec<Vec<u32>>,
@@ -34,6 +35,7 @@ pub(crate) struct Pass {
     segment: Option<(Hold<Segment>, u64)>,
     left: usize,
     holds: Holds,
+    large: Arc<LargeFolder>,
 }
 
 impl Pass {
@@ -48,6 +50,7 @@ impl Pass {
             segment: None,
             left: 0,
             holds: Holds::default(),
+            large: Arc::clone(store.large()),
         };
         store.table().walk(|location, pin| {
             // What leads nowhere is an error when its turn comes.
@@ -120,13 +123,14 @@ impl Pass {
     /// # Errors
     /// Those of the next one: `Corruption` if it is damaged, `Io` in positioned mode. The rest can still be shown.
     pub(crate) fn show<B>(&mut self, mut each: impl FnMut(&[u8], &[u8]) -> ControlFlow<B>) -> Result<Option<B>> {
+        let large = Arc::clone(&self.large);
         while let Some(next) = self.next() {
             let (segment, offset) = next?;
             let shown = match segment.pair(offset)? {
                 Some((key, value)) => each(key, value),
                 None => {
                     let record = Fetched::read(segment, offset)?;
-                    each(record.key(), record.value())
+                    each(record.key(), &large.value(&record)?)
                 }
             };
             if let ControlFlow::Break(with) = shown {
@@ -141,12 +145,13 @@ impl Pass {
     /// # Errors
     /// As `show`.
     pub(crate) fn next_pair(&mut self) -> Option<Result<(Value, Value)>> {
+        let large = Arc::clone(&self.large);
         let pair = |(segment, offset): (&Hold<Segment>, u64)| {
             if let Some((key, value)) = segment.pair(offset)? {
                 return Ok((Value::mapped(segment.clone(), key), Value::mapped(segment.clone(), value)));
             }
             let record = Fetched::read(segment, offset)?;
-            Ok((Value::fetched(&record, Fetched::key), Value::fetched(&record, Fetched::value)))
+            Ok((Value::fetched(&record, Fetched::key), large.value(&record)?))
         };
         Some(self.next()?.and_then(pair))
     }

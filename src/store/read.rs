@@ -1,15 +1,19 @@
 //! From a key to its record: hash, index, record in place.
 //!
-//! Floor 3. Imports `address`, `error`, `index`, `reclaim`, `segment`, `store`.
+//! Floor 3. Imports `address`, `error`, `format`, `index`, `reclaim`, `segment`, `store`.
+
+use std::ops::Range;
 
 use crate::address::Location;
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::record::Kind;
 use crate::index::ahead::Glance;
 use crate::index::table::{Found, Probe, Table};
 use crate::reclaim::hold::Owner;
 use crate::reclaim::pin::Pin;
 use crate::segment::Segment;
 use crate::segment::fetched::Fetched;
+use crate::segment::large::LargeFolder;
 use crate::segment::lookup::{Hit, Look};
 use crate::segment::registry::Registry;
 use crate::segment::value::Value;
@@ -23,7 +27,7 @@ pub(crate) struct At<'p> {
 }
 
 impl<'p> At<'p> {
-    /// The value in place, checked or trusted; `None` where it is not mapped.
+    /// The value in place, checked or trusted; `None` where it is not mapped, and of a large one.
     ///
     /// # Errors
     /// `Corruption` if the record fails a checksum.
@@ -36,20 +40,9 @@ impl<'p> At<'p> {
     ///
     /// # Errors
     /// `Corruption` if it fails a checksum; `Io`.
-    pub(crate) fn fetch(&self) -> Result<Fetched> {
+    #[inline(never)]
+    pub(crate) fn fetch(self) -> Result<Fetched> {
         Fetched::read(self.segment, self.hit.record)
-    }
-
-    /// The value, for as long as anyone wants it.
-    ///
-    /// # Errors
-    /// As `mapped` and `fetch`.
-    #[inline]
-    pub(crate) fn value(&self) -> Result<Value> {
-        match self.mapped()? {
-            Some(value) => Ok(Value::mapped(self.segment.hold(), value)),
-            None => Ok(Value::fetched(&self.fetch()?, Fetched::value)),
-        }
     }
 }
 
@@ -102,10 +95,29 @@ impl Store {
     #[inline]
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Value>> {
         let pin = Pin::new();
-        match self.find(self.hash(key), key, &pin)? {
-            Some(at) => at.value().map(Some),
-            None => Ok(None),
+        let Some(at) = self.find(self.hash(key), key, &pin)? else { return Ok(None) };
+        if let Some(value) = at.mapped()? {
+            return Ok(Some(Value::mapped(at.segment.hold(), value)));
         }
+        let record = at.fetch()?;
+        // A large value may take its time.
+        drop(pin);
+        self.large().value(&record).map(Some)
+    }
+
+    /// A part of the key's value.
+    ///
+    /// # Errors
+    /// As `get`.
+    pub(crate) fn get_range(&self, key: &[u8], range: &Range<u64>) -> Result<Option<Value>> {
+        let pin = Pin::new();
+        let Some(at) = self.find(self.hash(key), key, &pin)? else { return Ok(None) };
+        if let Some(value) = at.mapped()? {
+            return Ok(Some(Value::mapped(at.segment.hold(), value).part(range)));
+        }
+        let record = at.fetch()?;
+        drop(pin);
+        self.large().part(&record, range).map(Some)
     }
 }
 
@@ -157,6 +169,8 @@ pub(crate) struct Change<'a> {
     pub(crate) location: Location,
     /// Encoded bytes.
     pub(crate) len: u64,
+    /// Bytes of the large value that it names; 0 without one.
+    pub(crate) large_len: u64,
 }
 
 /// Hashes that are looked up together, so that their cache misses overlap, before a batch of changes of that many.
@@ -184,11 +198,14 @@ pub(crate) fn check_readable(registry: &Registry, table: &Table, change: &Change
 /// # Errors
 /// `Io` in positioned mode, if a candidate could not be read: the index may then have the key twice, so nothing may be
 /// written any more.
-pub(crate) fn index_put(registry: &Registry, table: &Table, put: &Change<'_>) -> Result<()> {
+pub(crate) fn index_put(registry: &Registry, table: &Table, large: &LargeFolder, put: &Change<'_>) -> Result<()> {
     let (pin, mut failure) = (Pin::new(), None);
     let old = table.insert(put.hash, put.location, |at| probe_or_note(registry, at, put.key, &mut failure));
     resolve(registry, put.location, &pin).ok_or_else(|| unknown(put.location))?.0.add_live(put.len);
-    forget(registry, old, &pin);
+    if put.large_len > 0 {
+        large.add_live(put.large_len);
+    }
+    forget(registry, large, old, &pin);
     failure.map_or(Ok(()), Err)
 }
 
@@ -196,10 +213,10 @@ pub(crate) fn index_put(registry: &Registry, table: &Table, put: &Change<'_>) ->
 ///
 /// # Errors
 /// As `index_put`.
-pub(crate) fn index_delete(registry: &Registry, table: &Table, delete: &Change<'_>) -> Result<()> {
+pub(crate) fn index_delete(registry: &Registry, table: &Table, large: &LargeFolder, delete: &Change<'_>) -> Result<()> {
     let (pin, mut failure) = (Pin::new(), None);
     let old = table.remove(delete.hash, |at| probe_or_note(registry, at, delete.key, &mut failure));
-    forget(registry, old, &pin);
+    forget(registry, large, old, &pin);
     failure.map_or(Ok(()), Err)
 }
 
@@ -227,12 +244,17 @@ fn probe_or_note(registry: &Registry, location: Location, key: &[u8], failure: &
 }
 
 /// The record that was at `location` is no longer live.
-fn forget(registry: &Registry, location: Option<Location>, pin: &Pin) {
+fn forget(registry: &Registry, large: &LargeFolder, location: Option<Location>, pin: &Pin) {
     if let Some(location) = location
         && let Some((segment, offset)) = resolve(registry, location, pin)
         && let Ok(header) = segment.record(offset)
     {
         segment.remove_live(header.record_len());
+        if header.kind == Kind::PutLarge
+            && let Ok(record) = Fetched::read(segment, offset)
+        {
+            large.remove_live(record.large().map_or(0, |large| large.len));
+        }
     }
 }
 
@@ -264,9 +286,9 @@ mod tests {
             let mut records = Records::new();
             records.put(hash, KEY, b"value").unwrap();
             let member = Member { records, rule: Rule::Always, barrier: None, seal: false };
-            commit::commit(&store, &queue, &member).unwrap();
+            commit::commit(&store, &queue, member).unwrap();
             let seal = Member { records: Records::new(), rule: Rule::Always, barrier: None, seal: true };
-            commit::commit(&store, &queue, &seal).unwrap();
+            commit::commit(&store, &queue, seal).unwrap();
             store.table().walk(|location, _| places.push(location));
         }
         assert!(count == 1 || store.table().replace(hash, places[count - 1], places[0]));

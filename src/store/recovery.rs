@@ -21,6 +21,7 @@ use crate::limits::{FOOTER_LEN, HEADER_COPY, RECORDS_START, SECTOR, SEGMENT_SIZE
 use crate::platform::{Access, Disk, File};
 use crate::sabotage::{Sabotage, planted};
 use crate::segment::active::Active;
+use crate::segment::large::LargeFolder;
 use crate::segment::pool;
 use crate::segment::registry::Registry;
 use crate::segment::scan::{Scan, Scanned, Step, Values};
@@ -28,6 +29,7 @@ use crate::segment::source::Source;
 use crate::segment::{Segment, State};
 use crate::store::replay::Replay;
 use crate::store::torn::{self, End, Unsealed};
+use crate::store::unnamed::UnnamedFiles;
 use crate::store::{DEFAULT_KEYSPACE, Phase, Progress, Settings, failed};
 use crate::sync::Arc;
 
@@ -72,7 +74,9 @@ pub(super) struct Recovery<'a> {
     identity: &'a Identity,
     hasher: &'a Hasher,
     registry: &'a Registry,
+    large: &'a LargeFolder,
     table: &'a Table,
+    unnamed: UnnamedFiles,
     outcome: Outcome,
 }
 
@@ -92,6 +96,7 @@ impl<'a> Recovery<'a> {
         identity: &'a Identity,
         hasher: &'a Hasher,
         registry: &'a Registry,
+        large: &'a LargeFolder,
         table: &'a Table,
     ) -> Recovery<'a> {
         let outcome = Outcome {
@@ -102,7 +107,8 @@ impl<'a> Recovery<'a> {
             resumed: None,
             unsealed: None,
         };
-        Recovery { disk, settings, identity, hasher, registry, table, outcome }
+        let unnamed = UnnamedFiles::list(large);
+        Recovery { disk, settings, identity, hasher, registry, large, table, unnamed, outcome }
     }
 
     /// Reads every segment, seals the newest if need be, and removes what never had a final name.
@@ -132,6 +138,9 @@ impl<'a> Recovery<'a> {
             let _ = self.disk.remove(&names::new_segment(id));
         }
         pool::remove_leftovers(&**self.disk);
+        if self.outcome.unsealed.is_none() {
+            self.unnamed.remove(self.large);
+        }
         let end = self.disk.clock().monotonic_ns();
         self.outcome.report.duration = Duration::from_nanos(end.saturating_sub(start));
         Ok(self.outcome)
@@ -295,11 +304,11 @@ impl<'a> Recovery<'a> {
     }
 
     /// Replays the records below `end`, whose chain must be whole.
-    fn replay(&self, segment: &Segment, end: &End) -> Result<()> {
+    fn replay(&mut self, segment: &Segment, end: &End) -> Result<()> {
         let (path, salt) = (segment.path(), segment.salt());
         let file = segment.file()?;
         let mut scan = Scan::new(&*file, path, salt, end.offset, Source::Cache, Values::Skip);
-        let mut replay = Replay::new(self.registry, self.table, segment.place());
+        let mut replay = Replay::new(self.registry, self.table, self.large, segment.place());
         let mut seqno = u64::from(end.last_seqno) - end.record_count;
         while scan.offset() < end.offset {
             match scan.step()? {
@@ -310,6 +319,7 @@ impl<'a> Recovery<'a> {
                         return Err(Error::corruption(path, record.offset, what));
                     }
                     self.check_known(&record, path)?;
+                    self.unnamed.note(&record);
                     replay.add(&record, self.hasher.hash(record.key()))?;
                 }
                 Step::Stop(flaw) => {
@@ -339,7 +349,7 @@ impl<'a> Recovery<'a> {
 
     fn check_known(&self, record: &Scanned<'_>, path: &str) -> Result<()> {
         let (kind, keyspace) = (record.header.kind, record.header.keyspace);
-        let plain = matches!(kind, Kind::Put | Kind::Delete | Kind::Pad) && !record.header.has_expiry;
+        let plain = matches!(kind, Kind::Put | Kind::PutLarge | Kind::Delete | Kind::Pad) && !record.header.has_expiry;
         if plain && keyspace == DEFAULT_KEYSPACE {
             return Ok(());
         }

@@ -8,6 +8,7 @@ use crate::address::Location;
 use crate::error::Result;
 use crate::format::record::Kind;
 use crate::index::table::Table;
+use crate::segment::large::LargeFolder;
 use crate::segment::registry::Registry;
 use crate::segment::scan::Scanned;
 use crate::store::read::{self, AHEAD, Change};
@@ -16,6 +17,7 @@ use crate::store::read::{self, AHEAD, Change};
 pub(super) struct Replay<'a> {
     registry: &'a Registry,
     table: &'a Table,
+    large: &'a LargeFolder,
     /// The segment's.
     place: u64,
     keys: Vec<u8>,
@@ -31,11 +33,12 @@ struct Member {
     key: Range<usize>,
     offset: u64,
     len: u64,
+    large_len: u64,
 }
 
 impl<'a> Replay<'a> {
-    pub(super) fn new(registry: &'a Registry, table: &'a Table, place: u64) -> Replay<'a> {
-        Replay { registry, table, place, keys: Vec::new(), members: Vec::new(), whole: 0 }
+    pub(super) fn new(registry: &'a Registry, table: &'a Table, large: &'a LargeFolder, place: u64) -> Replay<'a> {
+        Replay { registry, table, large, place, keys: Vec::new(), members: Vec::new(), whole: 0 }
     }
 
     /// Takes the next record.
@@ -46,7 +49,8 @@ impl<'a> Replay<'a> {
         let start = self.keys.len();
         self.keys.extend_from_slice(record.key());
         let (kind, offset, len) = (record.header.kind, record.offset, record.header.record_len());
-        self.members.push(Member { kind, hash, key: start..self.keys.len(), offset, len });
+        let large_len = record.large.map_or(0, |large| large.len);
+        self.members.push(Member { kind, hash, key: start..self.keys.len(), offset, len, large_len });
         if !record.header.more_follows {
             self.whole = self.members.len();
         }
@@ -65,12 +69,12 @@ impl<'a> Replay<'a> {
     fn apply(&mut self) -> Result<()> {
         let hashes = self.members[..self.whole].iter().map(|member| member.hash);
         read::prefetch_all(self.registry, self.table, hashes);
-        for Member { kind, hash, key, offset, len } in self.members.drain(..self.whole) {
+        for Member { kind, hash, key, offset, len, large_len } in self.members.drain(..self.whole) {
             let location = Location::new(self.place, offset);
-            let change = Change { hash, key: &self.keys[key], location, len };
+            let change = Change { hash, key: &self.keys[key], location, len, large_len };
             match kind {
-                Kind::Put => read::index_put(self.registry, self.table, &change)?,
-                Kind::Delete => read::index_delete(self.registry, self.table, &change)?,
+                Kind::Put | Kind::PutLarge => read::index_put(self.registry, self.table, self.large, &change)?,
+                Kind::Delete => read::index_delete(self.registry, self.table, self.large, &change)?,
                 _ => {}
             }
         }

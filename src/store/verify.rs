@@ -24,7 +24,7 @@ pub struct VerifyReport {
     pub files: u64,
     /// Records checked, headers, keys and values.
     pub records: u64,
-    /// Bytes of these records.
+    /// Bytes of these records, and of the large values that they name.
     pub bytes: u64,
     problems: Vec<Problem>,
 }
@@ -91,14 +91,12 @@ impl Store {
         let mut report = VerifyReport::default();
         self.verify_identity(&mut report)?;
         let segments = self.segments();
-        let total = segments.iter().map(|segment| segment.used_bytes()).sum();
-        let mut done = 0;
+        let total = segments.iter().map(|segment| segment.used_bytes()).sum::<u64>() + self.large().bytes();
         for segment in &segments {
             let read = self.verify_segment(segment, &mut report);
             report.note(read, segment.path(), 0)?;
-            done += segment.used_bytes();
-            if let Some(report) = &self.settings().on_progress {
-                report(Progress { phase: Phase::Verify, done, total });
+            if let Some(tell) = &self.settings().on_progress {
+                tell(Progress { phase: Phase::Verify, done: report.bytes, total });
             }
         }
         Ok(report)
@@ -162,7 +160,7 @@ impl Store {
         Ok(())
     }
 
-    /// Checks every record below `end`; returns the checksum over all of them if each was intact.
+    /// Checks every record below `end`, and the large values that they name; returns the checksum over all of them if each was intact.
     fn verify_records(&self, segment: &Segment, end: u64, report: &mut VerifyReport) -> Result<Option<u32>> {
         let (file, path) = (segment.file()?, segment.path());
         let mut scan = Scan::new(&*file, path, segment.salt(), end, Source::Cache, Values::Check);
@@ -175,6 +173,11 @@ impl Store {
                     if let Some(flaw) = record.value {
                         intact = false;
                         report.add(path, record.offset, text(&flaw));
+                    }
+                    if let Some(large) = record.large {
+                        report.files += 1;
+                        report.bytes += large.len;
+                        report.note(self.large().verify(&large), path, record.offset)?;
                     }
                 }
                 Step::Stop(flaw) => {

@@ -12,6 +12,9 @@ pub(crate) const SEGMENT: u64 = 8192;
 /// Where room is given back at a seal there must be whole blocks of it.
 pub(crate) const LONG_SEGMENT: u64 = 5 * 4096;
 
+/// Bytes of a value that has a file of its own.
+const LARGE: usize = 4500;
+
 /// Keys that a history uses.
 pub(crate) const KEYS: u8 = 12;
 
@@ -45,6 +48,8 @@ pub(crate) struct History {
     issued: Vec<usize>,
     /// From which position on how many writes must survive.
     floors: Vec<(usize, usize)>,
+    /// How many large values the log has in each of these states.
+    large_counts: Vec<usize>,
     /// The writes themselves, for a retry.
     pub(crate) writes: Vec<Vec<(u8, Option<usize>)>>,
 }
@@ -71,7 +76,7 @@ fn durability(random: &mut Random) -> Durability {
 }
 
 fn write(random: &mut Random) -> (u8, Option<usize>) {
-    let len = [0, 5, 90, 90, 300, 700, 1500][random.below(7)];
+    let len = [0, 5, 90, 90, 300, 700, 1500, LARGE][random.below(8)];
     (random.below(usize::from(KEYS)) as u8, (random.below(5) > 0).then_some(len))
 }
 
@@ -93,7 +98,7 @@ pub(crate) fn open(disk: &SimDisk) -> zipcask::Result<Db> {
 
 impl History {
     /// Begins with a store in a known state, or none.
-    pub(crate) fn begin(model: Model, seqno: u64, segment: u64) -> History {
+    pub(crate) fn begin(model: Model, seqno: u64, segment: u64, large_count: usize) -> History {
         History {
             segment,
             spares: 0,
@@ -101,6 +106,7 @@ impl History {
             seqnos: vec![seqno],
             issued: Vec::new(),
             floors: vec![(0, 0)],
+            large_counts: vec![large_count],
             writes: Vec::new(),
         }
     }
@@ -182,6 +188,8 @@ impl History {
             self.issued.pop();
             return Ok(());
         }
+        let large_count = writes.iter().filter(|(_, len)| len.is_some_and(|len| len as u64 > self.segment / 2)).count();
+        self.large_counts.push(self.large_counts[number] + large_count);
         self.models.push(model);
         self.seqnos.push(seqno);
         self.writes.push(writes.to_vec());
@@ -207,6 +215,13 @@ impl History {
             return Err(format!("wrong: {state} writes are there, {ceiling} were issued"));
         }
         self.compare(&db, state)?;
+        let files = image.files().iter().filter(|name| name.starts_with("large/")).count();
+        if files != self.large_counts[state] {
+            return Err(format!(
+                "wrong: {files} files of large values in state {state}, not {}",
+                self.large_counts[state]
+            ));
+        }
         Ok((db, state))
     }
 
@@ -224,6 +239,10 @@ impl History {
             }
         }
         Ok(())
+    }
+
+    pub(crate) fn large_count(&self, state: usize) -> usize {
+        self.large_counts[state]
     }
 
     pub(crate) fn seqno(&self, state: usize) -> u64 {

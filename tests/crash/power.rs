@@ -48,7 +48,7 @@ fn cut_everywhere(effort: Effort, number: u64, counts: &mut Counts) -> Result<()
     let disk = SimDisk::new(random.next_u64());
     disk.record();
     let segment = if number % 4 == 3 { LONG_SEGMENT } else { SEGMENT };
-    let mut history = History::begin(history::Model::new(), 0, segment);
+    let mut history = History::begin(history::Model::new(), 0, segment, 0);
     let db = history.open(&disk).map_err(|error| format!("a new store does not open: {error:?}"))?;
     history.drive(&disk, db, &steps, 1)?;
     counts.spares += history.spares as u64;
@@ -88,7 +88,8 @@ fn cut_again(
     counts: &mut Counts,
 ) -> Result<(), String> {
     let mut random = Random::new(effort.seed ^ counts.images);
-    let mut history = History::begin(before.models[state].clone(), before.seqno(state), before.segment);
+    let (model, large_count) = (before.models[state].clone(), before.large_count(state));
+    let mut history = History::begin(model, before.seqno(state), before.segment, large_count);
     let retried = before.writes[state..].iter().take(4);
     let retried = retried
         .enumerate()

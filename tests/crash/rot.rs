@@ -18,7 +18,7 @@ pub(crate) fn closed_store(seed: u64) -> (SimDisk, Model) {
     let steps: Vec<Step> = history::plan(&mut random, 12);
     let disk = SimDisk::new(random.next_u64());
     disk.record();
-    let mut history = History::begin(Model::new(), 0, history::SEGMENT);
+    let mut history = History::begin(Model::new(), 0, history::SEGMENT, 0);
     let db = history::open(&disk).expect("a new store opens");
     history.drive(&disk, db, &steps, 1).expect("a healthy disk");
     (disk, history.models.pop().expect("it has a last state"))

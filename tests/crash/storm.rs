@@ -76,7 +76,7 @@ fn name(key: usize) -> [u8; 5] {
 
 fn encode(write: u32, key: usize) -> Vec<u8> {
     let mut bytes = write.to_le_bytes().to_vec();
-    bytes.resize([4, 90, 300, 700, 1500][(write as usize + key) % 5], write as u8);
+    bytes.resize([4, 90, 300, 700, 1500, 5000][(write as usize + key) % 6], write as u8);
     bytes
 }
 

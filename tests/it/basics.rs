@@ -88,13 +88,14 @@ fn a_key_that_is_too_long_is_refused_before_anything_is_written() {
 }
 
 #[test]
-fn a_value_or_batch_that_no_segment_can_hold_is_refused_before_anything_is_written() {
+fn a_value_that_is_too_long_is_refused_before_anything_is_written() {
     let db = quick().open_in_memory().unwrap();
     // Never touched, so never really there.
-    let gigabyte = vec![0_u8; 1 << 30];
-    assert_eq!(db.put("a", &gigabyte).unwrap_err().kind(), ErrorKind::TooLarge);
+    let too_long = vec![0_u8; 1 << 32];
+    assert_eq!(db.put("a", &too_long).unwrap_err().kind(), ErrorKind::TooLarge);
+    assert_eq!(db.put_writer("a", 1 << 32).unwrap_err().kind(), ErrorKind::TooLarge);
     let mut batch = db.batch();
-    batch.put(&db, "small", "1").put(&db, "a", &gigabyte);
+    batch.put(&db, "small", "1").put(&db, "a", &too_long);
     assert_eq!(batch.commit().unwrap_err().kind(), ErrorKind::TooLarge);
     assert_eq!(u64::from(db.last_seqno()), 0);
     assert!(db.is_empty());
@@ -102,7 +103,7 @@ fn a_value_or_batch_that_no_segment_can_hold_is_refused_before_anything_is_writt
 }
 
 #[test]
-fn a_value_longer_than_a_segment_gets_one_of_its_own() {
+fn a_value_longer_than_a_segment_is_a_value() {
     let dir = tempfile::tempdir().unwrap();
     let big: Vec<u8> = (0..3_000_000_u32).map(|i| (i % 251) as u8).collect();
     let db = quick().segment_size(64 * 1024).open(dir.path()).unwrap();

@@ -1,5 +1,6 @@
 //! What a forked child may do with its parent's store: nothing.
 
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -31,6 +32,31 @@ fn in_child(call: impl FnOnce() -> bool) {
 
 fn is_forked<T>(told: Result<T, Error>) -> bool {
     told.is_err_and(|error| error.kind() == ErrorKind::Forked)
+}
+
+#[test]
+fn a_forked_child_neither_writes_nor_removes_a_large_value_of_its_parent() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = small(dir.path());
+    let mut writer = Some(db.put_writer("a", 100_000).unwrap());
+    writer.as_mut().unwrap().write_all(&[1; 50_000]).unwrap();
+    let mut batch = Some(db.batch());
+    batch.as_mut().unwrap().put(&db, "b", vec![2; 100_000]);
+    in_child(|| {
+        let (mut writer, batch) = (writer.take().unwrap(), batch.take().unwrap());
+        let told = writer.write(&[9; 50_000]).err().and_then(|error| error.into_inner()?.downcast::<Error>().ok());
+        drop(batch);
+        told.is_some_and(|told| is_forked::<()>(Err(*told)))
+            && is_forked(writer.finish())
+            && is_forked(db.put_writer("c", 100_000))
+            && is_forked(db.get_range("a", 0..1))
+    });
+    let (mut writer, batch) = (writer.unwrap(), batch.unwrap());
+    writer.write_all(&[1; 50_000]).unwrap();
+    writer.finish().unwrap();
+    batch.commit().unwrap();
+    assert_eq!(db.get("a").unwrap().unwrap(), [1; 100_000]);
+    assert_eq!(db.get("b").unwrap().unwrap(), [2; 100_000]);
 }
 
 #[test]

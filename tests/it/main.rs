@@ -14,6 +14,9 @@ mod handles;
 mod hook;
 #[cfg(target_os = "linux")]
 mod journal;
+#[cfg(unix)]
+mod large;
+mod large_faults;
 mod mutations;
 #[cfg(unix)]
 mod reads;

@@ -1,0 +1,92 @@
+//! Large values on their way: their files first, then the records that name them.
+//!
+//! Floor 4. Imports `address`, `commit`, `error`, `format`, `reclaim`, `sabotage`, `segment`, `store`.
+
+use crate::address::LargeId;
+use crate::commit::batch::{Records, check_lens};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::names;
+use crate::reclaim::pin::Pin;
+use crate::sabotage::{Sabotage, planted};
+use crate::segment::large::new::{NewLargeFile, Unnamed};
+use crate::store::Store;
+
+/// Adds a put: of the value itself, or of what names it, after writing it to a file of its own.
+///
+/// # Errors
+/// `TooLarge` before anything is written; of a large value as `create`, `NewLargeFile::append` and its `finish`.
+pub(crate) fn put(store: &Store, records: &mut Records, key: &[u8], value: &[u8]) -> Result<()> {
+    let len = value.len() as u64;
+    if len <= store.settings().inline_value_len_max() {
+        return records.put(store.hash(key), key, value);
+    }
+    let mut file = create(store, key, len)?;
+    file.append(value)?;
+    finish(store, records, key, file)
+}
+
+/// Makes the file of a large value of `len` bytes.
+///
+/// # Errors
+/// `TooLarge`, `Poisoned` before anything is written; as `NewLargeFile::create`.
+pub(crate) fn create(store: &Store, key: &[u8], len: u64) -> Result<NewLargeFile> {
+    check_lens(key, len)?;
+    store.check_poison()?;
+    NewLargeFile::create(store.large(), len)
+}
+
+/// Adds a put of a large value whose bytes have all been written.
+///
+/// # Errors
+/// As `NewLargeFile::finish`, and `TooLarge` if the records have no room for one more.
+pub(crate) fn finish(store: &Store, records: &mut Records, key: &[u8], file: NewLargeFile) -> Result<()> {
+    let (file, large) = file.finish()?;
+    records.put_large(store.hash(key), key, file, &large)
+}
+
+/// Makes the names of the files durable that the records are to name (L1): they stay from here on, unless they are taken
+/// back.
+///
+/// # Errors
+/// `ResourceLimit` if it was not even tried; else as the system says, and the store is poisoned (W4).
+pub(super) fn name_files(store: &Store, records: &mut Records) -> Result<Vec<LargeId>> {
+    if records.files.is_empty() {
+        return Ok(Vec::new());
+    }
+    store.large().sync_names().map_err(|error| {
+        // For want of memory a sync may have been tried, for want of a descriptor none was.
+        let tried = error.kind() == std::io::ErrorKind::OutOfMemory;
+        let error = Error::io(format!("cannot sync {}", store.disk().path().join(names::LARGE).display()), error);
+        if error.kind() == ErrorKind::ResourceLimit && !tried {
+            return error;
+        }
+        let error = error.of_kind(ErrorKind::Io);
+        store.poison(error.clone());
+        error
+    })?;
+    if planted(Sabotage::LargeValueGoesFirst) {
+        remove_superseded(store, records)?;
+    }
+    Ok(records.files.drain(..).map(Unnamed::name).collect())
+}
+
+/// Removes the files again that failed records were to name. After a failure that leaves open what was written they
+/// stay: the next open knows.
+pub(super) fn take_back(store: &Store, files: &[LargeId]) {
+    if store.check_poison().is_ok() {
+        files.iter().for_each(|id| store.large().remove(*id));
+    }
+}
+
+/// The bug: the large values go that the records are about to replace.
+fn remove_superseded(store: &Store, records: &Records) -> Result<()> {
+    for (hash, key) in records.keys() {
+        let pin = Pin::new();
+        if let Some(at) = store.find(hash, key, &pin)?
+            && let Some(large) = at.fetch()?.large()
+        {
+            store.large().remove(large.id);
+        }
+    }
+    Ok(())
+}
