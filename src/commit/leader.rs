@@ -195,6 +195,8 @@ impl<'a> Leader<'a> {
     /// One positioned write, one barrier, one publication.
     fn write_piece(&mut self, piece: &Piece) -> Result<()> {
         let (at, before) = (self.log.active.as_ref().map_or(0, |active| active.end()), self.log.last_seqno);
+        // Comes while the system writes.
+        self.prefetch(&self.work.entries[piece.entries.clone()]);
         let last_seqno = self.append(piece)?;
         if planted(Sabotage::PublishBeforeBarrier) {
             self.publish(piece, at)?;
@@ -264,6 +266,12 @@ impl<'a> Leader<'a> {
         Ok(())
     }
 
+    /// Asks for what bringing the first of these into the index will look at.
+    fn prefetch(&self, entries: &[Entry]) {
+        let hashes = entries.iter().take(AHEAD).map(|entry| entry.hash);
+        read::prefetch_all(self.store.registry(), self.store.table(), hashes);
+    }
+
     /// Calls `f` with what each record of the piece, which was written at `at`, does to the index.
     fn for_each_change(
         &self,
@@ -278,9 +286,8 @@ impl<'a> Leader<'a> {
         let (mut position, mut extension) = (0, EXTENSION_LEN);
         let entries = &self.work.entries[piece.entries.clone()];
         for (i, entry) in entries.iter().enumerate() {
-            if i % AHEAD == 0 && entries.len() > 1 {
-                let next = entries[i..].iter().take(AHEAD).map(|entry| entry.hash);
-                read::prefetch_all(self.store.registry(), self.store.table(), next);
+            if i % AHEAD == 0 && i > 0 {
+                self.prefetch(&entries[i..]);
             }
             let len = entry.len + std::mem::take(&mut extension);
             let change = Change {

@@ -1,6 +1,6 @@
 //! Writing: batches, the queue that groups them, the leader that writes a group, rotation.
 //!
-//! Floor 4. Imports `error`, `store`.
+//! Floor 4. Imports `commit`, `error`, `reclaim`, `store`.
 
 pub(crate) mod batch;
 mod company;
@@ -15,6 +15,7 @@ use crate::commit::batch::Member;
 use crate::commit::group::Done;
 use crate::commit::queue::{Queue, Work};
 use crate::error::Result;
+use crate::reclaim::pin::Pin;
 use crate::store::Store;
 
 /// Writes one member's records, together with whatever others bring meanwhile, and waits for what it asked for.
@@ -32,6 +33,10 @@ pub(crate) fn commit(store: &Store, queue: &Queue, mut member: Member) -> Result
 
 /// `commit`, once the files are named that the records name.
 fn write(store: &Store, queue: &Queue, member: &Member) -> Result<Done> {
+    if let [entry] = member.records.entries() {
+        // By the time that it leads, the place that it will change has come near.
+        store.table().prefetch(entry.hash, &Pin::new());
+    }
     let (ticket, clock) = (queue.submit(member)?, store.disk().clock());
     let gather = || {
         if queue.filling().barrier.is_some() {
