@@ -46,6 +46,9 @@ pub(crate) const SEGMENT_SIZE_DEFAULT: u64 = 64 << 20;
 pub(crate) const SEGMENT_SIZE_FIRST: u64 = 1 << 20;
 /// Zeros that a durable write puts behind itself where blocks were never written.
 pub(crate) const ZEROS_AHEAD: u64 = 64 << 10;
+/// What an active segment keeps for deletes in a store that finds no space: one part of so many, and no more than this.
+pub(crate) const RESERVE_PART: u64 = 64;
+pub(crate) const RESERVE_LEN_MAX: u64 = 64 << 10;
 /// A spare is asked for once the active segment is full by one part of so many: early enough to have it when it is full,
 /// and not in a session that writes little.
 pub(crate) const SPARE_ASKED_PART: u64 = 4;

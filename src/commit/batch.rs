@@ -17,6 +17,8 @@ pub(crate) struct Records {
     entries: Vec<Entry>,
     /// The files of large values that they are to name.
     pub(super) files: Vec<Unnamed>,
+    /// Whether one of them at least is more than a delete.
+    puts: bool,
 }
 
 /// One record of `Records`, or of a group of them.
@@ -95,6 +97,7 @@ impl Records {
         self.bytes.reserve(len);
         draft.encode(&mut self.bytes);
         self.entries.push(Entry { kind: draft.kind, hash, len });
+        self.puts |= draft.kind != Kind::Delete;
         Ok(())
     }
 
@@ -110,6 +113,11 @@ impl Records {
 
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// Whether they take more than they give back.
+    pub(super) fn puts(&self) -> bool {
+        self.puts
     }
 
     pub(super) fn entries(&self) -> &[Entry] {

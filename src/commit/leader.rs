@@ -18,6 +18,7 @@ use crate::platform::Barrier;
 use crate::reclaim::pin::Pin;
 use crate::sabotage::{Sabotage, planted};
 use crate::segment::ReadMode;
+use crate::segment::active::Active;
 use crate::store::read::{self, AHEAD, Change};
 use crate::store::{Log, Store};
 
@@ -53,6 +54,8 @@ struct Leader<'a> {
     barrier: Option<Barrier>,
     /// Members answered by what members before them are about to do.
     provisional: Vec<usize>,
+    /// Why there is no other segment: what is left of the group may only delete then, and goes into the reserve (W8).
+    full: Option<Error>,
     outcomes: Vec<Option<Result<Done>>>,
 }
 
@@ -68,11 +71,15 @@ impl<'a> Leader<'a> {
     fn new(store: &'a Store, log: &'a mut Log, work: &'a mut Work) -> Leader<'a> {
         let barrier = work.level();
         let outcomes = work.members.iter().map(|_| None).collect();
-        Leader { store, log, work, barrier, provisional: Vec::new(), outcomes }
+        Leader { store, log, work, barrier, provisional: Vec::new(), full: None, outcomes }
     }
 
     fn run(mut self) -> Vec<Result<Done>> {
-        let survivors = self.validate();
+        let everyone: Vec<usize> = (0..self.work.members.len()).collect();
+        let survivors = match self.work.members.iter().all(|share| share.rule == Rule::Always) {
+            true => everyone,
+            false => self.validate(&everyone, 0, EXTENSION_LEN),
+        };
         let failure = self.check_writable().and_then(|()| self.write_all(&survivors)).err();
         if let Some(error) = &failure {
             for member in std::mem::take(&mut self.provisional) {
@@ -113,20 +120,21 @@ impl<'a> Leader<'a> {
         self.settle(self.log.last_seqno)
     }
 
-    /// Answers members whose rule does not hold, and closes the gaps that they leave. Returns the members that stay.
-    fn validate(&mut self) -> Vec<usize> {
-        if self.work.members.iter().all(|share| share.rule == Rule::Always) {
-            return (0..self.work.members.len()).collect();
-        }
+    /// Answers those of `members` whose rule does not hold, and closes the gaps that they leave. Returns those that stay.
+    ///
+    /// The members' records are all that the work has behind its first `entry` entries and `at` bytes, which go, too.
+    fn validate(&mut self, members: &[usize], mut entry: usize, mut at: usize) -> Vec<usize> {
         // What the members before say of a key; what they do not is the index's to say.
         let mut said: HashMap<Vec<u8>, bool> = HashMap::new();
         let (mut survivors, mut entries, mut bytes) = (Vec::new(), Vec::new(), vec![0; EXTENSION_LEN]);
-        let (mut entry, mut at) = (0, EXTENSION_LEN);
-        for (i, share) in self.work.members.iter().enumerate() {
+        for (i, share) in members.iter().map(|member| (*member, &self.work.members[*member])) {
             let own = &self.work.entries[entry..entry + share.entry_count];
             let records = &self.work.bytes[at..at + share.len];
             entry += share.entry_count;
             at += share.len;
+            if self.full.is_some() && share.puts {
+                continue;
+            }
             if share.rule == Rule::IfPresent {
                 match self.is_present(own, records, &said) {
                     Ok(true) => {}
@@ -172,11 +180,18 @@ impl<'a> Leader<'a> {
         let shares: Vec<Share> = survivors.iter().map(|member| self.work.members[*member]).collect();
         let mut piece = Piece { members: 0..0, entries: 0..0, bytes: EXTENSION_LEN..EXTENSION_LEN };
         while piece.members.end < shares.len() {
-            let room = self.log.active.as_ref().map_or(0, |active| active.room());
-            piece = cut(&shares, &piece, room);
+            piece = cut(&shares, &piece, self.log.active.as_ref(), self.full.is_some());
             if piece.members.is_empty() {
+                if let Some(full) = &self.full {
+                    return Err(full.clone());
+                }
                 let share = shares[piece.members.end];
-                rotate::next(self.store, self.log, (share.len + EXTENSION_LEN) as u64)?;
+                match rotate::next(self.store, self.log, (share.len + EXTENSION_LEN) as u64) {
+                    Err(full) if full.kind() == ErrorKind::NoSpace => {
+                        return self.write_deletes(&survivors[piece.members.end..], &piece, full);
+                    }
+                    rotated => rotated?,
+                }
                 continue;
             }
             self.write_piece(&piece)?;
@@ -190,6 +205,19 @@ impl<'a> Leader<'a> {
             rotate::seal(self.store, self.log)?;
         }
         Ok(())
+    }
+
+    /// W8: there is no space for another segment. Of the members behind `written`, those that only delete go into the
+    /// reserve of this one. They are judged anew: what they rested on may be a put that is not to be.
+    ///
+    /// # Errors
+    /// `full` if anyone is left without room. Else as `write_all`.
+    fn write_deletes(&mut self, rest: &[usize], written: &Piece, full: Error) -> Result<()> {
+        self.full = Some(full.clone());
+        let refused = rest.iter().any(|member| self.work.members[*member].puts);
+        let deletes = self.validate(rest, written.entries.end, written.bytes.end);
+        self.write_all(&deletes)?;
+        if refused { Err(full) } else { Ok(()) }
     }
 
     /// One positioned write, one barrier, one publication.
@@ -341,8 +369,11 @@ impl<'a> Leader<'a> {
     }
 }
 
-/// As many members after `last` as fit into `room`; none if the first does not.
-fn cut(shares: &[Share], last: &Piece, room: u64) -> Piece {
+/// As many members after `last` as fit into the active segment; none if the first does not. The reserve is left free, but
+/// by a member that has the segment to itself.
+fn cut(shares: &[Share], last: &Piece, active: Option<&Active>, into_reserve: bool) -> Piece {
+    let (room, reserve) = active.map_or((0, 0), |active| (active.room(), active.reserve()));
+    let alone = active.is_some_and(Active::is_empty);
     let mut piece = Piece {
         members: last.members.end..last.members.end,
         entries: last.entries.end..last.entries.end,
@@ -351,7 +382,8 @@ fn cut(shares: &[Share], last: &Piece, room: u64) -> Piece {
     for share in &shares[last.members.end..] {
         let end = piece.bytes.end + share.len;
         let len = end - piece.bytes.start + EXTENSION_LEN;
-        if share.len > 0 && len as u64 > room {
+        let kept = if into_reserve || alone && piece.bytes.is_empty() { 0 } else { reserve };
+        if share.len > 0 && len as u64 > room.saturating_sub(kept) {
             break;
         }
         piece.members.end += 1;
@@ -367,3 +399,7 @@ fn large_len_of(record: &[u8]) -> u64 {
     let large = value.and_then(|at| LargeValue::decode(&record[at.start as usize..at.end as usize]));
     large.map_or(0, |large| large.len)
 }
+
+#[cfg(all(test, feature = "sim"))]
+#[path = "leader_tests.rs"]
+mod tests;

@@ -41,6 +41,8 @@ pub(super) struct Filling {
 pub(super) struct Share {
     pub(super) entry_count: usize,
     pub(super) len: usize,
+    /// Whether one record at least is more than a delete.
+    pub(super) puts: bool,
     pub(super) rule: Rule,
     pub(super) barrier: Option<Barrier>,
     pub(super) seal: bool,
@@ -53,12 +55,13 @@ impl Default for Work {
 }
 
 impl Work {
-    fn push(&mut self, member: &Member) {
+    pub(super) fn push(&mut self, member: &Member) {
         self.bytes.extend_from_slice(member.records.bytes());
         self.entries.extend_from_slice(member.records.entries());
         self.members.push(Share {
             entry_count: member.records.entries().len(),
             len: member.records.bytes().len(),
+            puts: member.records.puts(),
             rule: member.rule,
             barrier: member.barrier,
             seal: member.seal,

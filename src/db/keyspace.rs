@@ -109,6 +109,10 @@ impl Keyspace {
 
     /// Removes `key` and says whether it was there. Deleting nothing writes nothing.
     ///
+    /// On a full disk deletes, and batches of nothing else, go on for a while after the first `NoSpace`: the segment that is written
+    /// keeps a 64th of its length for them, 64 KiB at most. There is none before the first write of a session, nor where
+    /// the file system cannot reserve room and a write has found none.
+    ///
     /// # Errors
     /// As [`Keyspace::put`], and `Corruption` if the key's record, or one that might be its, is damaged.
     pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool> {

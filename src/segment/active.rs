@@ -8,7 +8,10 @@ use crate::address::Seqno;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::checksum;
 use crate::format::segment::{Footer, Horizon};
-use crate::limits::{BLOCK, FOOTER_LEN, HORIZON_SLOT, RECORD_HEADER_LEN, RECORDS_START, SECTOR, ZEROS_AHEAD};
+use crate::limits::{
+    BLOCK, FOOTER_LEN, HORIZON_SLOT, RECORD_HEADER_LEN, RECORDS_START, RESERVE_LEN_MAX, RESERVE_PART, SECTOR,
+    ZEROS_AHEAD,
+};
 use crate::platform::{Barrier, File};
 use crate::reclaim::hold::Hold;
 use crate::sabotage::{Sabotage, planted};
@@ -97,6 +100,12 @@ impl Active {
     /// Bytes that still fit.
     pub(crate) fn room(&self) -> u64 {
         if self.ended { 0 } else { self.segment.len() - FOOTER_LEN - self.end }
+    }
+
+    /// How many of them are kept for deletes in a store that finds no space for another segment (W8). They need none: room is
+    /// reserved for the whole file, where the file system can.
+    pub(crate) fn reserve(&self) -> u64 {
+        (self.segment.len() / RESERVE_PART).min(RESERVE_LEN_MAX)
     }
 
     /// Writes stamped records at the end, `count` of them, the last of which is `last_seqno`. Not yet durable, and not

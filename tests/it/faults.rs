@@ -12,7 +12,7 @@ pub(crate) const ENOMEM: i32 = 12;
 pub(crate) const EMFILE: i32 = 24;
 pub(crate) const ENOSPC: i32 = 28;
 const EROFS: i32 = 30;
-const EDQUOT: i32 = 122;
+pub(crate) const EDQUOT: i32 = 122;
 
 /// One call that fails, once, having done nothing.
 pub(crate) fn fault(call: Call, nth: u64, errno: i32) -> Fault {

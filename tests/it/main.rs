@@ -9,6 +9,7 @@ mod callers;
 mod faults;
 #[cfg(unix)]
 mod forks;
+mod full;
 mod handles;
 #[path = "../crash/hook.rs"]
 mod hook;

@@ -1,0 +1,147 @@
+//! What a group becomes when there is no space for another segment.
+//!
+//! Floor 4. Imports `commit`, `error`, `platform`, `store`, `sync`.
+
+use crate::commit::batch::{Member, Records, Rule};
+use crate::commit::group::Done;
+use crate::commit::leader;
+use crate::commit::queue::Work;
+use crate::error::ErrorKind;
+use crate::platform::Barrier;
+use crate::platform::sim::disk::SimDisk;
+use crate::platform::sim::fault::{Call, Fault, FaultDisk, Lasts, Written};
+use crate::store::{self, Settings, Store};
+use crate::sync::Arc;
+
+const SEGMENT: u64 = 16 * 1024;
+const ENOSPC: i32 = 28;
+
+/// What one writer brings.
+enum Brings {
+    Put(&'static str),
+    Delete(&'static str),
+    /// A batch: keys to be put, with long values, and keys to be deleted.
+    Batch(&'static [&'static str], &'static [&'static str]),
+    Sync,
+}
+use Brings::{Batch, Delete, Put, Sync};
+
+#[derive(PartialEq, Eq, Debug)]
+enum Told {
+    Written(u64),
+    NotPresent,
+    NoSpace,
+}
+use Told::{NoSpace, NotPresent};
+
+fn member(store: &Store, brings: &Brings, value: &[u8]) -> Member {
+    let mut records = Records::new();
+    let mut put = |key: &str| records.put(store.hash(key.as_bytes()), key.as_bytes(), value).unwrap();
+    match brings {
+        Put(key) => put(key),
+        Batch(puts, _) => puts.iter().copied().for_each(put),
+        Delete(_) | Sync => {}
+    }
+    let mut delete = |key: &str| records.delete(store.hash(key.as_bytes()), key.as_bytes()).unwrap();
+    match brings {
+        Delete(key) => delete(key),
+        Batch(_, deletes) => deletes.iter().copied().for_each(delete),
+        Put(_) | Sync => {}
+    }
+    let rule = if matches!(brings, Delete(_)) { Rule::IfPresent } else { Rule::Always };
+    Member { records, rule, barrier: Some(Barrier::Durable), seal: false }
+}
+
+/// Writes one group.
+fn write(store: &Store, group: &[Brings], value: &[u8]) -> Vec<Told> {
+    let mut work = Work::default();
+    group.iter().for_each(|brings| work.push(&member(store, brings, value)));
+    let told = leader::write(store, &mut work).into_iter().map(|outcome| match outcome {
+        Ok(Done::Written(seqno)) => Told::Written(seqno),
+        Ok(Done::NotPresent) => NotPresent,
+        Err(error) if error.kind() == ErrorKind::NoSpace => NoSpace,
+        Err(error) => panic!("{error:?}"),
+    });
+    told.collect()
+}
+
+fn has(store: &Store, key: &str) -> bool {
+    store.get(key.as_bytes()).unwrap().is_some()
+}
+
+/// A store with the keys "a" to "d" and no space for a second segment, and its last seqno.
+fn full_store() -> (Store, u64) {
+    let disk = FaultDisk::simulated(SimDisk::new(1));
+    let settings =
+        Settings { segment_size: SEGMENT, segment_size_first: SEGMENT, background: false, ..Settings::default() };
+    let store = store::open::open(Arc::new(disk.clone()), settings).unwrap();
+    assert!(!write(&store, &["a", "b", "c", "d"].map(Put), b"1").contains(&NoSpace));
+    disk.inject(Fault {
+        call: Call::Allocate,
+        nth: 2,
+        errno: ENOSPC,
+        lasts: Lasts::FromThenOn,
+        written: Written::Nothing,
+    });
+    while write(&store, &[Put("filler")], &[1; 500]) != [NoSpace] {}
+    let last = u64::from(store.watermark().visible());
+    (store, last)
+}
+
+/// Long enough to fit nowhere.
+const LONG: [u8; 1000] = [2; 1000];
+
+#[test]
+fn deletes_beside_puts_that_find_no_space_go_into_the_reserve() {
+    let (store, last) = full_store();
+    let group = [Put("x"), Delete("a"), Batch(&["y"], &["d"]), Sync, Batch(&[], &["b", "c"]), Delete("none")];
+    let told = write(&store, &group, &LONG);
+    let written = |count| Told::Written(last + count);
+    assert_eq!(told, [NoSpace, written(1), NoSpace, written(1), written(3), NotPresent]);
+    assert_eq!(["a", "b", "c", "d", "x", "y"].map(|key| has(&store, key)), [false, false, false, true, false, false]);
+    assert!(store.check_poison().is_ok());
+}
+
+#[test]
+fn what_a_delete_rested_on_is_asked_again_when_it_is_not_to_be() {
+    let (store, last) = full_store();
+    assert_eq!(write(&store, &[Put("x"), Delete("x")], &LONG), [NoSpace, NotPresent]);
+    assert_eq!(write(&store, &[Put("a"), Delete("a")], &LONG), [NoSpace, Told::Written(last + 1)]);
+    assert!(!has(&store, "a"));
+    assert_eq!(write(&store, &[Batch(&["y"], &["b"]), Delete("b")], &LONG), [NoSpace, NoSpace]);
+    assert!(has(&store, "b"), "the batch that was to delete it is not there, so nobody may be told that it is gone");
+}
+
+#[test]
+fn what_fits_before_a_put_that_does_not_is_written_and_deletes_behind_it_too() {
+    let (store, last) = full_store();
+    // The filler's length is what did not fit; less may.
+    let mut work = Work::default();
+    for (brings, value) in
+        [(Put("small"), &LONG[..1]), (Put("long"), &LONG[..]), (Delete("a"), &[]), (Delete("small"), &[])]
+    {
+        work.push(&member(&store, &brings, value));
+    }
+    let told: Vec<_> = leader::write(&store, &mut work).into_iter().map(Result::ok).collect();
+    let written = |count| Some(Done::Written(last + count));
+    assert_eq!(told, [written(1), None, written(2), written(3)]);
+    assert!(!has(&store, "a") && !has(&store, "small"));
+}
+
+#[test]
+fn the_reserve_is_for_no_put_and_has_an_end() {
+    let (store, _) = full_store();
+    let mut keys = 0;
+    while write(&store, &[Put("tiny")], b"") != [NoSpace] {
+        keys += 1;
+        assert!(keys < 100);
+    }
+    let told = write(&store, &["a", "b", "c", "d", "filler"].map(Delete), b"");
+    let count = told.iter().filter(|told| **told != NoSpace).count();
+    // 256 bytes: 8 of a horizon and 32 a delete, and what the last put left.
+    assert_eq!(SEGMENT / 64, 256);
+    assert_eq!(count, 5, "{told:?}");
+    write(&store, &[Batch(&[], &["a", "a", "a", "a"])], b"");
+    assert_eq!(write(&store, &[Batch(&[], &["a", "a", "a", "a"])], b""), [NoSpace], "and then there is none");
+    assert!(store.check_poison().is_ok());
+}
