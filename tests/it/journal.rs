@@ -1,25 +1,20 @@
 //! What a durable write costs on ext4 with a journal, counted by the block layer: for root, on Linux.
 
 use std::fs;
-use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 
 use zipcask::sim::make_spare;
 use zipcask::{Db, Options};
 
+use crate::mount::Mount;
 use crate::report::report;
 
 /// Durable writes that are counted.
 const PUTS: u64 = 200;
 
-/// A file system of its own, on a loop device, gone when this is dropped.
-struct Ext4 {
-    dir: tempfile::TempDir,
-    /// "loop3"; empty before there is one.
-    device: String,
-    mounted: bool,
-}
+/// ext4 with a journal.
+struct Ext4(Mount);
 
 /// What happened on a device so far.
 #[derive(Clone, Copy, Debug)]
@@ -33,36 +28,24 @@ impl Ext4 {
     /// # Errors
     /// What is missing here.
     fn new() -> Result<Ext4, String> {
-        let root = fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
-        root.then_some(()).ok_or("only root may mount")?;
-        let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
-        let image = dir.path().join("image");
-        let made = fs::File::create(&image).and_then(|file| file.set_len(64 << 20));
-        made.and_then(|()| fs::create_dir(dir.path().join("mount"))).map_err(|error| error.to_string())?;
-        run("mkfs.ext4", &["-q", "-F", "-b", "4096", "-J", "size=4", text(&image)])?;
-        let mut ext4 = Ext4 { dir, device: String::new(), mounted: false };
-        let device = run("losetup", &["--find", "--show", text(&image)])?;
-        ext4.device = device.trim().trim_start_matches("/dev/").to_string();
-        run("mount", &[&format!("/dev/{}", ext4.device), text(&ext4.root())])?;
-        ext4.mounted = true;
-        match ext4.commits() {
-            Some(_) => Ok(ext4),
-            None => Err("nobody counts the journal's transactions".to_string()),
-        }
+        let ext4 = Ext4(Mount::ext4(64 << 20, &["-J", "size=4"])?);
+        let counted = ext4.commits().map(|_| ());
+        counted.ok_or("nobody counts the journal's transactions")?;
+        Ok(ext4)
     }
 
     fn root(&self) -> PathBuf {
-        self.dir.path().join("mount")
+        self.0.root()
     }
 
     /// Transactions that the journal committed.
     fn commits(&self) -> Option<u64> {
-        let info = fs::read_to_string(format!("/proc/fs/jbd2/{}-8/info", self.device)).ok()?;
+        let info = fs::read_to_string(format!("/proc/fs/jbd2/{}-8/info", self.0.device())).ok()?;
         info.split_whitespace().next()?.parse().ok()
     }
 
     fn counts(&self) -> Counts {
-        let stat = fs::read_to_string(format!("/sys/block/{}/stat", self.device)).unwrap();
+        let stat = fs::read_to_string(format!("/sys/block/{}/stat", self.0.device())).unwrap();
         let fields: Vec<u64> = stat.split_whitespace().map(|field| field.parse().unwrap()).collect();
         // From the kernel's documentation: block/stat.
         Counts { writes: fields[4], flushes: fields[15], commits: self.commits().unwrap() }
@@ -79,30 +62,6 @@ impl Ext4 {
         report(&format!("ext4, {what}: {writes:.3} writes, {flushes:.3} flushes, {commits:.3} commits of the journal"));
         cost
     }
-}
-
-impl Drop for Ext4 {
-    fn drop(&mut self) {
-        // Whatever of it there is; nobody is left to tell.
-        if self.mounted {
-            let _ = run("umount", &[text(&self.root())]);
-        }
-        if !self.device.is_empty() {
-            let _ = run("losetup", &["--detach", &format!("/dev/{}", self.device)]);
-        }
-    }
-}
-
-fn run(program: &str, arguments: &[&str]) -> Result<String, String> {
-    let output = Command::new(program).args(arguments).output().map_err(|error| format!("{program}: {error}"))?;
-    match output.status.success() {
-        true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
-        false => Err(format!("{program}: {}", String::from_utf8_lossy(&output.stderr).trim())),
-    }
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
 }
 
 fn puts(db: &Db, len: usize) {

@@ -6,10 +6,14 @@ mod basics;
 mod batches;
 mod bytes;
 mod callers;
+#[cfg(target_os = "linux")]
+mod descriptors;
 mod faults;
 #[cfg(unix)]
 mod forks;
 mod full;
+#[cfg(target_os = "linux")]
+mod full_disks;
 mod handles;
 #[path = "../crash/hook.rs"]
 mod hook;
@@ -18,6 +22,8 @@ mod journal;
 #[cfg(unix)]
 mod large;
 mod large_faults;
+#[cfg(target_os = "linux")]
+mod mount;
 mod mutations;
 #[cfg(unix)]
 mod reads;

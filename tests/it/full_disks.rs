@@ -1,0 +1,105 @@
+//! Disks that are really full: for root, on Linux.
+
+use std::fs;
+use std::path::Path;
+
+use zipcask::{Db, Durability, ErrorKind, Options};
+
+use crate::mount::Mount;
+use crate::report::report;
+
+fn options(durability: Durability) -> Options {
+    Options::new().segment_size(256 << 10).durability(durability)
+}
+
+fn value(i: u32) -> Vec<u8> {
+    vec![i as u8; 1000 + i as usize % 100]
+}
+
+/// Puts from `from` on until there is no space; returns the first that was not taken.
+fn put_from(db: &Db, from: u32) -> u32 {
+    for i in from..from + 100_000 {
+        if let Err(error) = db.put(i.to_le_bytes(), value(i)) {
+            assert_eq!(error.kind(), ErrorKind::NoSpace, "{error:?}");
+            return i;
+        }
+    }
+    panic!("it is never full")
+}
+
+fn assert_holds(db: &Db, deleted: u32, count: u32) {
+    for i in 0..count {
+        let got = db.get(i.to_le_bytes()).unwrap();
+        assert_eq!(got.map(|got| got.to_vec()), (i >= deleted).then(|| value(i)), "{i}");
+    }
+    assert_eq!(db.len(), u64::from(count - deleted));
+}
+
+/// Fills the file system, deletes, reopens, makes space, goes on.
+fn live_through(what: &str, root: &Path, durability: Durability) {
+    let (ballast, store) = (root.join("ballast"), root.join("store"));
+    fs::write(&ballast, vec![1; 1 << 20]).unwrap();
+    let db = options(durability).open(&store).unwrap();
+    let count = put_from(&db, 0);
+    assert_holds(&db, 0, count);
+    let mut deleted = 0_u32;
+    let refused = loop {
+        match db.delete(deleted.to_le_bytes()) {
+            Ok(there) => assert!(there, "{deleted}"),
+            Err(error) => break error,
+        }
+        deleted += 1;
+    };
+    assert_eq!(refused.kind(), ErrorKind::NoSpace, "{refused:?}");
+    assert!(deleted >= 64, "a reserve of 4 KiB takes more than {deleted} deletes");
+    assert_holds(&db, deleted, count);
+    db.sync().unwrap();
+    assert_eq!(db.durable_seqno(), db.last_seqno());
+
+    // Space comes back under an open store.
+    fs::remove_file(&ballast).unwrap();
+    let more = put_from(&db, count);
+    assert!(more > count + 100, "{count}, then {more}");
+    assert_holds(&db, deleted, more);
+    assert!(db.verify().unwrap().is_clean());
+    db.close().unwrap();
+
+    // A full disk does not hold up an open, nor a close, and what a killed process leaves neither.
+    let db = options(durability).open(&store).unwrap();
+    assert_eq!(db.stats().recovery.torn_bytes, 0);
+    assert_holds(&db, deleted, more);
+    let end = put_from(&db, more);
+    assert_holds(&db, deleted, end);
+    db.close().unwrap();
+    let db = options(durability).open(&store).unwrap();
+    assert_holds(&db, deleted, end);
+    assert!(db.verify().unwrap().is_clean());
+    db.close().unwrap();
+    fs::remove_dir_all(&store).unwrap();
+    report(&format!(
+        "{what}, {durability:?}: full after {count} puts, {deleted} deletes in the reserve, then {} and {} more puts",
+        more - count,
+        end - more
+    ));
+}
+
+#[test]
+fn a_full_file_system_loses_nothing_takes_deletes_and_heals() {
+    let mounts = [
+        ("tmpfs of 4 MiB", Mount::tmpfs(4 << 20)),
+        ("ext4 of 16 MiB", Mount::ext4(16 << 20, &[])),
+        ("ext4 of 16 MiB without a journal", Mount::ext4(16 << 20, &["-O", "^has_journal"])),
+    ];
+    for (what, mount) in mounts {
+        let mount = match mount {
+            Ok(mount) => mount,
+            Err(why) => {
+                report(&format!("skipped: no {what} to fill ({why})"));
+                continue;
+            }
+        };
+        for durability in [Durability::Sync, Durability::Os] {
+            live_through(what, &mount.root(), durability);
+        }
+    }
+}

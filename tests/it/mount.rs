@@ -1,0 +1,85 @@
+//! File systems of their own for tests that need one: for root, on Linux.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A file system that is gone when this is dropped.
+pub(crate) struct Mount {
+    dir: tempfile::TempDir,
+    /// "loop3"; empty without one.
+    device: String,
+    mounted: bool,
+}
+
+impl Mount {
+    /// ext4 in an image of so many bytes; `features` go to mkfs.
+    ///
+    /// # Errors
+    /// What is missing here.
+    pub(crate) fn ext4(bytes: u64, features: &[&str]) -> Result<Mount, String> {
+        let mut mount = Mount::nowhere()?;
+        let image = mount.dir.path().join("image");
+        let made = fs::File::create(&image).and_then(|file| file.set_len(bytes));
+        made.map_err(|error| error.to_string())?;
+        run("mkfs.ext4", &[&["-q", "-F", "-b", "4096"], features, &[text(&image)]].concat())?;
+        let device = run("losetup", &["--find", "--show", text(&image)])?;
+        mount.device = device.trim().trim_start_matches("/dev/").to_string();
+        run("mount", &[&format!("/dev/{}", mount.device), text(&mount.root())])?;
+        mount.mounted = true;
+        Ok(mount)
+    }
+
+    /// tmpfs of so many bytes.
+    ///
+    /// # Errors
+    /// What is missing here.
+    pub(crate) fn tmpfs(bytes: u64) -> Result<Mount, String> {
+        let mut mount = Mount::nowhere()?;
+        run("mount", &["-t", "tmpfs", "-o", &format!("size={bytes}"), "tmpfs", text(&mount.root())])?;
+        mount.mounted = true;
+        Ok(mount)
+    }
+
+    fn nowhere() -> Result<Mount, String> {
+        let root = fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
+        root.then_some(()).ok_or("only root may mount")?;
+        let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
+        fs::create_dir(dir.path().join("mount")).map_err(|error| error.to_string())?;
+        Ok(Mount { dir, device: String::new(), mounted: false })
+    }
+
+    pub(crate) fn root(&self) -> PathBuf {
+        self.dir.path().join("mount")
+    }
+
+    /// The name of its block device.
+    pub(crate) fn device(&self) -> &str {
+        &self.device
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        // Whatever of it there is; nobody is left to tell.
+        if self.mounted {
+            let _ = run("umount", &[text(&self.root())]);
+        }
+        if !self.device.is_empty() {
+            let _ = run("losetup", &["--detach", &format!("/dev/{}", self.device)]);
+        }
+    }
+}
+
+fn run(program: &str, arguments: &[&str]) -> Result<String, String> {
+    let output = Command::new(program).args(arguments).output().map_err(|error| format!("{program}: {error}"))?;
+    match output.status.success() {
+        true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+        false => Err(format!("{program}: {}", String::from_utf8_lossy(&output.stderr).trim())),
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
