@@ -82,11 +82,8 @@ fn begin(store: &Store, log: &mut Log, blank: &Blank, header: &SegmentHeader, na
     let named = named || planted(Sabotage::NameBeforeOldIsDurable) && blank.name(disk, id).is_ok();
     seal(store, log)?;
     if !named {
-        blank.name(disk, id).map_err(|error| match error.kind() {
-            // It was not even tried; the next write makes another file.
-            ErrorKind::ResourceLimit => error,
-            _ => poisoned(store, error),
-        })?;
+        // Where it was not given, the next write makes another file.
+        blank.name(disk, id).map_err(|error| unless_harmless(store, error))?;
     }
     Ok(place)
 }

@@ -108,13 +108,14 @@ impl Blank {
     /// Gives the file its final name, durably.
     ///
     /// # Errors
-    /// `ResourceLimit` if the name was not even tried. Else `Io`: whether it is there after a power cut is unknown (W4).
+    /// `ResourceLimit` if the name was not even tried, `NoSpace` if the folder has none for it: it was not given. Else `Io`: whether
+    /// it is there after a power cut is unknown (W4).
     pub(crate) fn name(&self, disk: &dyn Disk, id: SegmentId) -> Result<()> {
         let to = names::segment(id);
         disk.rename(&self.name, &to).map_err(|error| {
             let error = failed(disk, "name", &to, error);
             match error.kind() {
-                ErrorKind::ResourceLimit => error,
+                ErrorKind::ResourceLimit | ErrorKind::NoSpace => error,
                 _ => error.of_kind(ErrorKind::Io),
             }
         })?;

@@ -156,6 +156,7 @@ fn a_segment_that_a_failed_write_ended_has_no_reserve() {
     assert_eq!(put_all(&db), 0);
     assert_eq!(delete_all(&db), 0);
     assert_holds(&db, 0, 5);
+    assert_eq!(disk.calls(Call::Punch), 0, "what was written in vain stays, for whoever looks");
     disk.heal();
     assert!(db.delete(0_u32.to_le_bytes()).unwrap());
     assert_holds(&db, 1, 5);
@@ -196,4 +197,42 @@ fn writers_of_all_kinds_at_once_get_no_space_or_what_they_ask_for() {
         disk.heal();
         assert_holds(&open(&disk, Durability::Sync), KEYS, count);
     }
+}
+
+/// A folder whose names need another block, say.
+#[test]
+fn a_name_for_which_its_folder_has_no_space_is_no_space_and_heals() {
+    for (call, kind) in [(Call::Rename, ErrorKind::NoSpace), (Call::SyncDir, ErrorKind::Io)] {
+        let disk = FaultDisk::simulated(SimDisk::new(1));
+        let db = open(&disk, Durability::Sync);
+        db.put(0_u32.to_le_bytes(), value(0)).unwrap();
+        db.seal().unwrap();
+        disk.inject(fault(call, disk.calls(call) + 1, ENOSPC));
+        let error = db.put(1_u32.to_le_bytes(), value(1)).unwrap_err();
+        assert_eq!(error.kind(), kind, "{error:?}");
+        let again = db.put(1_u32.to_le_bytes(), value(1)).map_err(|error| error.kind());
+        let heals = kind == ErrorKind::NoSpace;
+        assert_eq!(again.err(), (!heals).then_some(ErrorKind::Poisoned));
+        drop(db);
+        assert_holds(&open(&disk, Durability::Sync), 0, 1 + u32::from(heals));
+    }
+}
+
+#[test]
+fn a_batch_that_has_a_segment_to_itself_may_fill_it() {
+    let disk = FaultDisk::simulated(SimDisk::new(1));
+    let db = open(&disk, Durability::Sync);
+    // Header and key take 32, the first record's horizon 8.
+    let room = (SEGMENT - 4096 - 64) as usize - 8;
+    for _ in 0..3 {
+        let mut batch = db.batch();
+        for i in 0..room as u32 / 1032 {
+            batch.put(&db, i.to_le_bytes(), [1; 1000]);
+        }
+        batch.put(&db, "last", vec![1; room % 1032 - 32]);
+        batch.commit().unwrap();
+    }
+    let segments = db.stats().segments;
+    assert!(segments.iter().all(|segment| segment.file_bytes == SEGMENT), "{segments:?}");
+    assert_eq!(segments.len(), 3);
 }

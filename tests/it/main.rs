@@ -6,8 +6,6 @@ mod basics;
 mod batches;
 mod bytes;
 mod callers;
-#[cfg(target_os = "linux")]
-mod descriptors;
 mod faults;
 #[cfg(unix)]
 mod forks;
@@ -22,6 +20,8 @@ mod journal;
 #[cfg(unix)]
 mod large;
 mod large_faults;
+#[cfg(target_os = "linux")]
+mod limits;
 #[cfg(target_os = "linux")]
 mod mount;
 mod mutations;
