@@ -38,6 +38,9 @@ pub(crate) const FOOTER_LEN: u64 = 64;
 /// What a segment's length exceeds its largest batch by.
 pub(crate) const SEGMENT_OVERHEAD: u64 = 8 * 1024;
 
+/// Lengths of segments are multiples of this: whole pages.
+pub(crate) const SEGMENT_LEN_STEP: u64 = 4096;
+
 /// Bounds and default of `Options::segment_size`.
 pub(crate) const SEGMENT_SIZE_MIN: u64 = 64 * 1024;
 pub(crate) const SEGMENT_SIZE_MAX: u64 = 1 << 30;

@@ -8,7 +8,7 @@ use crate::address::SegmentId;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::names;
 use crate::format::segment::{SegmentHeader, SegmentKind};
-use crate::limits::{FOOTER_LEN, PLACE_LEN, RECORDS_START, SPARE_ASKED_PART};
+use crate::limits::{FOOTER_LEN, PLACE_LEN, RECORDS_START, SEGMENT_LEN_STEP, SEGMENT_SIZE_MIN, SPARE_ASKED_PART};
 use crate::sabotage::{Sabotage, planted};
 use crate::segment::Segment;
 use crate::segment::active::Active;
@@ -43,11 +43,7 @@ pub(super) fn next(store: &Store, log: &mut Log, len: u64) -> Result<()> {
     let early = spare.is_some() && planted(Sabotage::SpareNamedBeforeHeader);
     let blank = match spare {
         Some(spare) => spare,
-        None => {
-            // A batch that is longer than a segment gets one of its own length, in whole places.
-            let len = if needed <= log.next_len { log.next_len } else { needed.next_multiple_of(PLACE_LEN) };
-            store.pool().make_now(id, len).map_err(|error| unless_harmless(store, error))?
-        }
+        None => make_now(store, log, needed).map_err(|error| unless_harmless(store, error))?,
     };
     if early {
         blank.name(&**store.disk(), id)?;
@@ -72,6 +68,24 @@ pub(super) fn next(store: &Store, log: &mut Log, len: u64) -> Result<()> {
     log.next_len = (header.len * 2).min(store.settings().segment_size).max(log.next_len);
     log.spare_asked = false;
     Ok(())
+}
+
+/// A file for the next segment, of `needed` bytes at least. Where there is no space for a long one, a shorter one will do.
+///
+/// # Errors
+/// As `Pool::make_now`.
+fn make_now(store: &Store, log: &Log, needed: u64) -> Result<Blank> {
+    // A batch that is longer than a segment gets one of its own length, in whole places.
+    let mut len = if needed <= log.next_len { log.next_len } else { needed.next_multiple_of(PLACE_LEN) };
+    loop {
+        let shorter = len / 2 / SEGMENT_LEN_STEP * SEGMENT_LEN_STEP;
+        match store.pool().make_now(log.next_id, len) {
+            Err(error) if error.kind() == ErrorKind::NoSpace && shorter >= needed.max(SEGMENT_SIZE_MIN) => {
+                len = shorter
+            }
+            made => return made,
+        }
+    }
 }
 
 /// Header, seal of the segment before, name, in this order. Returns the segment's place.

@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::commit::durability::Durability;
 use crate::db::Db;
 use crate::error::{Error, ErrorKind, Result};
-use crate::limits::{SEGMENT_SIZE_MAX, SEGMENT_SIZE_MIN};
+use crate::limits::{SEGMENT_LEN_STEP, SEGMENT_SIZE_MAX, SEGMENT_SIZE_MIN};
 use crate::platform::Disk;
 use crate::platform::memory::MemoryDisk;
 use crate::platform::real::RealDisk;
@@ -16,9 +16,6 @@ use crate::segment::ReadMode;
 use crate::segment::trust::Verify;
 use crate::store::{Progress, Settings};
 use crate::sync::Arc;
-
-/// Lengths of segments are multiples of this.
-const PAGE: u64 = 4096;
 
 /// How a store is opened: every setter takes and returns `Self`.
 ///
@@ -143,7 +140,7 @@ impl Options {
     fn checked(mut self) -> Result<Self> {
         let size = self.settings.segment_size;
         if (SEGMENT_SIZE_MIN..=SEGMENT_SIZE_MAX).contains(&size) {
-            self.settings.segment_size = size / PAGE * PAGE;
+            self.settings.segment_size = size / SEGMENT_LEN_STEP * SEGMENT_LEN_STEP;
             return Ok(self);
         }
         Err(Error::new(

@@ -107,3 +107,18 @@ fn a_full_file_system_loses_nothing_takes_deletes_and_heals() {
         }
     }
 }
+
+/// The first segment of a session has 1 MiB, the next ones twice as much each.
+#[test]
+fn what_is_too_little_for_a_long_segment_is_used_by_shorter_ones() {
+    let mount = match Mount::tmpfs(4 << 20) {
+        Ok(mount) => mount,
+        Err(why) => return report(&format!("skipped: no tmpfs to fill to the brim ({why})")),
+    };
+    let db = Options::new().background(false).open(mount.root().join("store")).unwrap();
+    let count = put_from(&db, 0);
+    let bytes: usize = (0..count).map(|i| value(i).len()).sum();
+    assert!(bytes > 3500 << 10, "{bytes} bytes of values fit into 4 MiB");
+    assert_holds(&db, 0, count);
+    db.close().unwrap();
+}
