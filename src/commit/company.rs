@@ -35,7 +35,7 @@ impl Company {
             return;
         }
         let (start, patience) = (clock.monotonic_ns(), self.patience_ns.load(Ordering::Relaxed));
-        while clock.monotonic_ns() - start < patience && (members() as u64) < writers {
+        while clock.monotonic_ns().saturating_sub(start) < patience && (members() as u64) < writers {
             yield_now();
         }
     }

@@ -86,13 +86,15 @@ impl<'a> Leader<'a> {
                 self.outcomes[member] = Some(Err(error.clone()));
             }
         }
-        // A group that found no space changed nothing for members that only asked for a barrier.
-        let covered = match failure {
-            Some(_) if self.store.check_poison().is_ok() => self.cover(),
-            _ => failure.clone().map_or(Ok(()), Err),
+        // A group that found no space changed nothing for members that only asked for a barrier. And who is told that there
+        // is nothing to delete relies on writes before that may not be durable yet.
+        let covered = match &failure {
+            Some(error) if self.store.check_poison().is_err() => Err(error.clone()),
+            _ => self.cover(),
         };
         let last = Done::Written(self.log.last_seqno.into());
         let answer = |(outcome, share): (Option<Result<Done>>, &Share)| match (outcome, &failure) {
+            (Some(Ok(Done::NotPresent)), _) if share.barrier.is_some() => covered.clone().map(|()| Done::NotPresent),
             (Some(outcome), _) => outcome,
             (None, Some(error)) if share.entry_count > 0 || share.seal => Err(error.clone()),
             (None, _) => covered.clone().map(|()| last),
@@ -114,7 +116,7 @@ impl<'a> Leader<'a> {
     /// The barrier alone, for everything written before.
     fn cover(&mut self) -> Result<()> {
         if let (Some(level), Some(active)) = (self.barrier, self.log.active.as_mut()) {
-            // BARRIER: W1, for members without records.
+            // BARRIER: W1, for members whose answer is about writes of others.
             active.barrier(level).map_err(|error| self.poisoned(error))?;
         }
         self.settle(self.log.last_seqno)

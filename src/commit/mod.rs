@@ -47,7 +47,7 @@ fn write(store: &Store, queue: &Queue, member: &Member) -> Result<Done> {
         let begun = work.level().map(|_| (work.members.len(), clock.monotonic_ns()));
         let outcomes = leader::write(store, work);
         if let Some((members, start)) = begun {
-            queue.company.remember(members + queue.filling().members, clock.monotonic_ns() - start);
+            queue.company.remember(members + queue.filling().members, clock.monotonic_ns().saturating_sub(start));
         }
         outcomes
     };

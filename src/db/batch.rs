@@ -59,7 +59,8 @@ impl Batch {
         self.len() == 0
     }
 
-    /// Writes all of it. Returns the seqno of its last write; of an empty batch the last of the store.
+    /// Writes all of it. Returns the seqno of its last write; of an empty batch the last of the store, which
+    /// is then as durable as was asked for.
     ///
     /// # Errors
     /// As [`Keyspace::put`]; `TooLarge` if any of its writes was, or all together are beyond 1 GiB, and `Invalid` if one
@@ -79,7 +80,7 @@ impl Batch {
         if let Some(error) = refused {
             return Err(error);
         }
-        if records.len() == 0 {
+        if records.len() == 0 && durability.barrier().is_none() {
             return Ok(shared.store.watermark().visible());
         }
         shared.commit(records, Rule::Always, durability).map(|done| shared.seqno_of(done))

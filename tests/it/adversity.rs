@@ -326,3 +326,30 @@ fn verify_without_a_descriptor_is_an_error_and_no_damage() {
     assert_eq!(db.verify().unwrap_err().kind(), ErrorKind::ResourceLimit);
     assert!(db.verify().unwrap().is_clean());
 }
+
+/// "Sync: on stable storage before return", whatever the answer: it is about writes that were not durable yet.
+#[test]
+fn an_answer_about_earlier_writes_is_as_durable_as_was_asked_for() {
+    let inside = SimDisk::new(1);
+    inside.record();
+    let disk = FaultDisk::simulated(inside.clone());
+    let db = zipcask::sim::open(Options::new(), 8192, Arc::new(disk.clone())).unwrap();
+    db.put("key", "value").unwrap();
+    assert!(db.delete_with("key", Durability::Os).unwrap());
+    assert!(!db.delete("key").unwrap(), "it is gone");
+    for image in inside.images(inside.position(), 64, &mut Random::new(1)) {
+        let db = zipcask::sim::open(Options::new(), 8192, Arc::new(image)).unwrap();
+        assert!(!db.contains_key("key").unwrap(), "it is back");
+    }
+    let written = db.put_with("other", "value", PutOptions::new().durability(Durability::Os)).unwrap();
+    assert!(db.durable_seqno() < written);
+    assert_eq!(db.batch().commit_with(Durability::Os).unwrap(), written);
+    assert!(db.durable_seqno() < written, "nobody asked for more");
+    assert_eq!(db.batch().commit().unwrap(), written);
+    assert!(db.durable_seqno() >= written);
+
+    assert!(db.delete_with("other", Durability::Os).unwrap());
+    disk.inject(fault(Call::Barrier, disk.calls(Call::Barrier) + 1, 5));
+    assert_eq!(db.delete("other").unwrap_err().kind(), ErrorKind::Io, "nobody knows whether it is gone for good");
+    assert_eq!(db.put("other", "value").unwrap_err().kind(), ErrorKind::Poisoned);
+}
