@@ -20,7 +20,16 @@ pub(crate) fn put(store: &Store, records: &mut Records, key: &[u8], value: &[u8]
     if len <= store.settings().inline_value_len_max() {
         return records.put(store.hash(key), key, value);
     }
-    let mut file = create(store, key, len)?;
+    match put_in_file(store, records, key, value) {
+        Err(error) if error.kind() == ErrorKind::NoSpace && store.pool().give_up() => {
+            put_in_file(store, records, key, value)
+        }
+        done => done,
+    }
+}
+
+fn put_in_file(store: &Store, records: &mut Records, key: &[u8], value: &[u8]) -> Result<()> {
+    let mut file = create(store, key, value.len() as u64)?;
     file.append(value)?;
     finish(store, records, key, file)
 }

@@ -70,7 +70,8 @@ pub(super) fn next(store: &Store, log: &mut Log, len: u64) -> Result<()> {
     Ok(())
 }
 
-/// A file for the next segment, of `needed` bytes at least. Where there is no space for a long one, a shorter one will do.
+/// A file for the next segment, of `needed` bytes at least. Where there is no space for it, a spare that is too
+/// short makes room; then a shorter one will do.
 ///
 /// # Errors
 /// As `Pool::make_now`.
@@ -80,6 +81,7 @@ fn make_now(store: &Store, log: &Log, needed: u64) -> Result<Blank> {
     loop {
         let shorter = len / 2 / SEGMENT_LEN_STEP * SEGMENT_LEN_STEP;
         match store.pool().make_now(log.next_id, len) {
+            Err(error) if error.kind() == ErrorKind::NoSpace && store.pool().give_up() => {}
             Err(error) if error.kind() == ErrorKind::NoSpace && shorter >= needed.max(SEGMENT_SIZE_MIN) => {
                 len = shorter
             }

@@ -117,6 +117,12 @@ impl Pool {
         self.maker.state().ready.take_if(|spare| spare.len() >= needed)
     }
 
+    /// Removes the spare, if there is one, for somebody who needs its room more; whether there was one.
+    pub(crate) fn give_up(&self) -> bool {
+        let spare = self.maker.state().ready.take();
+        spare.map(|spare| spare.remove(&*self.maker.disk)).is_some()
+    }
+
     /// What the writer does without a spare: makes a file for the segment `id` itself, without waiting for zeros. Where they
     /// would pay, the segment writes them as it goes.
     ///

@@ -122,3 +122,36 @@ fn what_is_too_little_for_a_long_segment_is_used_by_shorter_ones() {
     assert_holds(&db, 0, count);
     db.close().unwrap();
 }
+
+/// A spare segment is nobody's yet: it makes room for what is wanted now.
+#[test]
+fn a_spare_segment_gives_way_to_who_needs_its_room() {
+    let put_large = |db: &Db| {
+        db.put("large", vec![1; 12 << 20]).unwrap();
+    };
+    let commit_long = |db: &Db| {
+        let mut batch = db.batch();
+        for i in 0..18_u32 {
+            batch.put(db, i.to_le_bytes(), vec![1; 1 << 20]);
+        }
+        batch.commit().unwrap();
+    };
+    for write in [&put_large as &dyn Fn(&Db), &commit_long] {
+        let mount = match Mount::tmpfs(40 << 20) {
+            Ok(mount) => mount,
+            Err(why) => return report(&format!("skipped: no tmpfs to fill with a spare ({why})")),
+        };
+        let options = Options::new().segment_size(16 << 20).background(false);
+        let db = options.open(mount.root().join("store")).unwrap();
+        // Segments of 1, 2, 4 and 8 MiB, and a spare of 16.
+        for i in 0..8_u32 {
+            db.put(i.to_be_bytes(), vec![2; 1 << 20]).unwrap();
+        }
+        assert!(zipcask::sim::make_spare(&db));
+        assert!(db.stats().preallocated_bytes > 16 << 20);
+        write(&db);
+        assert!(db.stats().preallocated_bytes < 16 << 20, "the spare is gone");
+        assert!(db.verify().unwrap().is_clean());
+        db.close().unwrap();
+    }
+}

@@ -10,6 +10,7 @@ use std::{fs, io};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
+use rustix::process::{Resource, getrlimit};
 
 use crate::platform::name;
 use crate::platform::os;
@@ -203,6 +204,10 @@ pub(crate) fn write_at(file: &fs::File, bytes: &[u8], offset: u64) -> io::Result
 
 /// Reserves room for `len` bytes, or does nothing where the file system cannot.
 pub(crate) fn allocate(file: &fs::File, len: u64) -> io::Result<()> {
+    // The system would say the same, but by a signal that ends the process, and spares are made unasked.
+    if getrlimit(Resource::Fsize).current.is_some_and(|longest| longest < len) {
+        return Err(Errno::FBIG.into());
+    }
     // FreeBSD says EINVAL for file systems that cannot (ZFS); Linux says it for no bytes at all.
     let cannot = [Errno::OPNOTSUPP, Errno::NOTSUP, Errno::NOSYS, Errno::INVAL];
     loop {
