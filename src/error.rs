@@ -48,7 +48,7 @@ pub enum ErrorKind {
     NotFound,
     /// A key, value or batch beyond its limit; nothing was written.
     TooLarge,
-    /// A transaction met a newer write: run it again.
+    /// A transaction met a newer write: run it again. No call of this version returns it: there are no transactions yet.
     Conflict,
     /// Another process, or another handle in this one, has the store open.
     Locked,
@@ -66,7 +66,7 @@ pub enum ErrorKind {
     Corruption,
     /// A newer format than this version knows.
     FormatVersion,
-    /// The store is encrypted with another key.
+    /// The store is encrypted with another key. No call of this version returns it: nothing is encrypted yet.
     WrongKey,
     /// The store was closed.
     Closed,

@@ -89,7 +89,7 @@ impl Records {
     fn add(&mut self, hash: u64, draft: Draft<'_>) -> Result<()> {
         check_lens(draft.key, draft.value.len() as u64)?;
         let len = draft.encoded_len();
-        check_len("batch", (self.bytes.len() + len + EXTENSION_LEN) as u64, BATCH_LEN_MAX)?;
+        check_len("an encoded batch", (self.bytes.len() + len + EXTENSION_LEN) as u64, BATCH_LEN_MAX)?;
         if let Some(last) = self.entries.last() {
             let start = self.bytes.len() - last.len;
             record::set_more_follows(&mut self.bytes[start..]);
@@ -136,14 +136,14 @@ pub(super) fn key_of(record: &[u8]) -> &[u8] {
 /// # Errors
 /// `TooLarge` if the key or a value of this length passes its limit.
 pub(crate) fn check_lens(key: &[u8], value_len: u64) -> Result<()> {
-    check_len("key", key.len() as u64, KEY_LEN_MAX as u64)?;
-    check_len("value", value_len, VALUE_LEN_MAX)
+    check_len("a key", key.len() as u64, KEY_LEN_MAX as u64)?;
+    check_len("a value", value_len, VALUE_LEN_MAX)
 }
 
 fn check_len(what: &str, len: u64, limit: u64) -> Result<()> {
     if len <= limit {
         return Ok(());
     }
-    let text = format!("a {what} of {len} bytes is longer than {limit}; nothing was written");
+    let text = format!("{what} of {len} bytes is longer than {limit}; nothing was written");
     Err(Error::new(ErrorKind::TooLarge, text))
 }

@@ -63,8 +63,9 @@ impl Batch {
     /// is then as durable as was asked for.
     ///
     /// # Errors
-    /// As [`Keyspace::put`]; `TooLarge` if any of its writes was, or all together are beyond 1 GiB, and `Invalid` if one
-    /// was for another store: nothing is written then.
+    /// As [`Keyspace::put`]; `TooLarge` if any of its writes was, or all together are beyond 1 GiB less 8 KiB, and `Invalid`
+    /// if one was for another store: nothing is written then. What counts is encoded bytes, headers included: 24 for each
+    /// write, its key and its value, each rounded up to a multiple of 8, and 8 for the whole. A large value counts as 32.
     pub fn commit(self) -> Result<Seqno> {
         let durability = self.shared.durability;
         self.commit_with(durability)

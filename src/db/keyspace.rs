@@ -21,7 +21,7 @@ use crate::segment::value::Value;
 use crate::sync::Arc;
 
 /// A handle of a keyspace: keys and values apart from those of others. A [`Db`](crate::Db) is its store's default
-/// keyspace, and has all of these methods.
+/// keyspace, and has all of these methods. No call of this version makes a second one.
 #[derive(Clone)]
 pub struct Keyspace {
     pub(super) shared: Arc<Shared>,
@@ -58,7 +58,8 @@ impl Keyspace {
     }
 
     /// Writes a value of `len` bytes under `key` that comes in pieces: for what does not fit in memory. Nothing is in the
-    /// store before [`PutWriter::finish`].
+    /// store before [`PutWriter::finish`], which waits for what [`Options::durability`](crate::Options::durability) asks; it
+    /// has no durability of its own.
     ///
     /// # Errors
     /// As [`Keyspace::put`].

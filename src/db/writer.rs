@@ -56,7 +56,8 @@ impl PutWriter {
         Ok(PutWriter { file, gathered: Vec::new(), key: key.to_vec(), len, taken: 0, shared: Arc::clone(shared) })
     }
 
-    /// Puts the value into the store, as durably as [`Options::durability`](crate::Options::durability) asks.
+    /// Puts the value into the store, and waits for what [`Options::durability`](crate::Options::durability) asks, as
+    /// [`Keyspace::put`](crate::Keyspace::put) does.
     ///
     /// # Errors
     /// `Invalid` if fewer bytes were given than announced. Else as [`Keyspace::put`](crate::Keyspace::put). The value is
