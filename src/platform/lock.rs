@@ -3,7 +3,8 @@
 //! Floor 1. Imports `platform`, `sync`.
 //!
 //! The lock is the system's, on the file `LOCK`, which is never removed: whoever removes it lets in a second holder.
-//! `HOLDER` beside it tells a human who has it. Nothing in it is trusted, and it may be missing or stale.
+//! `HOLDER` beside it tells a human who has it, and a process whether that is itself. It only chooses what an error says,
+//! and may be missing or stale.
 
 use std::io::{Read, Write};
 use std::time::SystemTime;
@@ -11,8 +12,9 @@ use std::{fs, io, process};
 
 use crate::platform::fork::ForkGuard;
 use crate::platform::os::Dir;
-use crate::platform::{Access, Lock, LockError};
+use crate::platform::{Access, Lock, LockError, random};
 use crate::sync::Arc;
+use crate::sync::plain::LazyLock;
 
 const LOCK: &str = "LOCK";
 const HOLDER: &str = "HOLDER";
@@ -20,6 +22,11 @@ const HOLDER: &str = "HOLDER";
 const HOLDER_LEN_MAX: u64 = 200;
 /// How often a `LOCK` that was replaced between opening and locking is opened anew.
 const ATTEMPTS_MAX: u32 = 16;
+/// What tells this process from another of the same number, in another container for one. None where randomness fails.
+static NONCE: LazyLock<Option<u64>> = LazyLock::new(|| {
+    let mut bytes = [0; 8];
+    random::fill(&mut bytes).ok().map(|()| u64::from_le_bytes(bytes))
+});
 
 /// The lock, held by this process.
 #[derive(Debug)]
@@ -34,14 +41,14 @@ impl RealLock {
     ///
     /// # Errors
     ///
-    /// `Held` at once if another process or another handle has it. `Io` keeps errno: where the medium or the mode
-    /// forbids writing, that of opening `LOCK` (EROFS, EACCES).
+    /// At once `Held` if another process has it, `HeldHere` if another handle of this one. `Io` keeps errno: where the
+    /// medium or the mode forbids writing, that of opening `LOCK` (EROFS, EACCES).
     pub(crate) fn take(dir: &Arc<Dir>) -> Result<RealLock, LockError> {
         for _ in 0..ATTEMPTS_MAX {
             let file = dir.open_or_create(LOCK)?;
             match file.try_lock() {
                 Ok(()) => {}
-                Err(fs::TryLockError::WouldBlock) => return Err(LockError::Held(holder(dir))),
+                Err(fs::TryLockError::WouldBlock) => return Err(held(dir)),
                 Err(fs::TryLockError::Error(error)) => return Err(LockError::Io(error)),
             }
             // Only now: a file that was removed while we waited to lock it locks nobody out.
@@ -75,11 +82,16 @@ impl Drop for RealLock {
     }
 }
 
+/// The second line of `HOLDER`, for ourselves. A forked child has the nonce too, but another number.
+fn mark() -> Option<String> {
+    NONCE.map(|nonce| format!("mark {}-{nonce:016x}", process::id()))
+}
+
 /// Writes who has the lock; advice only, so that failing to is no error.
 fn sign(dir: &Dir) {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let (pid, version) = (process::id(), env!("CARGO_PKG_VERSION"));
-    let line = format!("process {pid}, zipcask {version}, since {}\n", utc(since));
+    let line = format!("process {pid}, zipcask {version}, since {}\n{}\n", utc(since), mark().unwrap_or_default());
     // A fresh file, never one that lies there: that might be a link to something of worth.
     let _ = dir.remove(HOLDER);
     if let Ok(mut file) = dir.create(HOLDER) {
@@ -101,12 +113,21 @@ fn utc(seconds: u64) -> String {
     format!("{year}-{month:02}-{day:02} {:02}:{:02}:{:02} UTC", time / 3600, time / 60 % 60, time % 60)
 }
 
-/// Who has the lock, as far as `HOLDER` tells: its first line, without anything that could upset a terminal.
-fn holder(dir: &Dir) -> Option<String> {
-    let file = dir.open(HOLDER, Access::Read).ok()?;
+/// Who has the lock, as far as `HOLDER` tells.
+fn held(dir: &Dir) -> LockError {
     let mut bytes = Vec::new();
-    file.take(HOLDER_LEN_MAX).read_to_end(&mut bytes).ok()?;
-    let line = bytes.split(|&byte| byte == b'\n').next()?;
+    let read = dir.open(HOLDER, Access::Read).and_then(|file| file.take(HOLDER_LEN_MAX).read_to_end(&mut bytes));
+    let mut lines = bytes.split(|&byte| byte == b'\n');
+    let (first, second) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+    match read {
+        Err(_) => LockError::Held(None),
+        Ok(_) if mark().is_some_and(|mark| mark.as_bytes() == second) => LockError::HeldHere,
+        Ok(_) => LockError::Held(shown(first)),
+    }
+}
+
+/// A line without anything that could upset a terminal.
+fn shown(line: &[u8]) -> Option<String> {
     let printable = line.iter().filter(|byte| matches!(byte, b' '..=b'~'));
     let text: String = printable.map(|&byte| char::from(byte)).collect();
     (!text.is_empty()).then_some(text)
@@ -162,15 +183,32 @@ mod tests {
         io::stdin().read_to_end(&mut Vec::new()).unwrap();
     }
 
+    fn is_held_here(path: &Path) -> bool {
+        matches!(disk(path).lock(), Err(LockError::HeldHere))
+    }
+
     #[test]
-    fn a_second_handle_is_told_who_holds_the_lock() {
+    fn a_second_handle_is_told_that_this_process_holds_the_lock() {
         let temp = tempfile::tempdir().unwrap();
         let lock = disk(temp.path()).lock().unwrap();
-        let holder = holder_of(temp.path()).unwrap();
-        assert!(holder.starts_with(&format!("process {}, zipcask ", process::id())), "{holder}");
+        assert!(is_held_here(temp.path()));
+        let text = fs::read_to_string(temp.path().join("HOLDER")).unwrap();
+        assert!(text.starts_with(&format!("process {}, zipcask ", process::id())), "{text}");
         drop(lock);
         assert!(!temp.path().join("HOLDER").exists());
         assert!(temp.path().join("LOCK").exists());
+    }
+
+    #[test]
+    fn a_process_of_the_same_number_is_not_taken_for_this_one() {
+        let temp = tempfile::tempdir().unwrap();
+        let _lock = disk(temp.path()).lock().unwrap();
+        let name = temp.path().join("HOLDER");
+        let text = fs::read_to_string(&name).unwrap();
+        let (first, mark) = text.trim_end().split_once('\n').unwrap();
+        let other = if mark.ends_with('0') { "1" } else { "0" };
+        fs::write(&name, format!("{first}\n{}{other}\n", &mark[..mark.len() - 1])).unwrap();
+        assert_eq!(holder_of(temp.path()).unwrap(), first);
     }
 
     #[test]
@@ -192,8 +230,7 @@ mod tests {
         child.wait().unwrap();
         assert!(temp.path().join("HOLDER").exists(), "it had no time to tidy up");
         let _lock = disk(temp.path()).lock().unwrap();
-        let holder = holder_of(temp.path()).unwrap();
-        assert!(holder.starts_with(&format!("process {}, ", process::id())), "{holder}");
+        assert!(is_held_here(temp.path()), "HOLDER is written anew");
     }
 
     #[test]
@@ -208,7 +245,7 @@ mod tests {
         assert!(!first.still_ours().unwrap(), "the new LOCK is not the one we hold");
         drop(first);
         assert!(temp.path().join("HOLDER").exists(), "it is the second one's");
-        assert!(holder_of(temp.path()).is_some());
+        assert!(is_held_here(temp.path()));
     }
 
     #[test]

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::{fmt, io, process, ptr};
+use std::{fmt, io, ptr};
 
 use memmap2::{MmapOptions, MmapRaw};
 
@@ -136,9 +136,7 @@ impl Disk for MemoryDisk {
         }
         let mut locked = enter(&self.locked);
         if *locked {
-            let version = env!("CARGO_PKG_VERSION");
-            let holder = format!("process {}, zipcask {version}", process::id());
-            return Err(LockError::Held(Some(holder)));
+            return Err(LockError::HeldHere);
         }
         *locked = true;
         Ok(Box::new(MemoryLock(Arc::clone(&self.locked))))

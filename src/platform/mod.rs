@@ -80,7 +80,7 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// Makes the file `LOCK` if there is none, and never removes it.
     ///
     /// # Errors
-    /// [`LockError::Held`] with what is known of the holder, at once.
+    /// [`LockError::HeldHere`], or [`LockError::Held`] with what is known of the holder, at once.
     fn lock(&self) -> Result<Box<dyn Lock>, LockError>;
 
     /// Where a file's bytes go when they are written, which decides how room is made for them ahead.
@@ -199,7 +199,9 @@ pub trait Lock: Send + Sync + fmt::Debug {
 /// Why the lock could not be taken.
 #[derive(Debug)]
 pub enum LockError {
-    /// Somebody has it; who, as far as known ("process 4711, zipcask 0.1.0").
+    /// Another handle of this process has it.
+    HeldHere,
+    /// Another process has it; which, as far as known ("process 4711, zipcask 0.1.0").
     Held(Option<String>),
     /// The lock file cannot be made, opened or locked.
     Io(io::Error),

@@ -237,9 +237,14 @@ fn failed(disk: &dyn Disk, what: &str, name: &str) -> impl FnOnce(io::Error) -> 
 /// Takes the lock.
 ///
 /// # Errors
-/// `Locked`, naming the holder; `ReadOnly` if the lock file may not be written.
+/// `Locked`, naming the holder where that is another process; `ReadOnly` if the lock file may not be written.
 fn take_lock(disk: &dyn Disk) -> Result<Box<dyn Lock>> {
     disk.lock().map_err(|error| match error {
+        LockError::HeldHere => {
+            let dir = disk.path().display();
+            let text = format!("{dir} is open in this process already; clone that handle, or close it");
+            Error::new(ErrorKind::Locked, text)
+        }
         LockError::Held(holder) => {
             let holder = holder.unwrap_or_else(|| "another process".to_string());
             Error::new(ErrorKind::Locked, format!("{} is open in {holder}; close it there", disk.path().display()))

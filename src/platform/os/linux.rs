@@ -185,7 +185,7 @@ mod tests {
             drop(lock.take());
             0
         });
-        assert!(matches!(disk.lock(), Err(LockError::Held(Some(_)))));
+        assert!(matches!(disk.lock(), Err(LockError::HeldHere)));
         assert!(lock.unwrap().still_ours().unwrap());
         disk.lock().expect("the parent released it");
     }
