@@ -55,7 +55,8 @@ struct Shared {
 }
 
 impl Db {
-    /// Opens the store in `dir`, making it if there is none, with default options.
+    /// Opens the store in `dir`, making it if there is none, and the directories above it that are missing, with default
+    /// options.
     ///
     /// # Errors
     /// As [`Options::open`].

@@ -14,7 +14,7 @@ use crate::platform::memory::MemoryDisk;
 use crate::platform::real::RealDisk;
 use crate::segment::ReadMode;
 use crate::segment::trust::Verify;
-use crate::store::{Progress, Settings};
+use crate::store::{self, Progress, Settings};
 use crate::sync::Arc;
 
 /// How a store is opened: every setter takes and returns `Self`.
@@ -75,7 +75,8 @@ impl Options {
         self
     }
 
-    /// Whether a missing store is made. Default: true; otherwise opening one is `NotFound`.
+    /// Whether a missing store is made, with its directory and those above it that are missing. Default: true; otherwise
+    /// opening one is `NotFound`, and nothing is made.
     pub fn create_if_missing(mut self, yes: bool) -> Self {
         self.settings.create_if_missing = yes;
         self
@@ -94,11 +95,12 @@ impl Options {
         self
     }
 
-    /// Opens the store in `dir`.
+    /// Opens the store in `dir`. Without [`Options::create_if_missing`] there must be one; with it, directories that are
+    /// missing on the way to `dir` are made, too.
     ///
     /// # Errors
     /// `Invalid` for options out of range and for a directory that holds something else; `NotFound`; `Locked`, naming
-    /// the holder; `Corruption`, naming file and offset; `FormatVersion`; `ReadOnly` if the directory cannot be written,
+    /// the process that has it, or saying that it is this one; `Corruption`, naming file and offset; `FormatVersion`; `ReadOnly` if the directory cannot be written,
     /// which opening needs; `NoSpace`; `Io`. Nothing of an existing store is changed then.
     pub fn open(self, dir: impl AsRef<Path>) -> Result<Db> {
         let checked = self.checked()?;
@@ -107,7 +109,9 @@ impl Options {
         let disk = RealDisk::open(dir, create).map_err(|error| {
             let what = format!("cannot open {}", dir.display());
             match error.kind() {
-                std::io::ErrorKind::NotFound if !create => Error::io_as(ErrorKind::NotFound, what, error),
+                std::io::ErrorKind::NotFound if !create => {
+                    Error::io_as(ErrorKind::NotFound, store::open::none_in(dir), error)
+                }
                 std::io::ErrorKind::NotADirectory => Error::io_as(ErrorKind::Invalid, what, error),
                 _ => Error::io(what, error),
             }

@@ -21,16 +21,16 @@ pub(super) enum Found {
     Store(Identity),
 }
 
-/// Looks without touching anything.
+/// Looks without touching anything; `create` says whether one may be made here.
 ///
 /// # Errors
 /// `Invalid` if something else lives there; what `Identity::decode` says of a damaged or newer one.
-pub(super) fn look(disk: &dyn Disk) -> Result<Found> {
+pub(super) fn look(disk: &dyn Disk, create: bool) -> Result<Found> {
     // Without the lock another process may be making a store just now: what looks foreign is looked at once more.
-    look_once(disk).or_else(|_| look_once(disk))
+    look_once(disk, create).or_else(|_| look_once(disk, create))
 }
 
-fn look_once(disk: &dyn Disk) -> Result<Found> {
+fn look_once(disk: &dyn Disk, create: bool) -> Result<Found> {
     let entries = disk.list("").map_err(failed(disk, "list", ""))?;
     if entries.iter().any(|name| name == names::IDENTITY) {
         return read_identity(disk).map(Found::Store);
@@ -49,10 +49,11 @@ fn look_once(disk: &dyn Disk) -> Result<Found> {
     for name in &entries {
         let ours = OURS_BEFORE_IDENTITY.contains(&name.as_str()) || *name == segments;
         if !ours {
+            let advice = if create { "choose an empty directory for one" } else { "check the path" };
             return Err(Error::new(
                 ErrorKind::Invalid,
                 format!(
-                    "{} holds {name} but no file {}: not a zipcask store; choose an empty directory",
+                    "{} holds {name} but no file {}: not a zipcask store; {advice}",
                     disk.path().display(),
                     names::IDENTITY
                 ),

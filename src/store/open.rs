@@ -2,9 +2,10 @@
 //!
 //! Floor 3. Imports `error`, `format`, `index`, `platform`, `segment`, `store`, `sync`.
 
+use std::path::Path;
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::identity::HashKind;
-use crate::format::names;
 use crate::index::hash::Hasher;
 use crate::index::table::Table;
 use crate::platform::Disk;
@@ -26,10 +27,11 @@ use crate::sync::plain::{Mutex, OnceLock};
 /// # Errors
 /// `NotFound`, `Invalid`, `FormatVersion`, `Locked`, `Corruption`, `ReadOnly`, or as the system says.
 pub(crate) fn open(disk: Arc<dyn Disk>, settings: Settings) -> Result<Store> {
-    refuse_missing(&*disk, &settings, &init::look(&*disk)?)?;
+    let look = || init::look(&*disk, settings.create_if_missing);
+    refuse_missing(&*disk, &settings, &look()?)?;
     let lock = take_lock(&*disk)?;
     // Again under the lock: another process may have made it meanwhile.
-    let found = init::look(&*disk)?;
+    let found = look()?;
     refuse_missing(&*disk, &settings, &found)?;
     let identity = match found {
         Found::Store(identity) => identity,
@@ -74,10 +76,12 @@ pub(crate) fn open(disk: Arc<dyn Disk>, settings: Settings) -> Result<Store> {
 
 fn refuse_missing(disk: &dyn Disk, settings: &Settings, found: &Found) -> Result<()> {
     match found {
-        Found::Nothing if !settings.create_if_missing => Err(Error::new(
-            ErrorKind::NotFound,
-            format!("{} has no file {}, and create_if_missing is off", disk.path().display(), names::IDENTITY),
-        )),
+        Found::Nothing if !settings.create_if_missing => Err(Error::new(ErrorKind::NotFound, none_in(disk.path()))),
         _ => Ok(()),
     }
+}
+
+/// Says that there is no store in `dir`, where none is to be made.
+pub(crate) fn none_in(dir: &Path) -> String {
+    format!("there is no store in {}; check the path, or let it be made (create_if_missing)", dir.display())
 }

@@ -125,6 +125,13 @@ fn a_missing_store_is_not_made_if_the_options_say_so() {
     for path in [&missing, &dir.path().to_path_buf()] {
         let error = Options::new().create_if_missing(false).open(path).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
+        let text = error.to_string();
+        assert!(text.starts_with("there is no store in "), "{text}");
+        assert_eq!(
+            std::error::Error::source(&error).is_some(),
+            *path == missing,
+            "the system's word, where it had one"
+        );
     }
     assert!(!missing.exists());
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
