@@ -11,10 +11,10 @@ use crate::failure::{Code, Failure, Outcome};
 /// How keys and values stand on the command line.
 #[derive(Args)]
 pub(crate) struct Coding {
-    /// Keys and values on the command line are hexadecimal
+    /// Keys, values and prefixes on the command line are hexadecimal
     #[arg(long, conflicts_with = "base64")]
     hex: bool,
-    /// Keys and values on the command line are base64
+    /// Keys, values and prefixes on the command line are base64
     #[arg(long)]
     base64: bool,
 }

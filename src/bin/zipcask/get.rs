@@ -36,5 +36,5 @@ impl Get {
 
 /// There is no `key`.
 pub(crate) fn absent(key: &[u8]) -> Failure {
-    Failure::new(Code::NotFound, format!("there is no key {}", shown(key)))
+    Failure::new(Code::NotFound, format!("there is no key \"{}\"", shown(key)))
 }

@@ -5,13 +5,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use indicatif::{HumanCount, ProgressBar};
+use indicatif::ProgressBar;
 use zipcask::{Batch, Db, Durability};
 
 use crate::failure::Outcome;
-use crate::json::Form;
+use crate::json::{Form, Pair};
 use crate::lines::Lines;
-use crate::out::Out;
+use crate::out::{Out, counted};
 use crate::{bar, opened};
 
 /// Records of a batch.
@@ -23,7 +23,7 @@ pub(crate) const BATCH_BYTES: usize = 1 << 20;
 ///
 /// A line is an object with `key` and `value`, both strings; bytes that are no text stand in `key_base64` and
 /// `value_base64` instead. That is what `export` writes. Lines are written in batches of up to 1,000 records or 1 MiB,
-/// each in the store whole or not at all; a bad line ends the import, and the batches before it stay.
+/// each in the store whole or not at all; a bad line ends the import, and the batches before it stay. If the first line is bad, no store is made.
 #[derive(Args)]
 pub(crate) struct Import {
     /// The store's directory; made if it is not there
@@ -55,6 +55,8 @@ impl Import {
             Some(total) => bar::of_bytes(total, "importing"),
             None => bar::of_stream("importing"),
         };
+        // Before a store is made for it.
+        let first = next_pair(&mut lines, &form)?;
         let db = opened::or_made(&self.dir)?;
         let mut work = Work {
             batch: db.batch(),
@@ -63,30 +65,28 @@ impl Import {
             batch_bytes: 0,
             stored: 0,
         };
-        let read = work.read(&mut lines, &form, &bar);
+        let read = work.store(first, &mut lines, &form, &bar);
         bar.finish_and_clear();
-        let stored = HumanCount(work.stored);
+        let stored = counted(work.stored, "record");
         // What was written stays, so it is made durable even after a bad line.
         let closed = work.db.close();
-        read.map_err(|failure| failure.and(format_args!("{stored} records were stored before")))?;
+        read.map_err(|failure| failure.and(format_args!("{stored} stored before")))?;
         closed?;
-        Out::new().now(format_args!("imported {stored} records"))
+        Out::new().now(format_args!("imported {stored}"))
     }
 }
 
 impl Work {
-    fn read(&mut self, lines: &mut Lines, form: &Form, bar: &ProgressBar) -> Outcome {
-        while let Some(line) = lines.next()? {
-            let (key, value) = match form.parse(line) {
-                Ok(pair) => pair,
-                Err(what) => return Err(lines.bad(what)),
-            };
+    /// Stores `next` and the records of the lines after it.
+    fn store(&mut self, mut next: Option<Pair>, lines: &mut Lines, form: &Form, bar: &ProgressBar) -> Outcome {
+        while let Some((key, value)) = next {
             self.batch.put(&self.db, &key, &value);
             self.batch_bytes += key.len() + value.len();
             if BATCH_RECORDS_MAX <= self.batch.len() || BATCH_BYTES <= self.batch_bytes {
                 self.commit()?;
                 bar.set_position(lines.done);
             }
+            next = next_pair(lines, form)?;
         }
         self.commit()
     }
@@ -98,5 +98,13 @@ impl Work {
         self.stored += records;
         self.batch_bytes = 0;
         Ok(())
+    }
+}
+
+/// The record of the next line; none at the end.
+fn next_pair(lines: &mut Lines, form: &Form) -> Outcome<Option<Pair>> {
+    match lines.next()?.map(|line| form.parse(line)).transpose() {
+        Ok(pair) => Ok(pair),
+        Err(what) => Err(lines.bad(what)),
     }
 }

@@ -5,6 +5,8 @@
 use std::fmt;
 use std::io::{self, BufWriter, StdoutLock, Write};
 
+use indicatif::HumanCount;
+
 use crate::failure::{Failure, Outcome};
 
 /// Standard output. What was not flushed by [`Out::done`] is lost.
@@ -37,4 +39,10 @@ impl Out {
     pub(crate) fn done(&mut self) -> Outcome {
         self.stdout.flush().map_err(|error| Failure::stdout(&error))
     }
+}
+
+/// So many of `what`, in words: `1 record`, `2,000 records`.
+pub(crate) fn counted(count: u64, what: &str) -> String {
+    let end = if count == 1 { "" } else { "s" };
+    format!("{} {what}{end}", HumanCount(count))
 }

@@ -15,7 +15,7 @@ use crate::{json, opened};
 /// Show keys and values in key order, a line each, parted by a tab
 ///
 /// What cannot be printed is escaped: \n, \t, \u{7f}, \xff, and a backslash is \\. With --json each line is an object as
-/// `import` reads it.
+/// `import` reads it. --hex and --base64 are about the text after --prefix; what is shown stays as it is.
 #[derive(Args)]
 pub(crate) struct Scan {
     /// The store's directory

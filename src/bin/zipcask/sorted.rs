@@ -5,6 +5,7 @@
 use zipcask::{Db, Error, ErrorKind, Value};
 
 use crate::failure::{Code, Failure, Outcome};
+use crate::out::counted;
 
 /// The keys of a store in order. Its values are read one by one when they are shown.
 pub(crate) struct Sorted {
@@ -56,7 +57,10 @@ impl Sorted {
             None => Ok(()),
             Some(error) => Err(Failure::new(
                 Code::Damage,
-                format!("left out {} damaged records (`zipcask verify` lists them), the first: {error}", self.damaged),
+                format!(
+                    "left out {} (`zipcask verify` lists all), the first: {error}",
+                    counted(self.damaged, "damaged record")
+                ),
             )),
         }
     }

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::failure::Outcome;
 use crate::opened;
-use crate::out::Out;
+use crate::out::{Out, counted};
 
 /// Show sizes and counts of a store
 #[derive(Args)]
@@ -70,8 +70,8 @@ fn show(stats: &zipcask::Stats) -> Outcome {
     let mut row = |name: &str, figure: String| out.line(format_args!("{name:<21}{figure:>14}"));
     row("keys", HumanCount(stats.live_keys).to_string())?;
     for (name, bytes) in [
-        ("live records", stats.live_bytes),
-        ("dead records", stats.dead_bytes),
+        ("bytes of live records", stats.live_bytes),
+        ("bytes of dead records", stats.dead_bytes),
         ("unused in segments", stats.preallocated_bytes),
         ("index, in memory", stats.index_bytes),
     ] {
@@ -79,7 +79,7 @@ fn show(stats: &zipcask::Stats) -> Outcome {
     }
     row("segments", HumanCount(stats.segments.len() as u64).to_string())?;
     let recovery = &stats.recovery;
-    row("read at open", format!("{} records", HumanCount(recovery.records)))?;
+    row("read at open", counted(recovery.records, "record"))?;
     if 0 < recovery.torn_bytes {
         row("dropped torn tail", HumanBytes(recovery.torn_bytes).to_string())?;
     }

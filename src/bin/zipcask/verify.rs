@@ -5,13 +5,13 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use indicatif::{HumanBytes, HumanCount};
+use indicatif::HumanBytes;
 use serde_json::json;
 use zipcask::VerifyReport;
 
 use crate::failure::{Code, Failure, Outcome};
 use crate::opened;
-use crate::out::Out;
+use crate::out::{Out, counted};
 
 /// Read every file of a store and check every checksum; exit code 3 if there is damage
 #[derive(Args)]
@@ -34,11 +34,7 @@ impl Verify {
         match report.problems().len() {
             0 => shown,
             // More important than whether somebody read it.
-            1 => Err(Failure::new(Code::Damage, "1 problem found")),
-            count => {
-                let text = format!("{} problems found", HumanCount(count as u64));
-                Err(Failure::new(Code::Damage, text))
-            }
+            count => Err(Failure::new(Code::Damage, format!("{} found", counted(count as u64, "problem")))),
         }
     }
 }
@@ -68,9 +64,9 @@ fn show(report: &VerifyReport, mended: Option<&Path>) -> Outcome {
         out.line(format_args!("{problem}"))?;
     }
     out.now(format_args!(
-        "checked {} files, {} records, {}: {}",
-        HumanCount(report.files),
-        HumanCount(report.records),
+        "checked {}, {}, {}: {}",
+        counted(report.files, "file"),
+        counted(report.records, "record"),
         HumanBytes(report.bytes),
         if report.is_clean() { "all as written" } else { "damaged" }
     ))
