@@ -3,10 +3,10 @@
 //! Floor 0. Imports nothing.
 //!
 //! Under `--cfg zipcask_loom` the types here are loom's, and panic outside a `loom::model`. What no model looks at
-//! (statics, handles that only keep things alive) stays with std through `plain`, and so does `Arc`: loom's cannot hold
+//! (statics, handles that only keep things alive) stays with std through `plain`, and so do `Arc` and `Weak`: loom's cannot hold
 //! a `dyn` type, and only finds leaks. Under `--cfg zipcask_shuttle` they are shuttle's.
 
-pub(crate) use std::sync::Arc;
+pub(crate) use std::sync::{Arc, Weak};
 
 /// Reference counts, which loom can follow where what is counted has a size.
 pub(crate) mod counted {

@@ -70,7 +70,7 @@ impl Keyspace {
     /// The value of `key`, without copying it where the store is mapped. It stays what it is, whatever happens to the
     /// key afterwards, and outlives the store.
     ///
-    /// For a large value (see [`Keyspace::put`]) its file is opened, unless it is one of the sixteen that were opened last. With
+    /// For a large value (see [`Keyspace::put`]) its file is opened, unless a value shows it still, or it is one of the sixteen that were opened last. With
     /// [`Verify::FirstTouch`](crate::Verify::FirstTouch) its checksum is looked at once each time that it is opened.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use crate::db::Shared;
 use crate::error::Result;
 use crate::reclaim::pin::Pin;
 use crate::segment::holds::Holds;
-use crate::segment::value::Value;
+use crate::segment::kept::Kept;
 use crate::store::Store;
 use crate::store::pass::Pass;
 use crate::store::read::{self, At};
@@ -20,15 +20,12 @@ use crate::sync::Arc;
 /// nearest cache.
 const GROUP: usize = 32;
 
-/// So many of the values kept last are not kept twice.
-const AGAIN: usize = 16;
-
 /// Reads a keyspace from one thread: the fastest way.
 ///
 /// It sees the newest published state of each key at the moment it looks, takes no lock, and hands out bytes that stay where
 /// they are until [`Reader::refresh`], or until it is dropped. A reader that is parked keeps the files that it has shown
 /// something of, and holds up nothing else; of what is not mapped ([`ReadMode::Positioned`](crate::ReadMode::Positioned)) it
-/// keeps a copy of every value that it has shown, and of large values their files. It is a handle of the store, like a [`Keyspace`](crate::Keyspace): may
+/// keeps a copy of every value that it has shown, and of large values their files, each once. It is a handle of the store, like a [`Keyspace`](crate::Keyspace): may
 /// be sent to another thread, but not shared with one.
 ///
 /// ```
@@ -47,7 +44,7 @@ pub struct Reader {
     /// Keeps the mapped bytes that were handed out.
     holds: RefCell<Holds>,
     /// Keeps the others.
-    kept: RefCell<Vec<Value>>,
+    kept: RefCell<Kept>,
 }
 
 impl Reader {
@@ -89,15 +86,9 @@ impl Reader {
     #[cold]
     #[inline(never)]
     fn show_elsewhere(&self, at: At<'_>) -> Result<&[u8]> {
-        let value = self.shared.store.large().value(&at.fetch()?)?;
-        let bytes = std::ptr::from_ref(&*value);
-        let mut kept = self.kept.borrow_mut();
-        // A large value that is asked for again and again lies where it was.
-        if !kept.iter().rev().take(AGAIN).any(|other| std::ptr::eq(&raw const **other, bytes)) {
-            kept.push(value);
-        }
-        // SAFETY: the bytes stay where they are while the value is there, and it, or one that shows the same bytes, is
-        // kept as long as what `show` holds.
+        let record = at.fetch()?;
+        let bytes = std::ptr::from_ref(self.kept.borrow_mut().keep(self.shared.store.large(), &record)?);
+        // SAFETY: the bytes are kept as long as what `show` holds, and stay where they are meanwhile.
         Ok(unsafe { &*bytes })
     }
 
@@ -159,7 +150,7 @@ impl Reader {
     /// Lets go of all that was handed out.
     pub fn refresh(&mut self) {
         self.holds.get_mut().release();
-        self.kept.get_mut().clear();
+        self.kept.get_mut().release();
     }
 }
 

@@ -16,7 +16,7 @@ use crate::format::record::Flaw;
 use crate::limits::{LARGE_VALUE_LEN, VALUE_LEN_MAX};
 
 /// The value of a record of kind `PutLarge`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct LargeValue {
     pub(crate) id: LargeId,
     /// From 1 to `VALUE_LEN_MAX`.

@@ -7,6 +7,7 @@ pub(crate) mod blank;
 pub(crate) mod descriptor;
 pub(crate) mod fetched;
 pub(crate) mod holds;
+pub(crate) mod kept;
 pub(crate) mod large;
 pub(crate) mod lookup;
 pub(crate) mod pool;

@@ -245,6 +245,37 @@ fn a_range_is_the_part_of_a_value_that_lies_in_it() {
     }
 }
 
+#[test]
+fn what_is_kept_of_a_large_value_is_kept_once_however_often_it_is_read() {
+    // More than stay mapped by themselves.
+    const KEYS: usize = 20;
+    let dir = tempfile::tempdir().unwrap();
+    let db = options().open(dir.path()).unwrap();
+    for i in 0..KEYS {
+        db.put([i as u8], bytes(i, 40_000)).unwrap();
+    }
+    db.close().unwrap();
+    for mode in MODES {
+        let db = options().read_mode(mode).open(dir.path()).unwrap();
+        let mut reader = db.reader();
+        for _ in 0..2 {
+            let first: Vec<&[u8]> = (0..KEYS).map(|i| reader.get([i as u8]).unwrap().unwrap()).collect();
+            for _ in 0..3 {
+                for (i, first) in first.iter().enumerate() {
+                    let again = reader.get([i as u8]).unwrap().unwrap();
+                    assert!(std::ptr::eq(again, *first) && again == bytes(i, 40_000), "{i}, {mode:?}");
+                }
+            }
+            reader.refresh();
+        }
+    }
+    let db = options().open(dir.path()).unwrap();
+    let kept: Vec<Value> = (0..10 * KEYS).map(|i| db.get([(i % KEYS) as u8]).unwrap().unwrap()).collect();
+    assert!((KEYS..kept.len()).all(|i| kept[i].as_ptr() == kept[i - KEYS].as_ptr()), "each is mapped once");
+    let parts = (0..KEYS).map(|i| db.get_range([i as u8], 7..8).unwrap().unwrap());
+    assert!(parts.zip(&kept).all(|(part, whole)| part.as_ptr() == whole[7..].as_ptr()), "a part lies in the whole");
+}
+
 /// Opens the store and expects the key to be damaged, its file to be named, and everything else to be as it was.
 fn assert_one_is_lost(dir: &Path, what: &str) {
     let path = only_file(dir).display().to_string();

@@ -75,8 +75,9 @@ impl LargeFile {
         LargeFile { large: *large, path, content, checked: AtomicBool::new(false) }
     }
 
-    pub(super) fn is_of(&self, large: &LargeValue) -> bool {
-        self.large == *large
+    /// What its record says.
+    pub(crate) fn large(&self) -> &LargeValue {
+        &self.large
     }
 
     /// What is there of the value; not checked.

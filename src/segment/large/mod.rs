@@ -7,6 +7,7 @@
 //! has it.
 
 pub(crate) mod file;
+mod mapped;
 pub(crate) mod new;
 
 use std::collections::HashSet;
@@ -21,12 +22,10 @@ use crate::platform::Disk;
 use crate::segment::Reading;
 use crate::segment::fetched::Fetched;
 use crate::segment::large::file::LargeFile;
+use crate::segment::large::mapped::MappedFiles;
 use crate::segment::value::{Value, clip};
 use crate::sync::Arc;
 use crate::sync::plain::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, PoisonError};
-
-/// Files of large values that stay mapped after the last value of them was dropped: those opened last.
-const RECENT_MAX: usize = 16;
 
 /// The folder `large/`.
 ///
@@ -40,8 +39,7 @@ pub(crate) struct LargeFolder {
     distrusted: AtomicBool,
     /// Whether this session has made the folder's own name durable.
     named: AtomicBool,
-    /// Oldest first.
-    recent: Mutex<Vec<Arc<LargeFile>>>,
+    mapped: Mutex<MappedFiles>,
     bytes: AtomicU64,
     live_bytes: AtomicU64,
 }
@@ -53,7 +51,7 @@ impl LargeFolder {
             reading,
             distrusted: AtomicBool::new(false),
             named: AtomicBool::new(false),
-            recent: Mutex::default(),
+            mapped: Mutex::default(),
             bytes: AtomicU64::new(0),
             live_bytes: AtomicU64::new(0),
         }
@@ -67,7 +65,7 @@ impl LargeFolder {
     pub(crate) fn value(&self, record: &Fetched) -> Result<Value> {
         match record.large() {
             None => Ok(Value::fetched(record, Fetched::value)),
-            Some(large) => self.whole(large),
+            Some(large) => self.whole(large, None).map(Value::large),
         }
     }
 
@@ -78,7 +76,7 @@ impl LargeFolder {
     pub(crate) fn part(&self, record: &Fetched, range: &Range<u64>) -> Result<Value> {
         match record.large() {
             None => Ok(Value::fetched(record, Fetched::value).part(range)),
-            Some(large) if clip(range, large.len) == (0..large.len) => self.whole(large),
+            Some(large) if clip(range, large.len) == (0..large.len) => self.whole(large, None).map(Value::large),
             Some(large) => match self.mapped(large)? {
                 Some(file) => Ok(Value::large(file).part(range)),
                 None => LargeFile::read(&*self.disk, large, clip(range, large.len)).map(Arc::new).map(Value::large),
@@ -86,29 +84,34 @@ impl LargeFolder {
         }
     }
 
-    fn whole(&self, large: &LargeValue) -> Result<Value> {
-        let file = match self.mapped(large)? {
-            Some(file) => file,
-            None => Arc::new(LargeFile::read(&*self.disk, large, 0..large.len)?),
+    /// The file of a large value, all of it: `kept`, if the caller has it already.
+    ///
+    /// # Errors
+    /// As `value`.
+    pub(crate) fn whole(&self, large: &LargeValue, kept: Option<&Arc<LargeFile>>) -> Result<Arc<LargeFile>> {
+        let file = match kept.cloned() {
+            Some(kept) => kept,
+            None => match self.mapped(large)? {
+                Some(file) => file,
+                None => Arc::new(LargeFile::read(&*self.disk, large, 0..large.len)?),
+            },
         };
         file.check(self.reading.verify, self.distrusted.load(Ordering::Relaxed))?;
-        Ok(Value::large(file))
+        Ok(file)
     }
 
     /// The file, mapped; `None` where files are read by position, or this one cannot be mapped.
     fn mapped(&self, large: &LargeValue) -> Result<Option<Arc<LargeFile>>> {
-        if let Some(file) = enter(&self.recent).iter().find(|file| file.is_of(large)) {
-            return Ok(Some(Arc::clone(file)));
+        let known = enter(&self.mapped).find(large);
+        if known.is_some() {
+            return Ok(known);
         }
-        let Some(file) = LargeFile::map(&*self.disk, large, self.reading.mode)?.map(Arc::new) else {
+        let Some(file) = LargeFile::map(&*self.disk, large, self.reading.mode)? else {
             return Ok(None);
         };
-        let mut recent = enter(&self.recent);
-        recent.push(Arc::clone(&file));
-        let oldest = (recent.len() > RECENT_MAX).then(|| recent.remove(0));
-        drop(recent);
+        let (file, not_wanted) = enter(&self.mapped).add(Arc::new(file));
         // Nobody waits for the lock meanwhile.
-        drop(oldest);
+        drop(not_wanted);
         Ok(Some(file))
     }
 
