@@ -74,8 +74,8 @@ impl Keyspace {
     /// [`Verify::FirstTouch`](crate::Verify::FirstTouch) its checksum is looked at once each time that it is opened.
     ///
     /// # Errors
-    /// `Corruption` if the bytes on disk are not what was written: for this key alone. `Io` with positioned reads. `Closed`,
-    /// `Forked`.
+    /// `Corruption` if the bytes on disk are not what was written: for this key alone. `Io` with positioned reads, and of a
+    /// large value; `ResourceLimit` without a descriptor or the memory to read either. `Closed`, `Forked`.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
         self.shared.open_store()?.get(key.as_ref())
     }

@@ -1,4 +1,4 @@
-//! A record in memory of its own, where it cannot be read in place.
+//! A record in memory of its own, for what is not read in place.
 //!
 //! Floor 2. Imports `error`, `format`, `segment`, `sync`.
 
@@ -10,7 +10,7 @@ use crate::format::record::{Flaw, Header, Kind};
 use crate::segment::Segment;
 use crate::sync::Arc;
 
-/// A whole record, read by position and checked.
+/// A whole record, checked.
 #[derive(Clone, Debug)]
 pub(crate) struct Fetched {
     /// Words, so that what is aligned in the record is aligned here.
@@ -21,7 +21,7 @@ pub(crate) struct Fetched {
 }
 
 impl Fetched {
-    /// Reads the record at `offset`.
+    /// Copies the record at `offset`: from the mapping where there is one, so that no descriptor is needed.
     ///
     /// # Errors
     /// `Corruption` if it fails a checksum; `Io`, `ResourceLimit`.
@@ -29,7 +29,10 @@ impl Fetched {
         let len = segment.header(offset)?.record_len();
         segment.check_range(offset, len)?;
         let mut words = vec![0_u64; (len / 8) as usize].into_boxed_slice();
-        segment.read(bytes_mut(&mut words), offset)?;
+        match segment.mapped(offset, len) {
+            Some(record) => bytes_mut(&mut words).copy_from_slice(record),
+            None => segment.read(bytes_mut(&mut words), offset)?,
+        }
         let read = bytes(&words);
         let header = Header::decode(read).and_then(|header| match header.record_len() == len {
             true => Ok(header),

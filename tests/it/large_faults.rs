@@ -197,3 +197,22 @@ fn a_large_value_that_cannot_be_mapped_is_read_and_one_that_cannot_be_read_is_an
         db.close().unwrap();
     }
 }
+
+#[test]
+fn a_large_value_that_is_mapped_is_read_listed_and_replaced_without_opening_anything() {
+    let (_, disk) = new_disk();
+    let db = open(&disk).unwrap();
+    db.put([1], value(1)).unwrap();
+    db.seal().unwrap();
+    db.put([2], "in the log").unwrap();
+    let (reader, live_bytes) = (db.reader(), db.stats().live_bytes);
+    db.get([1]).unwrap();
+    disk.inject(Fault { lasts: Lasts::FromThenOn, ..fault(Call::Open, disk.calls(Call::Open) + 1, EMFILE) });
+    assert!(db.get([1]).unwrap().unwrap() == value(1) && db.get_range([1], 0..7).unwrap().unwrap() == value(1)[..7]);
+    assert!(reader.get([1]).unwrap().unwrap() == value(1));
+    assert_eq!(db.iter().filter(Result::is_ok).count(), 2);
+    reader.for_each(|_, _| std::ops::ControlFlow::Continue(())).unwrap();
+    db.put([1], "small").unwrap();
+    assert!(db.stats().live_bytes < live_bytes - 5000, "the large one is known to be dead");
+    assert_eq!(disk.injected(), 0);
+}
