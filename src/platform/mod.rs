@@ -50,7 +50,7 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// Opens an existing file. Symbolic links are refused.
     ///
     /// # Errors
-    /// `NotFound` if there is none.
+    /// `NotFound` if there is none, `InvalidInput` if something has the name that is no regular file.
     fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn File>>;
 
     /// Makes a new, empty file, open for reading and writing. Its name is durable after `sync_dir` of its folder.

@@ -1,8 +1,11 @@
 //! Values with files of their own: they are values like others, and leave nothing behind that nobody wants.
 
+use std::ffi::CString;
 use std::io::Write;
 use std::ops::ControlFlow;
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use zipcask::{Db, Durability, Error, ErrorKind, Options, PutWriter, ReadMode, Value, Verify};
@@ -334,6 +337,39 @@ fn a_large_value_that_rots_shrinks_grows_or_goes_is_damage_to_its_key_alone() {
     assert_eq!(db.get("small").unwrap().unwrap(), "1");
     assert_eq!(db.verify().unwrap().problems().len(), 1);
     assert!(db.delete("large").unwrap() && db.len() == 1, "it can be deleted");
+}
+
+#[test]
+fn what_is_no_file_in_the_place_of_a_large_value_is_damage_to_its_key_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("store");
+    let db = options().open(&store).unwrap();
+    db.put("large", bytes(1, 100_000)).unwrap();
+    db.put("small", "1").unwrap();
+    db.close().unwrap();
+    let (path, moved) = (only_file(&store), dir.path().join("moved"));
+    std::fs::rename(&path, &moved).unwrap();
+    for target in [&moved, &dir.path().join("nowhere")] {
+        symlink(target, &path).unwrap();
+        assert_one_is_lost(&store, "a link");
+        std::fs::remove_file(&path).unwrap();
+    }
+    let name = CString::new(path.as_os_str().as_bytes()).unwrap();
+    // SAFETY: the name is a string that ends in a zero.
+    assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+    assert_one_is_lost(&store, "a pipe");
+    std::fs::remove_file(&path).unwrap();
+    // (A socket's name is short.)
+    let socket = dir.path().join("socket");
+    drop(UnixListener::bind(&socket).unwrap());
+    std::fs::rename(&socket, &path).unwrap();
+    assert_one_is_lost(&store, "a socket");
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    assert_one_is_lost(&store, "a folder");
+    let db = options().open(&store).unwrap();
+    db.put("large", bytes(2, 100_000)).unwrap();
+    assert!(db.get("large").unwrap().unwrap() == bytes(2, 100_000));
 }
 
 #[test]

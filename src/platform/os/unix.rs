@@ -149,10 +149,14 @@ impl Dir {
         let (folder, file) = name::split(name)?;
         let folder = self.folder(folder)?;
         let open = || rustix::fs::openat(&folder, file, flags | FLAGS, FILE_MODE);
-        let opened = fs::File::from(retry_on_intr(open)?);
+        let not_regular = || io::Error::new(io::ErrorKind::InvalidInput, format!("{name} is not a regular file"));
+        let opened = match retry_on_intr(open) {
+            // A link (MLINK on FreeBSD), or a socket (NXIO on Linux).
+            Err(Errno::LOOP | Errno::MLINK | Errno::NXIO | Errno::OPNOTSUPP) => return Err(not_regular()),
+            opened => fs::File::from(opened?),
+        };
         if !opened.metadata()?.is_file() {
-            let text = format!("{name} is not a regular file");
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+            return Err(not_regular());
         }
         Ok(opened)
     }
@@ -251,9 +255,9 @@ mod tests {
         symlink(elsewhere.path().join("nothing"), temp.path().join("dangling")).unwrap();
         symlink(&folder, temp.path().join("segments")).unwrap();
 
-        let refused = |name| disk.open(name, Access::ReadWrite).unwrap_err().raw_os_error();
-        assert_eq!(refused("LOCK"), Some(libc::ELOOP));
-        assert_eq!(refused("dangling"), Some(libc::ELOOP));
+        let refused = |name| disk.open(name, Access::ReadWrite).unwrap_err().kind();
+        assert_eq!(refused("LOCK"), io::ErrorKind::InvalidInput);
+        assert_eq!(refused("dangling"), io::ErrorKind::InvalidInput);
         let create = disk.create("dangling").unwrap_err();
         assert_eq!(create.kind(), io::ErrorKind::AlreadyExists);
         assert!(disk.lock().is_err(), "LOCK is opened like any other file");

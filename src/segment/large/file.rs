@@ -137,6 +137,10 @@ fn open(disk: &dyn Disk, large: &LargeValue) -> Result<(Arc<dyn File>, String)> 
         std::io::ErrorKind::NotFound => {
             Error::corruption(&path, 0, "the file is missing, though a record names it; restore it from a backup")
         }
+        // Somebody has replaced it, or its folder.
+        std::io::ErrorKind::InvalidInput | std::io::ErrorKind::NotADirectory => {
+            Error::corruption(&path, 0, "no regular file is there, though a record names one; restore it from a backup")
+        }
         _ => Error::io(format!("cannot open {path}"), error),
     })?;
     let len = file.len().map_err(|error| Error::io(format!("cannot read the length of {path}"), error))?;
