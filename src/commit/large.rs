@@ -57,11 +57,13 @@ pub(crate) fn finish(store: &Store, records: &mut Records, key: &[u8], file: New
 /// back.
 ///
 /// # Errors
-/// `ResourceLimit` if it was not even tried; else as the system says, and the store is poisoned (W4).
+/// `Poisoned` and `ResourceLimit` if it was not even tried; else as the system says, and the store is poisoned (W4).
 pub(super) fn name_files(store: &Store, records: &mut Records) -> Result<Vec<LargeId>> {
     if records.files.is_empty() {
         return Ok(Vec::new());
     }
+    // Unnamed still, the files go with the records.
+    store.check_poison()?;
     store.large().sync_names().map_err(|error| {
         // For want of memory a sync may have been tried, for want of a descriptor none was.
         let tried = error.kind() == std::io::ErrorKind::OutOfMemory;

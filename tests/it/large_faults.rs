@@ -216,3 +216,18 @@ fn a_large_value_that_is_mapped_is_read_listed_and_replaced_without_opening_anyt
     assert!(db.stats().live_bytes < live_bytes - 5000, "the large one is known to be dead");
     assert_eq!(disk.injected(), 0);
 }
+
+#[test]
+fn a_poisoned_store_leaves_no_file_of_what_it_refuses() {
+    let (inside, disk) = new_disk();
+    let db = open(&disk).unwrap();
+    let mut writer = db.put_writer([1], value(1).len() as u64).unwrap();
+    writer.write_all(&value(1)).unwrap();
+    let mut batch = db.batch();
+    batch.put(&db, [2], value(2));
+    disk.inject(fault(Call::Barrier, 1, EIO));
+    assert_eq!(db.put("small", "1").unwrap_err().kind(), ErrorKind::Io);
+    assert_eq!(writer.finish().unwrap_err().kind(), ErrorKind::Poisoned);
+    assert_eq!(batch.commit().unwrap_err().kind(), ErrorKind::Poisoned);
+    assert_eq!(file_count(&inside), 0);
+}
