@@ -24,7 +24,7 @@ pub struct Batch {
     records: Records,
     // After the records: while a file is removed, the store is still locked.
     shared: Arc<Shared>,
-    /// The first write that could not be taken, for `commit` to return.
+    /// Why a write could not be taken, for `commit` to return: none is taken after it.
     refused: Option<Error>,
 }
 
@@ -33,9 +33,12 @@ impl Batch {
         Batch { shared: Arc::clone(shared), records: Records::new(), refused: None }
     }
 
-    /// Adds a put. What fails, writing a large value for one, is an error of `commit`.
+    /// Adds a put. What fails, writing a large value for one, is an error of `commit`, and nothing is added after it.
     pub fn put(&mut self, keyspace: impl AsRef<Keyspace>, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> &mut Self {
         let key = key.as_ref();
+        if self.refused.is_some() {
+            return self;
+        }
         let added = self.check(keyspace.as_ref()).and_then(|()| self.shared.open_store());
         let added = added.and_then(|store| large::put(store, &mut self.records, key, value.as_ref()));
         self.note(added)
@@ -44,6 +47,9 @@ impl Batch {
     /// Adds a delete. One of a key that is not there is no error.
     pub fn delete(&mut self, keyspace: impl AsRef<Keyspace>, key: impl AsRef<[u8]>) -> &mut Self {
         let key = key.as_ref();
+        if self.refused.is_some() {
+            return self;
+        }
         let hash = self.shared.store.hash(key);
         let added = self.check(keyspace.as_ref()).and_then(|()| self.records.delete(hash, key));
         self.note(added)
@@ -97,9 +103,7 @@ impl Batch {
     }
 
     fn note(&mut self, added: Result<()>) -> &mut Self {
-        if let Err(error) = added {
-            self.refused.get_or_insert(error);
-        }
+        self.refused = added.err();
         self
     }
 }

@@ -231,3 +231,17 @@ fn a_poisoned_store_leaves_no_file_of_what_it_refuses() {
     assert_eq!(batch.commit().unwrap_err().kind(), ErrorKind::Poisoned);
     assert_eq!(file_count(&inside), 0);
 }
+
+#[test]
+fn a_batch_that_cannot_be_committed_writes_no_more_large_values() {
+    let (_, disk) = new_disk();
+    let db = open(&disk).unwrap();
+    let mut batch = db.batch();
+    batch.put(&db, vec![0; 65_536], "no key is that long");
+    let before = (disk.calls(Call::Create), disk.calls(Call::WriteAt), disk.calls(Call::Sync));
+    batch.put(&db, [1], value(1)).delete(&db, [2]).put(&db, [3], "small");
+    assert_eq!((disk.calls(Call::Create), disk.calls(Call::WriteAt), disk.calls(Call::Sync)), before);
+    assert!(batch.is_empty());
+    assert_eq!(batch.commit().unwrap_err().kind(), ErrorKind::TooLarge);
+    assert!(db.is_empty());
+}
