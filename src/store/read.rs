@@ -36,6 +36,11 @@ impl<'p> At<'p> {
         self.segment.value(&self.hit)
     }
 
+    /// Whether it is the one at `offset` of `segment`.
+    pub(crate) fn is_at(&self, segment: &Segment, offset: u64) -> bool {
+        self.segment.id() == segment.id() && self.hit.record == offset
+    }
+
     /// The record in memory of its own, checked.
     ///
     /// # Errors

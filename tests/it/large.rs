@@ -373,6 +373,25 @@ fn what_is_no_file_in_the_place_of_a_large_value_is_damage_to_its_key_alone() {
 }
 
 #[test]
+fn the_lost_file_of_a_value_that_no_key_has_any_more_is_no_problem() {
+    for (mode, deleted) in [(ReadMode::Mmap, false), (ReadMode::Positioned, true)] {
+        let dir = tempfile::tempdir().unwrap();
+        let db = options().read_mode(mode).open(dir.path()).unwrap();
+        db.put("key", bytes(1, 100_000)).unwrap();
+        std::fs::remove_file(only_file(dir.path())).unwrap();
+        assert_eq!(db.verify().unwrap().problems().len(), 1);
+        if deleted {
+            db.delete("key").unwrap();
+        } else {
+            db.put("key", bytes(2, 100_000)).unwrap();
+        }
+        assert!(db.verify().unwrap().is_clean());
+        db.close().unwrap();
+        assert!(options().open(dir.path()).unwrap().verify().unwrap().is_clean());
+    }
+}
+
+#[test]
 fn rot_of_what_a_record_says_of_a_large_value_costs_that_key_and_removes_no_file() {
     let dir = tempfile::tempdir().unwrap();
     let db = options().open(dir.path()).unwrap();
