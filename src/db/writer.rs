@@ -104,7 +104,7 @@ impl io::Write for PutWriter {
         self.shared.open_store().map_err(io::Error::other)?;
         if bytes.len() as u64 > self.len - self.taken {
             let text = format!(
-                "a value of {} bytes was announced, {} were given, and {} are too many",
+                "a value of {} bytes was announced, {} were given so far, and {} more do not fit",
                 self.len,
                 self.taken,
                 bytes.len()

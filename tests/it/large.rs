@@ -181,6 +181,8 @@ fn a_writer_refuses_what_was_not_announced_and_loses_nothing_by_it() {
         writer.write_all(&value[1..]).unwrap();
         let error = writer.write_all(b"xy").unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput, "{error}");
+        let text = format!("{len} bytes was announced, {} were given so far, and 2 more do not fit", len - 1);
+        assert!(error.to_string().ends_with(&text), "{error}");
         assert_eq!(writer.finish().unwrap_err().kind(), ErrorKind::Invalid, "one is missing");
         assert_eq!(db.get("key").unwrap().unwrap(), "before");
         assert_eq!(files(dir.path()).len(), before, "nothing is left of what was given up");
