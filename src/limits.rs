@@ -55,9 +55,9 @@ pub(crate) const RESERVE_LEN_MAX: u64 = 64 << 10;
 /// A spare is asked for once the active segment is full by one part of so many: early enough to have it when it is full,
 /// and not in a session that writes little.
 pub(crate) const SPARE_ASKED_PART: u64 = 4;
-/// Zeros are written in pieces of this, a page: Linux keeps what came in longer ones in longer folios, into which small
-/// writes take twice the time.
-pub(crate) const ZEROS_LEN: u64 = BLOCK;
+/// Zeros are written in pieces of this, since Linux keeps in one folio what came in one piece. Small writes into folios of
+/// 1 MiB take twice the time; into those of 16 KiB as long as into single pages, and gets are 6 % faster than with pages.
+pub(crate) const ZEROS_LEN: u64 = 4 * BLOCK;
 /// Largest batch, in encoded bytes.
 pub(crate) const BATCH_LEN_MAX: u64 = SEGMENT_SIZE_MAX - SEGMENT_OVERHEAD;
 
