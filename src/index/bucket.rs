@@ -367,14 +367,15 @@ impl Bucket {
         Reach(self.control() & upper.reach())
     }
 
-    /// Whether a key with this hash, whose home this is, may lie elsewhere.
+    /// Where a key with this hash, whose home this is, may lie besides; `None` if it is here or nowhere.
     #[inline]
-    pub(crate) fn may_stray(&self, hash: u64, upper: Upper) -> bool {
+    pub(crate) fn astray(&self, hash: u64, upper: Upper) -> Option<Reach> {
+        let control = self.control();
         let mask = match upper {
             Upper::Early => REACH,
             Upper::Strays => stray(hash >> (u64::BITS - DEPTH_MAX)),
         };
-        self.control() & mask != 0
+        (control & mask != 0).then(|| Reach(control & upper.reach()))
     }
 
     /// The inserter's only, like all below.
@@ -467,17 +468,17 @@ mod tests {
             for (depth, others) in [(EARLY_BITS - 1, 64), (EARLY_BITS, 2)] {
                 let upper = Upper::at(depth);
                 let bucket = Bucket::new([Word::EMPTY; SLOTS], Reach::default(), [Early::new(!0); SLOTS], upper);
-                assert!((0..64).all(|other| !bucket.may_stray(hash(other), upper)));
+                assert!((0..64).all(|other| bucket.astray(hash(other), upper).is_none()));
                 let reach = Reach::default().with(5, Word::new(hash(stray), at(1)));
                 bucket.set_reach(reach, upper);
                 assert_eq!(bucket.reach(upper).displacements().collect::<Vec<_>>(), [5]);
-                assert!(bucket.may_stray(hash(stray), upper));
-                assert!((0..64).filter(|other| bucket.may_stray(hash(*other), upper)).count() <= others);
+                assert!(bucket.astray(hash(stray), upper).is_some());
+                assert!((0..64).filter(|other| bucket.astray(hash(*other), upper).is_some()).count() <= others);
                 let copy = Bucket::new([Word::EMPTY; SLOTS], bucket.reach(upper), [Early::default(); SLOTS], upper);
-                assert!(copy.may_stray(hash(stray), upper));
+                assert!(copy.astray(hash(stray), upper).is_some());
                 bucket.set_early(6, Early::new(0), upper);
                 bucket.set_reach(Reach::default(), upper);
-                assert!((0..64).all(|other| !bucket.may_stray(hash(other), upper)));
+                assert!((0..64).all(|other| bucket.astray(hash(other), upper).is_none()));
             }
         }
     }

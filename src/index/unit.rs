@@ -189,7 +189,7 @@ impl<'p> Unit<'p> {
     /// Whether a key of this hash may lie elsewhere than in `home`, which is its home.
     #[inline]
     pub(crate) fn may_stray(self, home: &Bucket, hash: u64) -> bool {
-        home.may_stray(hash, self.upper)
+        home.astray(hash, self.upper).is_some()
     }
 
     fn links(self) -> impl Iterator<Item = &'p Link> {
@@ -216,9 +216,9 @@ impl<'p> Unit<'p> {
     ) -> ControlFlow<B> {
         let home = self.bucket(hash as usize);
         bucket::search(&home.slots, hash, 0, &mut visit)?;
-        match home.may_stray(hash, self.upper) {
-            true => self.search_beyond(hash, home.reach(self.upper), &mut visit),
-            false => ControlFlow::Continue(()),
+        match home.astray(hash, self.upper) {
+            Some(reach) => self.search_beyond(hash, reach, &mut visit),
+            None => ControlFlow::Continue(()),
         }
     }
 
@@ -297,7 +297,9 @@ impl<'p> Unit<'p> {
             let words = self.links_of(hash).flat_map(|link| &link.slots).map(Slot::load);
             after = words.filter(|word| !word.is_empty()).fold(after, Reach::with_chain);
         }
-        home.set_reach(after, self.upper);
+        if after != before || model::planted(Flaw::ReachRebuiltInPlace) {
+            home.set_reach(after, self.upper);
+        }
     }
 
     /// Freezes every word, one after the other, and returns those that name a key. Who changes them is done or has
