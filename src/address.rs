@@ -26,6 +26,16 @@ impl fmt::Display for SegmentId {
     }
 }
 
+/// Names an archive. Ids of archives grow, and may have gaps.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) struct ArchiveId(pub(crate) u64);
+
+impl fmt::Display for ArchiveId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:010}", self.0)
+    }
+}
+
 /// Names the file of a large value: random, so that no name ever comes twice.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct LargeId(pub(crate) [u8; 16]);

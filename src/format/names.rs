@@ -4,7 +4,7 @@
 //!
 //! A name is recognised only if it is exactly what the functions here print: `1.seg` or `+000000001.seg` is foreign.
 
-use crate::address::{LargeId, SegmentId};
+use crate::address::{ArchiveId, LargeId, SegmentId};
 
 pub(crate) const IDENTITY: &str = "ZIPCASK";
 /// The identity before it has its final name.
@@ -15,6 +15,15 @@ pub(crate) const SEGMENTS: &str = "segments";
 pub(crate) const SPARE: &str = "spare";
 pub(crate) const TORN: &str = "torn";
 pub(crate) const LARGE: &str = "large";
+pub(crate) const ARCHIVES: &str = "archives";
+pub(crate) const HINTS: &str = "hints";
+pub(crate) const CHECKPOINT: &str = "checkpoint";
+/// The index, written down.
+pub(crate) const IMAGE: &str = "checkpoint/index";
+/// The same before it has its final name.
+pub(crate) const IMAGE_NEW: &str = "checkpoint/new-index";
+/// The last entry of an archive.
+pub(crate) const MANIFEST: &str = "manifest.json";
 
 /// Digits of a segment's id in a name: padded with zeros to this many, more where it needs more.
 const ID_DIGITS: usize = 10;
@@ -58,6 +67,79 @@ pub(crate) fn parse_large(name: &str) -> Option<LargeId> {
     Some(LargeId(id.to_be_bytes()))
 }
 
+/// "archives/0000000007.zip"
+pub(crate) fn archive(id: ArchiveId) -> String {
+    format!("{ARCHIVES}/{id}.zip")
+}
+
+/// "archives/new-0000000007": before it has a final name
+pub(crate) fn new_archive(id: ArchiveId) -> String {
+    format!("{ARCHIVES}/new-{id}")
+}
+
+/// What a name inside `archives/` is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum ArchivesEntry {
+    Archive(ArchiveId),
+    New(ArchiveId),
+    Foreign,
+}
+
+/// What the file `name` inside `archives/` is.
+pub(crate) fn parse_archives_entry(name: &str) -> ArchivesEntry {
+    let (archive, new) =
+        (name.strip_suffix(".zip").and_then(parse_number), name.strip_prefix("new-").and_then(parse_number));
+    match (archive, new) {
+        (Some(id), _) => ArchivesEntry::Archive(ArchiveId(id)),
+        (None, Some(id)) => ArchivesEntry::New(ArchiveId(id)),
+        (None, None) => ArchivesEntry::Foreign,
+    }
+}
+
+/// "log/0000000042.seg": the entry of an archive that is a segment of the log, verbatim
+pub(crate) fn log_entry(id: SegmentId) -> String {
+    format!("log/{id}.seg")
+}
+
+/// "packed/0000000001.seg": the entry of an archive that holds rewritten records; numbered from 1 in each archive
+pub(crate) fn packed_entry(id: SegmentId) -> String {
+    format!("packed/{id}.seg")
+}
+
+/// "hints/log/0000000042.hint": the hint of the entry "log/0000000042.seg"
+pub(crate) fn hint_entry(segment: &str) -> String {
+    format!("{HINTS}/{}.hint", segment.trim_end_matches(".seg"))
+}
+
+/// "hints/0000000042.hint": of a segment in `segments/`
+pub(crate) fn hint(id: SegmentId) -> String {
+    format!("{HINTS}/{id}.hint")
+}
+
+/// "hints/new-0000000042": before it has a final name
+pub(crate) fn new_hint(id: SegmentId) -> String {
+    format!("{HINTS}/new-{id}")
+}
+
+/// What a name inside `hints/` is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum HintsEntry {
+    Hint(SegmentId),
+    New(SegmentId),
+    Foreign,
+}
+
+/// What the file `name` inside `hints/` is.
+pub(crate) fn parse_hints_entry(name: &str) -> HintsEntry {
+    if let Some(id) = name.strip_suffix(".hint").and_then(parse_id) {
+        HintsEntry::Hint(id)
+    } else if let Some(id) = name.strip_prefix("new-").and_then(parse_id) {
+        HintsEntry::New(id)
+    } else {
+        HintsEntry::Foreign
+    }
+}
+
 /// What a name inside `segments/` is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum SegmentsEntry {
@@ -84,7 +166,11 @@ pub(crate) fn parse_torn(name: &str) -> Option<(SegmentId, u64)> {
 }
 
 fn parse_id(digits: &str) -> Option<SegmentId> {
-    parse_digits(digits, ID_DIGITS).filter(|id| *id != 0).map(SegmentId)
+    parse_number(digits).map(SegmentId)
+}
+
+fn parse_number(digits: &str) -> Option<u64> {
+    parse_digits(digits, ID_DIGITS).filter(|id| *id != 0)
 }
 
 /// The number that prints as exactly `digits` when padded with zeros to `width`.
@@ -97,10 +183,11 @@ fn parse_digits(digits: &str, width: usize) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::{
-        SegmentsEntry, large, new_segment, parse_large, parse_segments_entry, parse_spare, parse_torn, segment, spare,
-        torn,
+        ArchivesEntry, HintsEntry, SegmentsEntry, archive, hint, hint_entry, large, log_entry, new_archive, new_hint,
+        new_segment, packed_entry, parse_archives_entry, parse_hints_entry, parse_large, parse_segments_entry,
+        parse_spare, parse_torn, segment, spare, torn,
     };
-    use crate::address::{LargeId, SegmentId};
+    use crate::address::{ArchiveId, LargeId, SegmentId};
     use crate::format::cases;
     use proptest::prelude::*;
 
@@ -113,6 +200,13 @@ mod tests {
         assert_eq!(large(LargeId(*b"0123456789abcdef")), "large/30313233343536373839616263646566.val");
         assert_eq!(large(LargeId([0; 16])), "large/00000000000000000000000000000000.val");
         assert_eq!(segment(SegmentId(u64::MAX)), "segments/18446744073709551615.seg");
+        assert_eq!(archive(ArchiveId(7)), "archives/0000000007.zip");
+        assert_eq!(new_archive(ArchiveId(7)), "archives/new-0000000007");
+        assert_eq!(hint(SegmentId(42)), "hints/0000000042.hint");
+        assert_eq!(new_hint(SegmentId(42)), "hints/new-0000000042");
+        assert_eq!(log_entry(SegmentId(42)), "log/0000000042.seg");
+        assert_eq!(hint_entry(&log_entry(SegmentId(42))), "hints/log/0000000042.hint");
+        assert_eq!(hint_entry(&packed_entry(SegmentId(1))), "hints/packed/0000000001.hint");
     }
 
     #[test]
@@ -142,6 +236,10 @@ mod tests {
             "000000004\u{0662}.seg",
         ] {
             assert_eq!(parse_segments_entry(name), SegmentsEntry::Foreign, "{name:?}");
+            let zip = name.replace(".seg", ".zip");
+            assert_eq!(parse_archives_entry(&zip), ArchivesEntry::Foreign, "{zip:?}");
+            let hint = name.replace(".seg", ".hint");
+            assert_eq!(parse_hints_entry(&hint), HintsEntry::Foreign, "{hint:?}");
         }
         for name in [
             "",
@@ -190,6 +288,11 @@ mod tests {
             prop_assert_eq!(parse_segments_entry(&inside(new_segment(id))), SegmentsEntry::New(id));
             prop_assert_eq!(parse_torn(&inside(torn(id, offset))), Some((id, offset)));
             prop_assert_eq!(parse_spare(&inside(spare(offset))), Some(offset));
+            prop_assert_eq!(parse_hints_entry(&inside(hint(id))), HintsEntry::Hint(id));
+            prop_assert_eq!(parse_hints_entry(&inside(new_hint(id))), HintsEntry::New(id));
+            let id = ArchiveId(id.0);
+            prop_assert_eq!(parse_archives_entry(&inside(archive(id))), ArchivesEntry::Archive(id));
+            prop_assert_eq!(parse_archives_entry(&inside(new_archive(id))), ArchivesEntry::New(id));
         }
 
         #[test]

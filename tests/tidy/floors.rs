@@ -8,7 +8,7 @@ use crate::source::{Source, Tree};
 const FLOORS: [&[&str]; 8] = [
     &["address", "error", "limits", "model", "prefetch", "sabotage", "sync"],
     &["crypto", "format", "platform", "reclaim"],
-    &["archive", "index", "segment"],
+    &["index", "segment", "zipfile"],
     &["store"],
     &["commit", "compact"],
     &["txn"],
