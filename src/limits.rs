@@ -61,6 +61,11 @@ pub(crate) const ZEROS_LEN: u64 = 4 * BLOCK;
 /// Largest batch, in encoded bytes.
 pub(crate) const BATCH_LEN_MAX: u64 = SEGMENT_SIZE_MAX - SEGMENT_OVERHEAD;
 
+/// The data of an archive's entries begins at multiples of this: whole pages.
+pub(crate) const ENTRY_ALIGN: u64 = 4096;
+/// Longest manifest, and longest directory, of an archive.
+pub(crate) const MANIFEST_LEN_MAX: usize = 16 << 20;
+
 /// Sealed segments that keep their files open where they are read by position: the oldest.
 pub(crate) const FILES_KEPT_MAX: u64 = 64;
 

@@ -8,6 +8,9 @@ pub(crate) mod checksum;
 mod fields;
 pub(crate) mod identity;
 pub(crate) mod large;
+pub(crate) mod manifest;
+#[cfg(test)]
+mod manifest_tests;
 pub(crate) mod names;
 pub(crate) mod record;
 pub(crate) mod segment;

@@ -106,6 +106,22 @@ pub(crate) fn packed_entry(id: SegmentId) -> String {
     format!("packed/{id}.seg")
 }
 
+/// What an entry of an archive is that holds records.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum SegmentEntry {
+    Log(SegmentId),
+    Packed(SegmentId),
+}
+
+/// What the entry `name` of an archive is, if it holds records.
+pub(crate) fn parse_segment_entry(name: &str) -> Option<SegmentEntry> {
+    match name.strip_suffix(".seg")?.split_once('/')? {
+        ("log", id) => parse_id(id).map(SegmentEntry::Log),
+        ("packed", id) => parse_id(id).map(SegmentEntry::Packed),
+        _ => None,
+    }
+}
+
 /// "hints/log/0000000042.hint": the hint of the entry "log/0000000042.seg"
 pub(crate) fn hint_entry(segment: &str) -> String {
     format!("{HINTS}/{}.hint", segment.trim_end_matches(".seg"))
@@ -183,9 +199,9 @@ fn parse_digits(digits: &str, width: usize) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::{
-        ArchivesEntry, HintsEntry, SegmentsEntry, archive, hint, hint_entry, large, log_entry, new_archive, new_hint,
-        new_segment, packed_entry, parse_archives_entry, parse_hints_entry, parse_large, parse_segments_entry,
-        parse_spare, parse_torn, segment, spare, torn,
+        ArchivesEntry, HintsEntry, SegmentEntry, SegmentsEntry, archive, hint, hint_entry, large, log_entry,
+        new_archive, new_hint, new_segment, packed_entry, parse_archives_entry, parse_hints_entry, parse_large,
+        parse_segment_entry, parse_segments_entry, parse_spare, parse_torn, segment, spare, torn,
     };
     use crate::address::{ArchiveId, LargeId, SegmentId};
     use crate::format::cases;
@@ -238,6 +254,8 @@ mod tests {
             assert_eq!(parse_segments_entry(name), SegmentsEntry::Foreign, "{name:?}");
             let zip = name.replace(".seg", ".zip");
             assert_eq!(parse_archives_entry(&zip), ArchivesEntry::Foreign, "{zip:?}");
+            let entries = [format!("log/{name}"), format!("packed/{name}"), format!("log/../{name}"), name.to_owned()];
+            assert!(entries.iter().all(|entry| parse_segment_entry(entry).is_none()), "{entries:?}");
             let hint = name.replace(".seg", ".hint");
             assert_eq!(parse_hints_entry(&hint), HintsEntry::Foreign, "{hint:?}");
         }
@@ -290,6 +308,8 @@ mod tests {
             prop_assert_eq!(parse_spare(&inside(spare(offset))), Some(offset));
             prop_assert_eq!(parse_hints_entry(&inside(hint(id))), HintsEntry::Hint(id));
             prop_assert_eq!(parse_hints_entry(&inside(new_hint(id))), HintsEntry::New(id));
+            prop_assert_eq!(parse_segment_entry(&log_entry(id)), Some(SegmentEntry::Log(id)));
+            prop_assert_eq!(parse_segment_entry(&packed_entry(id)), Some(SegmentEntry::Packed(id)));
             let id = ArchiveId(id.0);
             prop_assert_eq!(parse_archives_entry(&inside(archive(id))), ArchivesEntry::Archive(id));
             prop_assert_eq!(parse_archives_entry(&inside(new_archive(id))), ArchivesEntry::New(id));
