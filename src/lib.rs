@@ -16,6 +16,7 @@ mod sabotage;
 mod segment;
 mod store;
 mod sync;
+mod zipfile;
 
 pub use crate::address::Seqno;
 pub use crate::commit::durability::Durability;

@@ -5,7 +5,7 @@ use crate::source::{Source, Tree};
 const STRONG: [&str; 4] = ["Acquire", "Release", "AcqRel", "SeqCst"];
 
 /// Rooms of floors 2 to 4, which use the disk through its seam.
-const BARRIER_ROOMS: [&str; 6] = ["archive", "commit", "compact", "index", "segment", "store"];
+const BARRIER_ROOMS: [&str; 6] = ["commit", "compact", "index", "segment", "store", "zipfile"];
 
 /// Whether an ordering stronger than Relaxed is named at `at`.
 pub(crate) fn is_strong(file: &Source, at: usize) -> bool {

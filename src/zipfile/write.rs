@@ -1,0 +1,144 @@
+//! Writing an archive: entry after entry, then the manifest, then the directory.
+//!
+//! Floor 2. Imports `error`, `format`, `limits`, `platform`, `sync`, `zipfile`.
+//!
+//! The same entries make the same bytes, on any system and at any time.
+
+use std::io::Write as _;
+
+use zip::result::ZipResult;
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, DateTime, System, ZipWriter};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::checksum;
+use crate::format::manifest::{Manifest, ManifestEntry};
+use crate::format::names::MANIFEST;
+use crate::limits::{ENTRY_ALIGN, MANIFEST_LEN_MAX};
+use crate::platform::File;
+use crate::sync::Arc;
+use crate::zipfile::cursor::Cursor;
+use crate::zipfile::layout::{MODE, needs_zip64};
+
+/// An archive being written. Dropped before it is finished, it leaves a file that is none.
+pub(crate) struct Writer {
+    /// Before `zip`, so that it goes first.
+    given_up: GiveUp,
+    zip: ZipWriter<Cursor>,
+    file: Arc<dyn File>,
+    path: String,
+    entries: Vec<ManifestEntry>,
+    /// How long the last entry may be, while it is written.
+    open: Option<u64>,
+}
+
+/// Writes nothing any more once it is dropped.
+struct GiveUp(Cursor);
+
+impl Drop for GiveUp {
+    fn drop(&mut self) {
+        self.0.give_up();
+    }
+}
+
+impl Writer {
+    /// On `file`, which is new and empty; `path` is for messages.
+    pub(crate) fn new(file: Arc<dyn File>, path: String) -> Writer {
+        let cursor = Cursor::new(Arc::clone(&file));
+        let (given_up, zip) = (GiveUp(cursor.clone()), ZipWriter::new(cursor));
+        Writer { given_up, zip, file, path, entries: Vec::new(), open: None }
+    }
+
+    /// Begins an entry, of at most `len_max` bytes.
+    ///
+    /// # Errors
+    /// As the system says of a write: `NoSpace`, `Io`. The file is given up then.
+    pub(crate) fn start(&mut self, name: &str, len_max: u64) -> Result<()> {
+        assert!(self.open.is_none(), "an entry ends before the next one starts");
+        let started = self.zip.start_file(name, options(len_max));
+        self.outcome(started)?;
+        let offset = self.given_up.0.position();
+        debug_assert!(offset.is_multiple_of(ENTRY_ALIGN));
+        self.entries.push(ManifestEntry { name: name.to_owned(), offset, len: 0, crc32c: 0 });
+        self.open = Some(len_max);
+        Ok(())
+    }
+
+    /// Appends to the entry.
+    ///
+    /// # Errors
+    /// As `start`.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        let (Some(len_max), Some(entry)) = (self.open, self.entries.last_mut()) else {
+            panic!("an entry starts before it is written");
+        };
+        entry.len += bytes.len() as u64;
+        assert!(entry.len <= len_max, "an entry of {} bytes was to have at most {len_max}", entry.len);
+        entry.crc32c = checksum::extend(entry.crc32c, bytes);
+        let written = self.zip.write_all(bytes);
+        self.outcome(written.map_err(Into::into))
+    }
+
+    /// Ends the entry, and gives what the manifest says of it.
+    pub(crate) fn end(&mut self) -> ManifestEntry {
+        self.open.take().expect("an entry starts before it ends");
+        self.entries.last().expect("it was pushed when it started").clone()
+    }
+
+    /// Writes the manifest, of just the entries that were written, and the directory, and makes the file durable, but not its
+    /// name.
+    ///
+    /// # Errors
+    /// As `start`, for a sync that fails, too; `TooLarge` if the manifest is.
+    pub(crate) fn finish(mut self, manifest: &Manifest) -> Result<()> {
+        assert!(
+            self.open.is_none() && self.entries == manifest.entries,
+            "a manifest names the entries that were written"
+        );
+        let bytes = manifest.encode();
+        if bytes.len() > MANIFEST_LEN_MAX {
+            let what =
+                format!("the manifest of {} would have {} bytes, {MANIFEST_LEN_MAX} at most", self.path, bytes.len());
+            return Err(Error::new(ErrorKind::TooLarge, what));
+        }
+        let started = self.zip.start_file(MANIFEST, options(bytes.len() as u64));
+        self.outcome(started)?;
+        let written = self.zip.write_all(&bytes);
+        self.outcome(written.map_err(Into::into))?;
+        let Writer { given_up, zip, file, path, .. } = self;
+        let finished = zip.finish().and_then(|mut cursor| Ok(cursor.flush()?));
+        outcome(&given_up.0, &path, finished)?;
+        // BARRIER: every byte of the archive reaches the device before anyone gives it its final name, and so before
+        // anything that it replaces goes.
+        file.sync().map_err(|error| Error::io(format!("cannot sync {path}"), error))
+    }
+
+    fn outcome<T>(&self, result: ZipResult<T>) -> Result<T> {
+        outcome(&self.given_up.0, &self.path, result)
+    }
+}
+
+/// What became of the last calls: the system's own error first, for `zip` knows of none.
+fn outcome<T>(cursor: &Cursor, path: &str, result: ZipResult<T>) -> Result<T> {
+    if let Some(failure) = cursor.take_failure() {
+        return Err(Error::io(format!("cannot write {path}"), failure));
+    }
+    if !cursor.is_alive() {
+        return Err(Error::new(ErrorKind::Io, format!("cannot write {path}: an earlier write failed")));
+    }
+    result.map_err(|error| {
+        cursor.give_up();
+        Error::new(ErrorKind::Invalid, format!("cannot write {path}: {error}"))
+    })
+}
+
+/// Those of an entry of up to `len_max` bytes.
+pub(super) fn options(len_max: u64) -> SimpleFileOptions {
+    SimpleFileOptions::default()
+        .compression_method(CompressionMethod::Stored)
+        .with_alignment(ENTRY_ALIGN as u16)
+        .last_modified_time(DateTime::default())
+        .system(System::Unix)
+        .unix_permissions(MODE)
+        .large_file(needs_zip64(len_max))
+}
