@@ -132,6 +132,11 @@ impl<'a> Fields<'a> {
         self.reserved(self.rest.len())
     }
 
+    /// All that is left.
+    pub(crate) fn rest(self) -> &'a [u8] {
+        self.rest
+    }
+
     /// Nothing is left.
     pub(crate) fn nothing_left(self) -> Result<(), Flaw> {
         if self.rest.is_empty() {

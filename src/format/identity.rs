@@ -28,6 +28,23 @@ pub(crate) enum HashKind {
     Sip,
 }
 
+impl HashKind {
+    pub(super) fn to_byte(self) -> u8 {
+        match self {
+            HashKind::Rapid => 1,
+            HashKind::Sip => 2,
+        }
+    }
+
+    pub(super) fn from_byte(byte: u8) -> Option<HashKind> {
+        match byte {
+            1 => Some(HashKind::Rapid),
+            2 => Some(HashKind::Sip),
+            _ => None,
+        }
+    }
+}
+
 /// The contents of `ZIPCASK`: twice this sector.
 ///
 /// ```text
@@ -80,10 +97,6 @@ impl Identity {
 
     /// Both copies, each in a sector of its own.
     pub(crate) fn encode(&self) -> [u8; Identity::LEN] {
-        let hash_kind = match self.hash_kind {
-            HashKind::Rapid => 1,
-            HashKind::Sip => 2,
-        };
         let copy: [u8; SECTOR] = Block::new(MAGIC)
             .put(&VERSION.to_le_bytes())
             .put(&[0; 4])
@@ -92,7 +105,7 @@ impl Identity {
             .put(&self.compat.to_le_bytes())
             .put(&self.database)
             .put(&self.lineage)
-            .put(&[hash_kind, 0, 0, 0, 0, 0, 0, 0])
+            .put(&[self.hash_kind.to_byte(), 0, 0, 0, 0, 0, 0, 0])
             .put(&self.hash_seed)
             .finish(0);
         let mut both = [0; Identity::LEN];
@@ -140,11 +153,8 @@ impl Identity {
         }
         let (ro_compat, compat) = (fields.u64()?, fields.u64()?);
         let (database, lineage) = (fields.array()?, fields.array()?);
-        let hash_kind = match fields.u8()? {
-            1 => HashKind::Rapid,
-            2 => HashKind::Sip,
-            kind => return Err(Flaw::Damaged(format!("hash kind {kind} is none")).into()),
-        };
+        let kind = fields.u8()?;
+        let hash_kind = HashKind::from_byte(kind).ok_or_else(|| Flaw::Damaged(format!("hash kind {kind} is none")))?;
         fields.reserved(7)?;
         let hash_seed = fields.array()?;
         fields.only_zeros_left()?;

@@ -6,6 +6,9 @@
 pub(crate) mod catalogue;
 pub(crate) mod checksum;
 mod fields;
+pub(crate) mod hint;
+pub(crate) mod hint_build;
+pub(crate) mod hint_header;
 pub(crate) mod identity;
 pub(crate) mod large;
 pub(crate) mod manifest;
@@ -14,6 +17,7 @@ mod manifest_tests;
 pub(crate) mod names;
 pub(crate) mod record;
 pub(crate) mod segment;
+mod varint;
 
 /// The version of the format that this code writes, and the newest that it reads.
 pub(crate) const VERSION: u32 = 1;

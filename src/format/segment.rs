@@ -24,6 +24,23 @@ pub(crate) enum SegmentKind {
     Packed,
 }
 
+impl SegmentKind {
+    pub(super) fn to_byte(self) -> u8 {
+        match self {
+            SegmentKind::Log => 1,
+            SegmentKind::Packed => 2,
+        }
+    }
+
+    pub(super) fn from_byte(byte: u8) -> Option<SegmentKind> {
+        match byte {
+            1 => Some(SegmentKind::Log),
+            2 => Some(SegmentKind::Packed),
+            _ => None,
+        }
+    }
+}
+
 /// Sector 0 and, again, sector 7 of a segment.
 ///
 /// ```text
@@ -66,13 +83,9 @@ impl From<Flaw> for HeaderFlaw {
 impl SegmentHeader {
     /// The sector that holds this header.
     pub(crate) fn encode(&self) -> [u8; SECTOR] {
-        let kind = match self.kind {
-            SegmentKind::Log => 1,
-            SegmentKind::Packed => 2,
-        };
         Block::new(HEADER_MAGIC)
             .put(&VERSION.to_le_bytes())
-            .put(&[kind, 0, 0, 0])
+            .put(&[self.kind.to_byte(), 0, 0, 0])
             .put(&self.database)
             .put(&self.id.0.to_le_bytes())
             .put(&self.epoch)
@@ -105,11 +118,7 @@ impl SegmentHeader {
         let kind = fields.u8()?;
         fields.reserved(3)?;
         let header = SegmentHeader {
-            kind: match kind {
-                1 => SegmentKind::Log,
-                2 => SegmentKind::Packed,
-                _ => return Err(damaged(format!("kind {kind} is none")).into()),
-            },
+            kind: SegmentKind::from_byte(kind).ok_or_else(|| damaged(format!("kind {kind} is none")))?,
             database: fields.array()?,
             id: SegmentId(fields.u64()?),
             epoch: fields.array()?,
