@@ -2,6 +2,7 @@
 //!
 //! Floor 3. Imports `address`, `error`, `format`, `index`, `limits`, `platform`, `reclaim`, `segment`, `sync`.
 
+pub(crate) mod hints;
 mod init;
 pub(crate) mod open;
 pub(crate) mod pass;
