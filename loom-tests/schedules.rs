@@ -139,9 +139,12 @@ impl Shared {
     /// Once all threads have ended: the table names just what it should.
     fn check(&self) {
         let mut live = [0; KEYS];
-        self.table.walk(|at, _| {
-            assert!(!self.dead()[at.unit() as usize - 1], "{at:?} was given up");
-            live[self.log[at.unit() as usize - 1].load(Ordering::Relaxed) as usize] += 1;
+        self.table.walk(|all, _| {
+            for at in all {
+                assert!(!self.dead()[at.unit() as usize - 1], "{at:?} was given up");
+                live[self.log[at.unit() as usize - 1].load(Ordering::Relaxed) as usize] += 1;
+            }
+            true
         });
         for (key, live) in live.into_iter().enumerate() {
             assert_eq!(live, 1 - self.absence(key) % 2, "key {key}");

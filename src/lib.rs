@@ -3,6 +3,7 @@
 
 mod address;
 mod commit;
+mod compact;
 mod db;
 mod error;
 mod format;
@@ -20,13 +21,14 @@ mod zipfile;
 
 pub use crate::address::Seqno;
 pub use crate::commit::durability::Durability;
+pub use crate::compact::{CompactionReport, Decisions};
 pub use crate::db::Db;
 pub use crate::db::batch::Batch;
 pub use crate::db::iter::Iter;
 pub use crate::db::keyspace::Keyspace;
 pub use crate::db::options::{Options, PutOptions};
 pub use crate::db::reader::Reader;
-pub use crate::db::stats::{SegmentStats, Stats};
+pub use crate::db::stats::{ArchiveReport, SegmentStats, Stats};
 pub use crate::db::writer::PutWriter;
 pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::segment::ReadMode;

@@ -2,6 +2,11 @@
 //!
 //! Floor 0. Imports nothing.
 
+/// Bounds and default of `Options::compact_when_dead`.
+pub(crate) const COMPACT_WHEN_DEAD_MIN: f64 = 0.05;
+pub(crate) const COMPACT_WHEN_DEAD_MAX: f64 = 0.95;
+pub(crate) const COMPACT_WHEN_DEAD_DEFAULT: f64 = 0.3;
+
 /// Longest key, in bytes: its length is a u16 on disk.
 pub(crate) const KEY_LEN_MAX: usize = u16::MAX as usize;
 /// Longest value, in bytes: its length is a u32 on disk.
@@ -65,6 +70,12 @@ pub(crate) const BATCH_LEN_MAX: u64 = SEGMENT_SIZE_MAX - SEGMENT_OVERHEAD;
 pub(crate) const ENTRY_ALIGN: u64 = 4096;
 /// Longest manifest, and longest directory, of an archive.
 pub(crate) const MANIFEST_LEN_MAX: usize = 16 << 20;
+
+/// Most bytes of records, and most records, of a packed segment: what a job keeps in memory of it is its hint.
+pub(crate) const PACKED_LEN_MAX: u64 = 256 << 20;
+pub(crate) const PACKED_RECORDS_MAX: u64 = 1 << 20;
+/// Most bytes of records of the files that one job takes, unless it takes one.
+pub(crate) const JOB_LEN_MAX: u64 = 512 << 20;
 
 /// Sealed segments that keep their files open where they are read by position: the oldest.
 pub(crate) const FILES_KEPT_MAX: u64 = 64;

@@ -38,6 +38,20 @@ pub enum Sabotage {
     LargeValueUnsynced,
     /// The file of a large value goes before what replaces it is durable.
     LargeValueGoesFirst,
+    /// What an archive replaces counts as long as it is there.
+    IgnoreReplaces,
+    /// A job removes its sources before their copy is durable.
+    SourcesGoFirst,
+    /// A job removes its sources before the name of their copy is durable.
+    ArchiveNameUnsynced,
+    /// A job drops tombstones whatever older files hold.
+    TombstoneDropped,
+    /// An archive does not say what the archives it replaces covered.
+    CoversForgotten,
+    /// A job drops records before those that replace them are durable.
+    DeadBeforeDurable,
+    /// An archive takes its sources' place without having been read back.
+    ArchiveUnverified,
 }
 
 #[cfg(feature = "sim")]

@@ -13,6 +13,7 @@ use crate::sabotage::{Sabotage, planted};
 use crate::segment::Segment;
 use crate::segment::active::Active;
 use crate::segment::blank::Blank;
+use crate::segment::home::Home;
 use crate::store::{Log, Store};
 use crate::sync::Arc;
 
@@ -60,7 +61,7 @@ pub(super) fn next(store: &Store, log: &mut Log, len: u64) -> Result<()> {
     let place = begun.inspect_err(|_| blank.remove(&**store.disk()))?;
     let name = names::segment(id);
     let (file, reading) = (blank.file(), store.settings().reading);
-    let segment = Segment::new(store.disk(), &name, Arc::clone(file), &header, place, RECORDS_START, reading);
+    let segment = Segment::new(store.disk(), Home::alone(file, &name), &header, place, RECORDS_START, reading);
     let segment = store.registry().add(segment, place, header.len);
     let active = Active::new(segment, Arc::clone(file), log.last_seqno);
     log.active = Some(if blank.wants_zeros() { active.with_zeros() } else { active });
@@ -165,6 +166,7 @@ pub(super) fn seal(store: &Store, log: &mut Log) -> Result<()> {
         Ok(()) => {
             log.active = None;
             store.watermark().settle(log.last_seqno);
+            store.tell_sealed();
             Ok(())
         }
         // What is written is durable. The next write, seal or close tries again.

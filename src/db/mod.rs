@@ -1,6 +1,6 @@
 //! What users hold: the database, its options, batches, iterators, figures.
 //!
-//! Floor 6. Imports `address`, `commit`, `error`, `platform`, `store`, `sync`.
+//! Floor 6. Imports `address`, `commit`, `compact`, `error`, `limits`, `platform`, `store`, `sync`.
 
 pub(crate) mod batch;
 pub(crate) mod iter;
@@ -20,11 +20,15 @@ use crate::commit::batch::{Member, Records, Rule};
 use crate::commit::durability::Durability;
 use crate::commit::group::Done;
 use crate::commit::queue::Queue;
+use crate::compact::pace::Pace;
+use crate::compact::worker::Worker;
+use crate::compact::{self, CompactionReport, Task};
 use crate::db::batch::Batch;
 use crate::db::keyspace::Keyspace;
 use crate::db::options::Options;
-use crate::db::stats::Stats;
+use crate::db::stats::{ArchiveReport, Stats};
 use crate::error::{Error, ErrorKind, Result};
+use crate::limits::COMPACT_WHEN_DEAD_MIN;
 use crate::platform::fork::ForkGuard;
 use crate::platform::{Barrier, Disk};
 use crate::store::verify::VerifyReport;
@@ -50,6 +54,7 @@ struct Shared {
     store: Arc<Store>,
     queue: Queue,
     durability: Durability,
+    compactor: Arc<Worker>,
     fork: ForkGuard,
     closed: AtomicBool,
 }
@@ -68,7 +73,16 @@ impl Db {
         let fork = ForkGuard::new();
         let settings = Settings { barrier: durability.barrier(), ..settings };
         let store = Arc::new(store::open::open(disk, settings)?);
-        let shared = Shared { store, queue: Queue::new(), durability, fork, closed: AtomicBool::new(false) };
+        let compactor = Arc::new(Worker::new());
+        if store.settings().background {
+            let (compactor, weak) = (Arc::downgrade(&compactor), Arc::downgrade(&store));
+            store.on_sealed(move || {
+                if let (Some(compactor), Some(store)) = (compactor.upgrade(), weak.upgrade()) {
+                    compactor.ask(&store);
+                }
+            });
+        }
+        let shared = Shared { store, queue: Queue::new(), durability, compactor, fork, closed: AtomicBool::new(false) };
         Ok(Db { default: Keyspace { shared: Arc::new(shared) } })
     }
 
@@ -141,6 +155,27 @@ impl Db {
         commit::commit(&shared.store, &shared.queue, member).map(drop)
     }
 
+    /// Packs every sealed segment into ZIP archives, as it is, and leaves the archives that there are alone. What is being
+    /// written is not sealed: [`Db::seal`] comes first where that is to be packed, too.
+    ///
+    /// # Errors
+    /// `NoSpace`, `Io`: what is not packed yet stays as it is. `Poisoned`, `Closed`, `Forked`.
+    pub fn archive(&self) -> Result<ArchiveReport> {
+        self.default.shared.run(Task::Archive).map(ArchiveReport::of)
+    }
+
+    /// Gives back the space of what was overwritten or deleted: seals the segment that is being written, packs every segment into ZIP
+    /// archives, and rewrites each file of which more than a twentieth is dead. Returns when that is done; reads and
+    /// writes go on meanwhile.
+    ///
+    /// # Errors
+    /// `NoSpace`: a job needs room for what it keeps before it gives any back. `Io`; `Poisoned`, `Closed`, `Forked`. What
+    /// was done is done, and the rest is as it was.
+    pub fn compact(&self) -> Result<CompactionReport> {
+        self.seal()?;
+        self.default.shared.run(Task::Compact(COMPACT_WHEN_DEAD_MIN))
+    }
+
     /// Reads every file of the store and checks every checksum. Damage is in the report, not an error.
     ///
     /// Opening has mended the footer of the newest segment if that was damaged: see [`RecoveryReport::mended_footer`](crate::RecoveryReport::mended_footer).
@@ -203,10 +238,23 @@ impl Shared {
         Ok(&self.store)
     }
 
+    /// Runs jobs, here and now.
+    fn run(&self, task: Task) -> Result<CompactionReport> {
+        let store = self.open_store()?;
+        let pace = Pace::new(store.disk().clock(), self.compactor.stop(), false);
+        let mut report = CompactionReport::default();
+        let done = compact::run(store, task, &pace, &mut report);
+        self.compactor.count(&report);
+        done.map(|()| report)
+    }
+
     fn close(&self) -> Result<()> {
         if self.closed.swap(true, Ordering::Relaxed) {
             return Err(Error::new(ErrorKind::Closed, "the store was closed"));
         }
+        self.compactor.close();
+        // A job that somebody else runs ends before anyone else may open the store.
+        *self.store.archives().jobs() = None;
         commit::close(&self.store, &self.queue)
     }
 }

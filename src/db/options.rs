@@ -8,7 +8,9 @@ use std::path::Path;
 use crate::commit::durability::Durability;
 use crate::db::Db;
 use crate::error::{Error, ErrorKind, Result};
-use crate::limits::{SEGMENT_LEN_STEP, SEGMENT_SIZE_MAX, SEGMENT_SIZE_MIN};
+use crate::limits::{
+    COMPACT_WHEN_DEAD_MAX, COMPACT_WHEN_DEAD_MIN, SEGMENT_LEN_STEP, SEGMENT_SIZE_MAX, SEGMENT_SIZE_MIN,
+};
 use crate::platform::Disk;
 use crate::platform::memory::MemoryDisk;
 use crate::platform::real::RealDisk;
@@ -67,11 +69,18 @@ impl Options {
         self
     }
 
-    /// Whether the store may start threads of its own. Default: true. There is one, which makes the next segment ready while
-    /// the last one fills; it is started by the first write that fills one by a quarter. Without it that is done when a segment is full,
-    /// by whoever writes then, and not as well: each durable write costs more.
+    /// Whether the store may start threads of its own. Default: true. One makes the next segment ready while the last one fills; it is
+    /// started by the first write that fills one by a quarter. Without it that is done when a segment is full, by whoever writes
+    /// then, and not as well: each durable write costs more. The other gives the space of dead records back, once a segment was sealed;
+    /// without it only [`Db::compact`] does.
     pub fn background(mut self, on: bool) -> Self {
         self.settings.background = on;
+        self
+    }
+
+    /// How much of a file may be dead, overwritten or deleted, before the background rewrites it: from 0.05 to 0.95. Default: 0.3.
+    pub fn compact_when_dead(mut self, share: f64) -> Self {
+        self.settings.compact_when_dead = share;
         self
     }
 
@@ -142,7 +151,11 @@ impl Options {
 
     /// The same with lengths that segments can have.
     fn checked(mut self) -> Result<Self> {
-        let size = self.settings.segment_size;
+        let (size, share) = (self.settings.segment_size, self.settings.compact_when_dead);
+        if !(COMPACT_WHEN_DEAD_MIN..=COMPACT_WHEN_DEAD_MAX).contains(&share) {
+            let bounds = format!("from {COMPACT_WHEN_DEAD_MIN} to {COMPACT_WHEN_DEAD_MAX}");
+            return Err(Error::new(ErrorKind::Invalid, format!("compact_when_dead is {share}; it must be {bounds}")));
+        }
         if (SEGMENT_SIZE_MIN..=SEGMENT_SIZE_MAX).contains(&size) {
             self.settings.segment_size = size / SEGMENT_LEN_STEP * SEGMENT_LEN_STEP;
             return Ok(self);

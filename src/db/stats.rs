@@ -1,7 +1,8 @@
 //! Sizes and counts.
 //!
-//! Floor 6. Imports `segment`, `store`.
+//! Floor 6. Imports `compact`, `segment`, `store`.
 
+use crate::compact::CompactionReport;
 use crate::segment::State;
 use crate::store::Store;
 use crate::store::recovery::RecoveryReport;
@@ -30,6 +31,29 @@ pub struct Stats {
     pub segments: Vec<SegmentStats>,
     /// What this open found.
     pub recovery: RecoveryReport,
+}
+
+/// What [`Db::archive`](crate::Db::archive) did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct ArchiveReport {
+    /// Archives written.
+    pub archives: u64,
+    /// Segments in them.
+    pub segments: u64,
+    /// Records in them.
+    pub records: u64,
+    /// Bytes written.
+    pub written_bytes: u64,
+    /// Segments that were left alone because they are damaged: `verify` tells more.
+    pub damaged: u64,
+}
+
+impl ArchiveReport {
+    pub(super) fn of(report: CompactionReport) -> ArchiveReport {
+        let CompactionReport { archives, segments, records, written_bytes, damaged, .. } = report;
+        ArchiveReport { archives, segments, records, written_bytes, damaged }
+    }
 }
 
 /// One segment.

@@ -176,6 +176,17 @@ pub(crate) fn stamp(record: &mut [u8], seqno: Seqno, salt: Salt, offset: u64) {
     record[HEADER_CRC].copy_from_slice(&crc.to_le_bytes());
 }
 
+/// Appends a whole record to `out` as it is to stand at `offset` of the segment of `salt`: alone, out of its batch and its
+/// group. Seqno, key, value and expiry stay.
+pub(crate) fn transplant(record: &[u8], header: &Header, salt: Salt, offset: u64, out: &mut Vec<u8>) {
+    let start = out.len();
+    let (fixed, rest) = record.split_at(RECORD_HEADER_LEN);
+    out.extend_from_slice(fixed);
+    out.extend_from_slice(&rest[if header.has_horizon { EXTENSION_LEN } else { 0 }..]);
+    out[start + FLAGS] &= !(MORE_FOLLOWS | HAS_HORIZON);
+    stamp(&mut out[start..], header.seqno, salt, offset);
+}
+
 /// What the header crc of the record at `offset` begins with.
 #[inline]
 fn seed(salt: Salt, offset: u64) -> u32 {

@@ -172,10 +172,21 @@ impl Table {
         Some(removed)
     }
 
+    /// Any thread. Whether the index says `at` for a key of this hash.
+    pub(crate) fn says(&self, hash: u64, at: Location, pin: &Pin) -> bool {
+        let Some(unit) = self.unit(hash, pin) else {
+            return false;
+        };
+        let found = unit.search(hash, |_, word| match word.location() == Some(at) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        });
+        found.is_break()
+    }
+
     /// Any thread. Puts `to` in the place of `from`, if the index still says so, and returns whether it did.
     ///
     /// Waits while the unit of the key is being split: an answer of `false` is final.
-    #[cfg_attr(not(test), expect(dead_code, reason = "movers come with compaction; the split is built for them"))]
     pub(crate) fn replace(&self, hash: u64, from: Location, to: Location) -> bool {
         let pin = Pin::new();
         loop {

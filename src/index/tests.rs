@@ -94,7 +94,10 @@ impl Twin {
         self.model.keys().for_each(|&key| self.check(key));
         assert_eq!(self.table.len(), self.model.len() as u64);
         let mut seen = HashSet::new();
-        self.table.walk(|at, _| assert!(seen.insert(at), "{at:?} is shown twice"));
+        self.table.walk(|all, _| {
+            all.iter().for_each(|at| assert!(seen.insert(*at), "{at:?} is shown twice"));
+            true
+        });
         assert_eq!(seen, self.model.values().copied().collect());
     }
 }
@@ -176,7 +179,7 @@ fn an_empty_table_takes_nothing_and_says_so() {
     assert_eq!(table.find(7, |_| Probe::Same(())), Found::Absent);
     assert_eq!(table.remove(7, |_| Probe::Same(())), None);
     assert!(!table.replace(7, at(1), at(2)));
-    table.walk(|at, _| panic!("{at:?} in an empty table"));
+    table.walk(|all, _| panic!("{all:?} in an empty table"));
     assert_eq!(table.len(), 0);
 }
 
@@ -405,7 +408,10 @@ fn a_published_key_is_never_missing_while_the_table_grows() {
             while !shared.done.load(Ordering::Acquire) {
                 let stable = published.load(Ordering::Acquire);
                 seen.clear();
-                shared.table.walk(|at, _| assert!(seen.insert(at), "{at:?} is shown twice"));
+                shared.table.walk(|all, _| {
+                    all.iter().for_each(|at| assert!(seen.insert(*at), "{at:?} is shown twice"));
+                    true
+                });
                 assert!((1..=stable).all(|unit| seen.contains(&at(unit))));
             }
         });

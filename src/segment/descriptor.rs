@@ -1,14 +1,16 @@
 //! The open file behind a segment, and when it is open.
 //!
-//! Floor 2. Imports `error`, `platform`, `sync`.
+//! Floor 2. Imports `address`, `error`, `platform`, `segment`, `sync`.
 //!
 //! Descriptors are few (1,024 a process is usual) and segments may be many. A mapping needs none: what is sealed and
 //! mapped gives its descriptor back, and whoever must read the file again opens it again.
 
 use std::path::Path;
 
+use crate::address::ArchiveId;
 use crate::error::{Error, Result};
 use crate::platform::{Access, Disk, File};
+use crate::segment::home::{self, Entry, Home};
 use crate::sync::Arc;
 use crate::sync::plain::{Mutex, PoisonError};
 
@@ -17,13 +19,21 @@ use crate::sync::plain::{Mutex, PoisonError};
 pub(crate) struct Descriptor {
     disk: Arc<dyn Disk>,
     name: String,
+    /// Where in the file the segment lies, if it is not all of it.
+    entry: Option<Entry>,
     kept: Mutex<Option<Arc<dyn File>>>,
 }
 
 impl Descriptor {
-    /// Keeps `file`, which has this name, open until `release`.
-    pub(crate) fn new(disk: &Arc<dyn Disk>, name: &str, file: Arc<dyn File>) -> Descriptor {
-        Descriptor { disk: Arc::clone(disk), name: name.to_string(), kept: Mutex::new(Some(file)) }
+    /// Keeps the file open until `release`.
+    pub(crate) fn new(disk: &Arc<dyn Disk>, home: Home) -> Descriptor {
+        let Home { file, name, entry } = home;
+        Descriptor { disk: Arc::clone(disk), name, entry, kept: Mutex::new(Some(file)) }
+    }
+
+    /// The archive that the segment lies in, if it does.
+    pub(crate) fn archive(&self) -> Option<ArchiveId> {
+        self.entry.as_ref().map(|entry| entry.archive)
     }
 
     /// The store's directory.
@@ -31,16 +41,17 @@ impl Descriptor {
         self.disk.path()
     }
 
-    /// The file, to be read.
+    /// The segment's bytes, to be read.
     ///
     /// # Errors
     /// `ResourceLimit` without a descriptor left; as the system says if the file is gone.
     pub(crate) fn file(&self) -> Result<Arc<dyn File>> {
         if let Some(file) = &*self.kept.lock().unwrap_or_else(PoisonError::into_inner) {
-            return Ok(Arc::clone(file));
+            return Ok(home::within(Arc::clone(file), self.entry.as_ref()));
         }
         let failed = |error| Error::io(format!("cannot open {}", self.directory().join(&self.name).display()), error);
-        self.disk.open(&self.name, Access::Read).map_err(failed)
+        let file = self.disk.open(&self.name, Access::Read).map_err(failed)?;
+        Ok(home::within(file, self.entry.as_ref()))
     }
 
     /// Closes the file once nobody uses it.

@@ -7,6 +7,7 @@ pub(crate) mod blank;
 pub(crate) mod descriptor;
 pub(crate) mod fetched;
 pub(crate) mod holds;
+pub(crate) mod home;
 pub(crate) mod kept;
 pub(crate) mod large;
 pub(crate) mod lookup;
@@ -24,20 +25,22 @@ use std::ptr::NonNull;
 
 use crossbeam_utils::CachePadded;
 
-use crate::address::SegmentId;
+use crate::address::{ArchiveId, SegmentId, Seqno};
 use crate::error::{Error, Result};
 use crate::format::checksum::Salt;
 use crate::format::record::{Flaw, Header};
-use crate::format::segment::SegmentHeader;
-use crate::limits::{FILES_KEPT_MAX, RECORD_HEADER_LEN, RECORDS_START};
+use crate::format::segment::{Footer, SegmentHeader, SegmentKind};
+use crate::limits::{FILES_KEPT_MAX, FOOTER_LEN, PLACE_LEN, RECORD_HEADER_LEN, RECORDS_START};
 use crate::platform::{Disk, File, Mapping};
 use crate::prefetch::prefetch;
 use crate::segment::descriptor::Descriptor;
+use crate::segment::home::Home;
+use crate::segment::large::doomed::DoomedFiles;
 use crate::segment::source::Source;
 use crate::segment::tail::Tail;
 use crate::segment::trust::{Trust, Verify};
 use crate::sync::Arc;
-use crate::sync::plain::{AtomicU8, AtomicU64, Ordering};
+use crate::sync::plain::{AtomicU8, AtomicU64, OnceLock, Ordering};
 
 /// How values are read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -58,6 +61,9 @@ pub(crate) struct Reading {
     pub(crate) verify: Verify,
 }
 
+/// The number of the next segment that is opened.
+static NEXT_NUMBER: AtomicU64 = AtomicU64::new(0);
+
 /// How far a segment's life has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
@@ -76,16 +82,23 @@ pub(crate) struct Segment {
     place: u64,
     trust: Trust,
     salt: Salt,
+    /// Which of all segments that this process opened.
+    number: u64,
     id: SegmentId,
+    kind: SegmentKind,
+    epoch: [u8; 16],
+    first_seqno: Seqno,
     len: u64,
     path: String,
     file: Descriptor,
     // Written at each commit: on lines of their own, for the sake of the readers of the others.
     tail: CachePadded<Tail>,
-    live: CachePadded<Live>,
+    live: Arc<CachePadded<Live>>,
     /// Bytes of the device that the file takes up.
     taken: AtomicU64,
     state: AtomicU8,
+    /// What goes with it.
+    doomed: OnceLock<Arc<DoomedFiles>>,
 }
 
 /// Where a segment is mapped.
@@ -93,7 +106,7 @@ struct Base {
     /// `None` in positioned mode, and where the system has no mappings left.
     start: Option<NonNull<u8>>,
     /// Never looked at again: it is there to be dropped.
-    _map: Option<Box<dyn Mapping>>,
+    _map: Option<Arc<dyn Mapping>>,
 }
 
 // SAFETY: the pointer is into the mapping beside it, which is Send and Sync, and only read through.
@@ -102,10 +115,13 @@ unsafe impl Send for Base {}
 unsafe impl Sync for Base {}
 
 /// What the index points at.
+#[derive(Default)]
 struct Live {
     /// Encoded.
     bytes: AtomicU64,
     records: AtomicU64,
+    /// Of tombstones that are known to be needed.
+    needed: AtomicU64,
 }
 
 impl Segment {
@@ -115,36 +131,65 @@ impl Segment {
     /// is slow is better than one that does not open.
     pub(crate) fn new(
         disk: &Arc<dyn Disk>,
-        name: &str,
-        file: Arc<dyn File>,
+        home: Home,
         header: &SegmentHeader,
         place: u64,
         readable: u64,
         reading: Reading,
     ) -> Segment {
-        let map = match (reading.mode, usize::try_from(header.len)) {
-            (ReadMode::Mmap, Ok(len)) => file.map(len).ok().filter(|map| map.len() == len),
-            _ => None,
+        let (map, start) = match (reading.mode, &home.entry) {
+            (ReadMode::Mmap, None) => (map_all(&*home.file, header.len), 0),
+            (ReadMode::Mmap, Some(entry)) => (entry.map.clone(), entry.start),
+            (ReadMode::Positioned, _) => (None, 0),
         };
-        let start = map.as_ref().and_then(|map| NonNull::new(map.as_ptr().cast_mut()));
+        let start = map.as_ref().and_then(|map| NonNull::new(map.as_ptr().cast_mut().wrapping_add(start as usize)));
         // What is read by position comes from the device each time.
         let verify = if start.is_some() { reading.verify } else { Verify::Always };
-        let taken = taken(&*file, header.len);
-        let file = Descriptor::new(disk, name, file);
+        let len = home.entry.as_ref().map_or(header.len, |entry| entry.len);
+        let taken = if home.entry.is_some() { readable } else { taken(&*home.file, header.len) };
         Segment {
             base: Base { start, _map: map },
             place,
-            trust: Trust::new(verify, header.len),
+            trust: Trust::new(verify, len),
             salt: header.salt(),
+            number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
             id: header.id,
-            len: header.len,
-            path: file.directory().join(name).display().to_string(),
-            taken: AtomicU64::new(taken),
-            file,
+            kind: header.kind,
+            epoch: header.epoch,
+            first_seqno: header.first_seqno,
+            len,
+            path: home.path(&**disk),
+            file: Descriptor::new(disk, home),
             tail: CachePadded::new(Tail::new(readable)),
-            live: CachePadded::new(Live { bytes: AtomicU64::new(0), records: AtomicU64::new(0) }),
+            live: Arc::new(CachePadded::new(Live::default())),
+            taken: AtomicU64::new(taken),
             state: AtomicU8::new(State::Unsealed as u8),
+            doomed: OnceLock::new(),
         }
+    }
+
+    /// The same, counting what is live together with `other`, which has the same records at the same place.
+    pub(crate) fn counting_with(self, other: &Segment) -> Segment {
+        Segment { live: Arc::clone(&other.live), ..self }
+    }
+
+    /// Tells it from every other segment that this process opened, at the same place before it, too.
+    #[inline]
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    pub(crate) fn kind(&self) -> SegmentKind {
+        self.kind
+    }
+
+    pub(crate) fn epoch(&self) -> [u8; 16] {
+        self.epoch
+    }
+
+    /// The archive that it lies in, if it does.
+    pub(crate) fn archive(&self) -> Option<ArchiveId> {
+        self.file.archive()
     }
 
     pub(crate) fn id(&self) -> SegmentId {
@@ -155,7 +200,7 @@ impl Segment {
         self.salt
     }
 
-    /// Bytes of the file, fixed for life.
+    /// Bytes of the file or the entry of an archive, fixed for life.
     pub(crate) fn len(&self) -> u64 {
         self.len
     }
@@ -163,6 +208,22 @@ impl Segment {
     /// Its first place in the registry.
     pub(crate) fn place(&self) -> u64 {
         self.place
+    }
+
+    /// What its header says, in the store `database`.
+    pub(crate) fn header_facts(&self, database: [u8; 16]) -> SegmentHeader {
+        let (id, epoch, kind, first_seqno) = (self.id, self.epoch, self.kind, self.first_seqno);
+        SegmentHeader { database, id, epoch, kind, first_seqno, len: self.len }
+    }
+
+    /// Whether a place of the registry is one of its own.
+    pub(crate) fn has_place(&self, place: u64) -> bool {
+        place.checked_sub(self.place).is_some_and(|beyond| beyond < self.len.div_ceil(PLACE_LEN))
+    }
+
+    /// The seqno that its first record has, or will have, or may have where records were rewritten.
+    pub(crate) fn first_seqno(&self) -> Seqno {
+        self.first_seqno
     }
 
     /// For messages.
@@ -207,6 +268,15 @@ impl Segment {
         self.live.records.load(Ordering::Relaxed)
     }
 
+    /// Encoded bytes of its tombstones that are known to be needed, since older files hold what they delete.
+    pub(crate) fn needed_bytes(&self) -> u64 {
+        self.live.needed.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn note_needed(&self, bytes: u64) {
+        self.live.needed.store(bytes, Ordering::Relaxed);
+    }
+
     /// The index points at one more record of `len` bytes.
     pub(crate) fn add_live(&self, len: u64) {
         self.live.bytes.fetch_add(len, Ordering::Relaxed);
@@ -230,9 +300,27 @@ impl Segment {
     /// position, it is opened for each read once `FILES_KEPT_MAX` others are.
     pub(crate) fn set_state(&self, state: State) {
         self.state.store(state as u8, Ordering::Relaxed);
-        if state == State::Sealed && (self.base.start.is_some() || self.id.0 > FILES_KEPT_MAX) {
+        let order = self.archive().map_or(self.id.0, |archive| archive.0);
+        if state == State::Sealed && (self.base.start.is_some() || order > FILES_KEPT_MAX) {
             self.file.release();
         }
+    }
+
+    /// The footer of a sealed segment.
+    ///
+    /// # Errors
+    /// `Corruption` if it is damaged; as the system says.
+    pub(crate) fn footer(&self) -> Result<Footer> {
+        let (mut bytes, at) = ([0; FOOTER_LEN as usize], self.len - FOOTER_LEN);
+        self.read(&mut bytes, at)?;
+        let footer = Footer::decode(&bytes, self.salt).filter(|footer| footer.end == self.tail.published());
+        footer.ok_or_else(|| Error::corruption(&self.path, at, "the footer is damaged"))
+    }
+
+    /// Has these files go with it: only its records named them.
+    pub(crate) fn doom(&self, files: &Arc<DoomedFiles>) {
+        // A segment is compacted once.
+        let _ = self.doomed.set(Arc::clone(files));
     }
 
     /// From here on every read of it is checked in full (W4).
@@ -337,6 +425,13 @@ impl Segment {
             Flaw::Damaged(what) => Error::corruption(&self.path, offset, what),
         }
     }
+}
+
+/// A file of `len` bytes in memory, if it can be mapped.
+fn map_all(file: &dyn File, len: u64) -> Option<Arc<dyn Mapping>> {
+    let len = usize::try_from(len).ok()?;
+    let map = file.map(len).ok().filter(|map| map.len() == len)?;
+    Some(Arc::from(map))
 }
 
 /// Bytes of the device that the file of a segment takes up, as far as one can tell.

@@ -116,6 +116,21 @@ impl<T> Registry<T> {
 }
 
 impl<T: Send + Sync + 'static> Registry<T> {
+    /// Puts `file` in the place of the one that is at `place`, which goes once nobody holds it: the same records, elsewhere.
+    pub(crate) fn replace(&self, file: T, place: u64) -> Option<Hold<T>> {
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = files.all.iter().position(|(_, other, _)| *other == place)?;
+        let owner = Box::new(Owner::new(file));
+        let (entry, hold, len) = (ptr::from_ref(&*owner).cast_mut(), owner.hold(), files.all[at].2);
+        let old = std::mem::replace(&mut files.all[at].0, owner);
+        self.point(place, len, entry);
+        // SAFETY: as in `retire`.
+        unsafe { Pin::new().retire(move || drop(old)) };
+        drop(files);
+        pin::collect();
+        Some(hold)
+    }
+
     /// Makes the file at `place` unfindable. It goes once nobody holds it; the place stays empty.
     pub(crate) fn retire(&self, place: u64) {
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);

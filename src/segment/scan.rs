@@ -24,6 +24,8 @@ pub(crate) enum Values {
     Skip,
     /// All of it, against its checksum.
     Check,
+    /// The same, and the record is there as a whole.
+    Bring,
 }
 
 /// The records of a file, one after the other.
@@ -50,6 +52,8 @@ pub(crate) struct Scanned<'a> {
     pub(crate) header: Header,
     /// Header, extensions, key, padding.
     pub(crate) head: &'a [u8],
+    /// All of its bytes, if values are brought; else its head.
+    pub(crate) record: &'a [u8],
     /// The value's flaw, if values are checked and this one fails.
     pub(crate) value: Option<Flaw>,
     /// What a put of a large value says of it, checked; `None` of other records, and if it is damaged.
@@ -103,7 +107,7 @@ impl<'a> Scan<'a> {
     /// crc32c of all records passed. Only if values are checked: else they were not all read; and only before
     /// `horizon_beyond`, which looks at other bytes.
     pub(crate) fn crc(&self) -> u32 {
-        debug_assert_eq!(self.values, Values::Check);
+        debug_assert_ne!(self.values, Values::Skip);
         self.crc
     }
 
@@ -119,18 +123,20 @@ impl<'a> Scan<'a> {
         let end = offset + header.record_len();
         let value = match self.values {
             Values::Skip => None,
-            Values::Check => self.check_value(offset, &header)?,
+            Values::Check | Values::Bring => self.check_value(offset, &header)?,
         };
         self.offset = end;
         let large = match header.kind {
             Kind::PutLarge => self.large(offset, &header)?,
             _ => Ok(None),
         };
-        let value = value.or_else(|| large.as_ref().err().cloned().filter(|_| self.values == Values::Check));
-        self.load(offset, header.head_len())?;
+        let value = value.or_else(|| large.as_ref().err().cloned().filter(|_| self.values != Values::Skip));
+        let shown = if self.values == Values::Bring { header.record_len() } else { header.head_len() };
+        self.load(offset, shown)?;
         let at = (offset - self.window_start) as usize;
-        let head = &self.window[at..at + header.head_len() as usize];
-        Ok(Step::Record(Scanned { offset, header, head, value, large: large.ok().flatten() }))
+        let record = &self.window[at..at + shown as usize];
+        let head = &record[..header.head_len() as usize];
+        Ok(Step::Record(Scanned { offset, header, head, record, value, large: large.ok().flatten() }))
     }
 
     /// What the put of a large value at `offset` says of it; its header was checked, so the record is a short one.

@@ -1,10 +1,11 @@
 //! Hints in `hints/`: made of a sealed segment, written, found again, removed.
 //!
-//! Floor 3. Imports `address`, `error`, `format`, `index`, `platform`, `segment`.
+//! Floor 3. Imports `address`, `error`, `format`, `index`, `platform`, `segment`, `store`, `sync`.
 //!
 //! A hint only saves time: none of its failures is one of the store, and who gets none reads the segment.
 
 use std::io;
+use std::ops::Range;
 
 use crate::address::{SegmentId, Seqno};
 use crate::error::Result;
@@ -14,12 +15,15 @@ use crate::format::hint_header::HintHeader;
 use crate::format::identity::HashKind;
 use crate::format::names::{self, HintsEntry};
 use crate::format::record::Flaw;
-use crate::format::segment::SegmentHeader;
+use crate::format::segment::{SegmentHeader, SegmentKind};
 use crate::index::hash::Hasher;
 use crate::platform::{Access, Disk, File, Mapping};
 use crate::segment::scan::{Scan, Scanned, Step, Values};
 use crate::segment::source::Source;
 use crate::segment::{ReadMode, Segment};
+use crate::store::Store;
+use crate::store::archived::Archive;
+use crate::sync::Arc;
 
 /// The hint of a sealed segment, made by reading the heads of all its records.
 ///
@@ -110,6 +114,35 @@ fn unless(kind: io::ErrorKind, done: io::Result<()>) -> io::Result<bool> {
     }
 }
 
+/// The hint of a sealed segment, wherever it is; made, and best effort written, where a segment of the log has none.
+/// `None` in doubt.
+pub(crate) fn of(store: &Store, segment: &Segment) -> Option<FoundHint> {
+    let (disk, hasher, mode) = (&**store.disk(), store.hasher(), store.settings().reading.mode);
+    let header = segment.header_facts(store.identity().database);
+    let Some(archive) = segment.archive() else {
+        return load(disk, &header, hasher, mode).or_else(|| {
+            let bytes = build(segment, &header, hasher).ok()?;
+            drop(write(disk, header.id, &bytes));
+            // Mapped, it takes no memory.
+            load(disk, &header, hasher, mode).or(Some(FoundHint(Content::Read(bytes))))
+        });
+    };
+    let archive = Archive::open(disk, &names::archive(archive), archive, store.identity()).ok()?;
+    let name = match header.kind {
+        SegmentKind::Log => names::log_entry(header.id),
+        SegmentKind::Packed => names::packed_entry(header.id),
+    };
+    let name = names::hint_entry(&name);
+    let entry = archive.manifest().entries.iter().find(|entry| entry.name == name)?;
+    let (start, len) = (usize::try_from(entry.offset).ok()?, usize::try_from(entry.len).ok()?);
+    let content = match archive.map(mode) {
+        Some(map) => Content::Part(map, start..start + len),
+        None if len as u64 <= header.len => Content::Read(read(&*archive.file, len, entry.offset)?),
+        None => return None,
+    };
+    FoundHint(content).fitting(&header, hasher)
+}
+
 /// A hint that was found, and fits its segment.
 #[derive(Debug)]
 pub(crate) struct FoundHint(Content);
@@ -117,6 +150,8 @@ pub(crate) struct FoundHint(Content);
 #[derive(Debug)]
 enum Content {
     Mapped(Box<dyn Mapping>),
+    /// An entry of an archive.
+    Part(Arc<dyn Mapping>, Range<usize>),
     Read(Vec<u8>),
 }
 
@@ -134,8 +169,25 @@ impl FoundHint {
             // SAFETY: the file was as long as the mapping, a file that had a final name is never written again, and it is
             // mapped as long as `self` is there. It shrinks only if somebody outside truncates it.
             Content::Mapped(map) => unsafe { std::slice::from_raw_parts(map.as_ptr(), map.len()) },
+            // SAFETY: as above; the entry lies within the archive, whose directory was checked against the file's length.
+            Content::Part(map, at) => unsafe { std::slice::from_raw_parts(map.as_ptr().add(at.start), at.len()) },
             Content::Read(bytes) => bytes,
         }
+    }
+
+    /// Itself, if it is of the segment with this header, whole, and made with the store's hash function.
+    fn fitting(self, header: &SegmentHeader, hasher: &Hasher) -> Option<FoundHint> {
+        let facts = *self.hint().ok()?.header();
+        let expected = HintHeader {
+            kind: header.kind,
+            hash_kind: hash_kind(hasher),
+            database: header.database,
+            id: header.id,
+            epoch: header.epoch,
+            first_seqno: header.first_seqno,
+            last_seqno: facts.last_seqno,
+        };
+        (facts == expected).then_some(self)
     }
 }
 
@@ -151,25 +203,14 @@ pub(crate) fn load(disk: &dyn Disk, header: &SegmentHeader, hasher: &Hasher, mod
         ReadMode::Mmap => file.map(len).ok().filter(|map| map.len() == len).map(Content::Mapped),
         ReadMode::Positioned => None,
     };
-    let found = FoundHint(mapped.or_else(|| read(&*file, len).map(Content::Read))?);
-    let facts = *found.hint().ok()?.header();
-    let expected = HintHeader {
-        kind: header.kind,
-        hash_kind: hash_kind(hasher),
-        database: header.database,
-        id: header.id,
-        epoch: header.epoch,
-        first_seqno: header.first_seqno,
-        last_seqno: facts.last_seqno,
-    };
-    (facts == expected).then_some(found)
+    FoundHint(mapped.or_else(|| read(&*file, len, 0).map(Content::Read))?).fitting(header, hasher)
 }
 
-fn read(file: &dyn File, len: usize) -> Option<Vec<u8>> {
+fn read(file: &dyn File, len: usize, offset: u64) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(len).ok()?;
     bytes.resize(len, 0);
-    Source::Cache.read_exact(file, names::HINTS, &mut bytes, 0).ok()?;
+    Source::Cache.read_exact(file, names::HINTS, &mut bytes, offset).ok()?;
     Some(bytes)
 }
 
@@ -203,6 +244,7 @@ mod tests {
     use crate::limits::{RECORDS_START, SEGMENT_SIZE_MIN};
     use crate::platform::memory::MemoryDisk;
     use crate::platform::{Access, Disk};
+    use crate::segment::home::Home;
     use crate::segment::{ReadMode, Reading, Segment};
     use crate::sync::Arc;
 
@@ -248,7 +290,7 @@ mod tests {
             offsets.push(end);
             end += record.len() as u64;
         }
-        let segment = Segment::new(&disk, &name, file, &header(), 0, end, Reading::default());
+        let segment = Segment::new(&disk, Home::alone(&file, &name), &header(), 0, end, Reading::default());
         (disk, segment, offsets)
     }
 
@@ -297,7 +339,7 @@ mod tests {
         let (disk, segment, _) = segment();
         let name = names::segment(segment.id());
         let file = segment.file().unwrap();
-        let empty = Segment::new(&disk, &name, file, &header(), 0, RECORDS_START, Reading::default());
+        let empty = Segment::new(&disk, Home::alone(&file, &name), &header(), 0, RECORDS_START, Reading::default());
         write(&*disk, empty.id(), &build(&empty, &header(), &hasher()).unwrap()).unwrap();
         let found = load(&*disk, &header(), &hasher(), ReadMode::Mmap).unwrap();
         assert_eq!(found.hint().unwrap().len(), 0);

@@ -2,14 +2,19 @@
 //!
 //! Floor 3. Imports `address`, `error`, `format`, `index`, `limits`, `platform`, `reclaim`, `segment`, `sync`.
 
+pub(crate) mod archived;
+pub(crate) mod archives;
 pub(crate) mod hints;
 mod init;
+mod inventory;
 pub(crate) mod open;
 pub(crate) mod pass;
 pub(crate) mod read;
 pub(crate) mod recovery;
 mod replay;
+pub(crate) mod superseded;
 mod torn;
+pub(crate) mod unit;
 mod unnamed;
 pub(crate) mod verify;
 pub(crate) mod watermark;
@@ -21,7 +26,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::identity::Identity;
 use crate::index::hash::Hasher;
 use crate::index::table::Table;
-use crate::limits::{INLINE_VALUE_LEN_MAX, SEGMENT_SIZE_DEFAULT, SEGMENT_SIZE_FIRST};
+use crate::limits::{COMPACT_WHEN_DEAD_DEFAULT, INLINE_VALUE_LEN_MAX, SEGMENT_SIZE_DEFAULT, SEGMENT_SIZE_FIRST};
 use crate::platform::{Barrier, Disk, Lock, LockError};
 use crate::reclaim::hold::Hold;
 use crate::segment::active::Active;
@@ -29,6 +34,7 @@ use crate::segment::large::LargeFolder;
 use crate::segment::pool::Pool;
 use crate::segment::registry::Registry;
 use crate::segment::{Reading, Segment};
+use crate::store::archives::Archives;
 use crate::store::recovery::RecoveryReport;
 use crate::store::watermark::Watermark;
 use crate::sync::Arc;
@@ -70,6 +76,8 @@ pub(crate) struct Settings {
     pub(crate) barrier: Option<Barrier>,
     /// Whether threads may be started.
     pub(crate) background: bool,
+    /// The background rewrites a file of which a larger share is dead.
+    pub(crate) compact_when_dead: f64,
     pub(crate) create_if_missing: bool,
     /// For a new store only; an old one keeps the hash it was made with.
     pub(crate) untrusted_keys: bool,
@@ -84,6 +92,7 @@ impl Default for Settings {
             reading: Reading::default(),
             barrier: Some(Barrier::Durable),
             background: true,
+            compact_when_dead: COMPACT_WHEN_DEAD_DEFAULT,
             create_if_missing: true,
             untrusted_keys: false,
             on_progress: None,
@@ -105,6 +114,7 @@ pub(crate) struct Store {
     identity: Identity,
     hasher: Hasher,
     registry: Registry,
+    archives: Archives,
     pool: Pool,
     large: Arc<LargeFolder>,
     table: Table,
@@ -114,6 +124,8 @@ pub(crate) struct Store {
     poison: OnceLock<Error>,
     recovery: RecoveryReport,
     lock: Mutex<Option<Box<dyn Lock>>>,
+    /// Whom to tell that a segment was sealed.
+    on_sealed: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 /// What only the one writer of the log touches.
@@ -149,6 +161,10 @@ impl Store {
         &self.registry
     }
 
+    pub(crate) fn archives(&self) -> &Archives {
+        &self.archives
+    }
+
     pub(crate) fn pool(&self) -> &Pool {
         &self.pool
     }
@@ -175,6 +191,10 @@ impl Store {
         &self.recovery
     }
 
+    pub(crate) fn hasher(&self) -> &Hasher {
+        &self.hasher
+    }
+
     #[inline(always)]
     pub(crate) fn hash(&self, key: &[u8]) -> u64 {
         self.hasher.hash(key)
@@ -183,6 +203,33 @@ impl Store {
     /// The right to write to the log. Held by the commit leader for a group, and by `close`.
     pub(crate) fn log(&self) -> MutexGuard<'_, Log> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has `f` called each time that a segment was sealed, while the log is held. Once a store.
+    pub(crate) fn on_sealed(&self, f: impl Fn() + Send + Sync + 'static) {
+        let _ = self.on_sealed.set(Box::new(f));
+    }
+
+    /// A segment was sealed.
+    pub(crate) fn tell_sealed(&self) {
+        if let Some(tell) = self.on_sealed.get() {
+            tell();
+        }
+    }
+
+    /// Makes all that was written to the log durable.
+    ///
+    /// # Errors
+    /// `Poisoned`; `Io`, and the store is poisoned then (W4).
+    pub(crate) fn sync_log(&self) -> Result<()> {
+        let mut log = self.log();
+        self.check_poison()?;
+        if let Some(active) = log.active.as_mut() {
+            // BARRIER: whatever was seen in the index is on the device.
+            active.barrier(Barrier::Durable).inspect_err(|error| self.poison(error.clone()))?;
+        }
+        self.watermark.settle(log.last_seqno);
+        Ok(())
     }
 
     /// Refuses writes from here on, for good; the first cause stays (W4).

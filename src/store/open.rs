@@ -12,6 +12,7 @@ use crate::platform::Disk;
 use crate::segment::large::LargeFolder;
 use crate::segment::pool::Pool;
 use crate::segment::registry::Registry;
+use crate::store::archives::Archives;
 use crate::store::init::{self, Found};
 use crate::store::recovery::Recovery;
 use crate::store::watermark::Watermark;
@@ -58,6 +59,8 @@ pub(crate) fn open(disk: Arc<dyn Disk>, settings: Settings) -> Result<Store> {
         poison: OnceLock::new(),
         recovery: outcome.report,
         lock: Mutex::new(Some(lock)),
+        on_sealed: OnceLock::new(),
+        archives: Archives::new(outcome.archives, outcome.next_archive),
         pool: Pool::new(&disk, settings.barrier, settings.background),
         disk,
         settings,

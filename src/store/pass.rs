@@ -52,12 +52,21 @@ impl Pass {
             holds: Holds::default(),
             large: Arc::clone(store.large()),
         };
-        store.table().walk(|location, pin| {
-            // What leads nowhere is an error when its turn comes.
-            if let Some(segment) = store.registry().find(location, pin) {
-                pass.holds.keep(segment);
+        let mut lost = None;
+        store.table().walk(|locations, pin| {
+            let mut nowhere = None;
+            for location in locations {
+                match store.registry().find(*location, pin) {
+                    Some(segment) => pass.holds.keep(segment),
+                    None => nowhere = Some(*location),
+                }
             }
-            pass.add(location);
+            if nowhere.is_some() && std::mem::replace(&mut lost, nowhere) != nowhere {
+                // R6: the index says by now where the record has moved. If it does not, that is an error when its turn comes.
+                return false;
+            }
+            locations.iter().for_each(|location| pass.add(*location));
+            true
         });
         pass
     }

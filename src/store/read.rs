@@ -38,7 +38,7 @@ impl<'p> At<'p> {
 
     /// Whether it is the one at `offset` of `segment`.
     pub(crate) fn is_at(&self, segment: &Segment, offset: u64) -> bool {
-        self.segment.id() == segment.id() && self.hit.record == offset
+        self.segment.place() == segment.place() && self.hit.record == offset
     }
 
     /// The record in memory of its own, checked.
@@ -214,6 +214,40 @@ pub(crate) fn index_put(registry: &Registry, table: &Table, large: &LargeFolder,
     failure.map_or(Ok(()), Err)
 }
 
+/// Makes the index point at the copy of a record where it points at the original: at a place that `is_source`. The live
+/// counts move along. What is newer stays.
+///
+/// # Errors
+/// `Io` in positioned mode, if a candidate could not be read: the key may point at the original still.
+pub(crate) fn index_move(store: &Store, to: &Change<'_>, is_source: impl Fn(u64) -> bool, pin: &Pin) -> Result<()> {
+    let (registry, table, mut failure) = (store.registry(), store.table(), None);
+    let mut from = None;
+    table.get(to.hash, pin, |at| {
+        // The pin is the caller's; what it leads to is there as long as the job is.
+        match is_source(at.place()).then(|| probe_or_note(registry, at, to.key, &mut failure)) {
+            Some(Probe::Same(())) => {
+                from = Some(at);
+                Probe::Same(())
+            }
+            _ => Probe::Other,
+        }
+    });
+    if let Some(error) = failure {
+        return Err(error);
+    }
+    let Some(from) = from else { return Ok(()) };
+    let (source, offset) = resolve(registry, from, pin).ok_or_else(|| unknown(from))?;
+    let len = source.record(offset)?.record_len();
+    let (copy, _) = resolve(registry, to.location, pin).ok_or_else(|| unknown(to.location))?;
+    // Counted before it is there, since whoever replaces it next counts it out.
+    copy.add_live(to.len);
+    match table.replace(to.hash, from, to.location) {
+        true => source.remove_live(len),
+        false => copy.remove_live(to.len),
+    }
+    Ok(())
+}
+
 /// Takes the key of a tombstone out of the index.
 ///
 /// # Errors
@@ -294,7 +328,10 @@ mod tests {
             commit::commit(&store, &queue, member).unwrap();
             let seal = Member { records: Records::new(), rule: Rule::Always, barrier: None, seal: true };
             commit::commit(&store, &queue, seal).unwrap();
-            store.table().walk(|location, _| places.push(location));
+            store.table().walk(|locations, _| {
+                places.extend_from_slice(locations);
+                true
+            });
         }
         assert!(count == 1 || store.table().replace(hash, places[count - 1], places[0]));
         (store, places)

@@ -5,29 +5,32 @@
 //! Files are read in the order of their ids, which is the order of their records' age, so the newest record of a key is
 //! simply the last one seen (O2).
 
-use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::address::{SegmentId, Seqno};
+use crate::address::{ArchiveId, SegmentId, Seqno};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::identity::Identity;
-use crate::format::names::{self, SegmentsEntry};
 use crate::format::record::Kind;
 use crate::format::segment::{Footer, SegmentHeader, SegmentKind};
 use crate::index::hash::Hasher;
 use crate::index::table::Table;
-use crate::limits::{FOOTER_LEN, HEADER_COPY, RECORDS_START, SECTOR, SEGMENT_SIZE_MAX};
-use crate::platform::{Access, Disk, File};
+use crate::limits::{FOOTER_LEN, RECORDS_START};
+use crate::platform::{Access, Disk};
 use crate::sabotage::{Sabotage, planted};
 use crate::segment::active::Active;
+use crate::segment::home::Home;
 use crate::segment::large::LargeFolder;
 use crate::segment::pool;
 use crate::segment::registry::Registry;
 use crate::segment::scan::{Scan, Scanned, Step, Values};
 use crate::segment::source::Source;
 use crate::segment::{Segment, State};
+use crate::store::archived::{self, Archive};
+use crate::store::archives::Adopted;
+use crate::store::inventory::{Found, Inventory, StoreFile};
 use crate::store::replay::Replay;
+use crate::store::superseded;
 use crate::store::torn::{self, End, Unsealed};
 use crate::store::unnamed::UnnamedFiles;
 use crate::store::{DEFAULT_KEYSPACE, Phase, Progress, Settings, failed};
@@ -60,6 +63,9 @@ pub(super) struct Outcome {
     /// As far as is known to be on stable storage.
     pub(super) durable_seqno: Seqno,
     pub(super) next_id: SegmentId,
+    pub(super) next_archive: ArchiveId,
+    /// Oldest first.
+    pub(super) archives: Vec<Adopted>,
     pub(super) report: RecoveryReport,
     /// A segment to go on writing: only ever by sabotage.
     pub(super) resumed: Option<Active>,
@@ -80,15 +86,6 @@ pub(super) struct Recovery<'a> {
     outcome: Outcome,
 }
 
-/// A segment whose header was checked. Its file is not open: there may be more segments than descriptors.
-struct Found {
-    name: String,
-    path: String,
-    /// Bytes that the file has: fewer than its header says, if somebody cut it.
-    len: u64,
-    header: SegmentHeader,
-}
-
 impl<'a> Recovery<'a> {
     pub(super) fn new(
         disk: &'a Arc<dyn Disk>,
@@ -103,6 +100,8 @@ impl<'a> Recovery<'a> {
             last_seqno: Seqno::default(),
             durable_seqno: Seqno::default(),
             next_id: SegmentId::FIRST,
+            next_archive: ArchiveId(1),
+            archives: Vec::new(),
             report: RecoveryReport::default(),
             resumed: None,
             unsealed: None,
@@ -117,25 +116,32 @@ impl<'a> Recovery<'a> {
     /// `Corruption`, naming file and offset, if anything that was durable is not there; nothing is changed then.
     pub(super) fn run(mut self) -> Result<Outcome> {
         let start = self.disk.clock().monotonic_ns();
-        let (segments, leftovers) = self.list()?;
-        let mut found = Vec::with_capacity(segments.len());
-        for id in segments {
-            if let Some(segment) = self.look_at(id)? {
-                found.push(segment);
-            }
-        }
-        let total = found.iter().map(|segment| segment.header.len).sum();
+        let Inventory { files, next_id, next_archive, leftovers, superseded, ignored } =
+            Inventory::take(&**self.disk, self.identity)?;
+        self.outcome.next_id = next_id;
+        self.outcome.next_archive = next_archive;
+        self.outcome.report.ignored = ignored;
+        let total = files.iter().map(StoreFile::len).sum();
         let mut done = 0;
-        for (i, segment) in found.iter().enumerate() {
-            self.recover(segment, found.get(i + 1))?;
-            done += segment.header.len;
+        for (i, file) in files.iter().enumerate() {
+            match file {
+                StoreFile::Segment(found) => self.recover(found, files.get(i + 1).map(StoreFile::first_seqno))?,
+                StoreFile::Archive(archive) => self.recover_archive(archive)?,
+            }
+            done += file.len();
             if let Some(report) = &self.settings.on_progress {
                 report(Progress { phase: Phase::Recovery, done, total });
             }
         }
-        for id in leftovers {
-            // Best effort: the name is in nobody's way but the next segment's, which removes it too.
-            let _ = self.disk.remove(&names::new_segment(id));
+        for name in leftovers {
+            // Best effort: the name is in nobody's way but the next file's, which removes it too.
+            let _ = self.disk.remove(&name);
+        }
+        if self.outcome.unsealed.is_none() {
+            // Best effort: it is in nobody's way, but what took its place must not be replaced before it is gone.
+            if superseded::remove(&**self.disk, &superseded).is_ok() {
+                self.outcome.archives.iter().for_each(Adopted::settle);
+            }
         }
         pool::remove_leftovers(&**self.disk);
         if self.outcome.unsealed.is_none() {
@@ -146,98 +152,8 @@ impl<'a> Recovery<'a> {
         Ok(self.outcome)
     }
 
-    /// The ids of the segments, without a gap, and those of temporaries.
-    fn list(&mut self) -> Result<(Vec<SegmentId>, Vec<SegmentId>)> {
-        let folder = self.disk.path().join(names::SEGMENTS);
-        let entries = self.disk.list(names::SEGMENTS).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => {
-                Error::corruption(folder.display(), 0, "the folder is missing; restore it from a backup")
-            }
-            _ => failed(&**self.disk, "list", names::SEGMENTS)(error),
-        })?;
-        let (mut segments, mut leftovers) = (Vec::new(), Vec::new());
-        for name in entries {
-            match names::parse_segments_entry(&name) {
-                SegmentsEntry::Segment(id) => segments.push(id),
-                SegmentsEntry::New(id) => leftovers.push(id),
-                SegmentsEntry::Foreign if is_segment(name.trim_end_matches('/')) => {
-                    let what = "it is a folder, where a segment should be; restore that from a backup";
-                    return Err(Error::corruption(folder.join(name).display(), 0, what));
-                }
-                SegmentsEntry::Foreign => self.outcome.report.ignored.push(name),
-            }
-        }
-        segments.sort_unstable();
-        let mut expected = SegmentId::FIRST;
-        for id in &segments {
-            if *id != expected {
-                let path = self.disk.path().join(names::segment(expected));
-                let what = format_args!("the file is missing, though {id} is there; restore it from a backup");
-                return Err(Error::corruption(path.display(), 0, what));
-            }
-            expected = id.next().ok_or_else(|| {
-                let path = self.disk.path().join(names::segment(*id));
-                Error::corruption(path.display(), 0, "no id is left after this one")
-            })?;
-        }
-        self.outcome.next_id = expected;
-        Ok((segments, leftovers))
-    }
-
-    /// Opens one segment and checks that it is whole, ours and the one that its name says.
-    fn look_at(&mut self, id: SegmentId) -> Result<Option<Found>> {
-        let name = names::segment(id);
-        let path = self.disk.path().join(&name).display().to_string();
-        let file = self.disk.open(&name, Access::Read).map_err(failed(&**self.disk, "open", &name))?;
-        let len = file.len().map_err(failed(&**self.disk, "read the length of", &name))?;
-        let header = match self.read_header(id, &*file, &path, len) {
-            Err(error) if planted(Sabotage::BadHeaderIsLeftover) && error.kind() == ErrorKind::Corruption => {
-                self.disk.remove(&name).map_err(failed(&**self.disk, "remove", &name))?;
-                self.outcome.next_id = id;
-                return Ok(None);
-            }
-            other => other?,
-        };
-        Ok(Some(Found { name, path, len, header }))
-    }
-
-    fn read_header(&self, id: SegmentId, file: &dyn File, path: &str, len: u64) -> Result<SegmentHeader> {
-        if len < RECORDS_START {
-            return Err(Error::corruption(path, len, "the file ends before its first record"));
-        }
-        let mut sector = [0; SECTOR];
-        Source::Cache.read_exact(file, path, &mut sector, 0)?;
-        let header = SegmentHeader::decode(&sector, path, 0).or_else(|first| {
-            Source::Cache.read_exact(file, path, &mut sector, HEADER_COPY)?;
-            SegmentHeader::decode(&sector, path, HEADER_COPY).map_err(|_| first)
-        })?;
-        if header.database != self.identity.database {
-            return Err(Error::corruption(path, 0, "the file belongs to another store"));
-        }
-        if header.kind != SegmentKind::Log {
-            return Err(Error::corruption(
-                path,
-                0,
-                "the header is that of a packed segment, which does not belong here",
-            ));
-        }
-        if header.id != id {
-            let what = format_args!("the header says that this is segment {}", header.id);
-            return Err(Error::corruption(path, 0, what));
-        }
-        if len > header.len {
-            let what = format_args!("the file has {len} bytes, its header says {}", header.len);
-            return Err(Error::corruption(path, header.len, what));
-        }
-        if header.len > SEGMENT_SIZE_MAX {
-            let what = format!("{path} is of {} bytes; this version reads segments of 1 GiB at most", header.len);
-            return Err(Error::new(ErrorKind::FormatVersion, what));
-        }
-        Ok(header)
-    }
-
     /// Brings one segment's records into the index.
-    fn recover(&mut self, found: &Found, successor: Option<&Found>) -> Result<()> {
+    fn recover(&mut self, found: &Found, successor: Option<Seqno>) -> Result<()> {
         let Found { name, path, len, header } = found;
         // Only the newest is ever written: to be sealed.
         let access = if successor.is_some() { Access::Read } else { Access::ReadWrite };
@@ -258,7 +174,7 @@ impl<'a> Recovery<'a> {
             len: header.len,
             readable: *len,
             first_seqno: header.first_seqno,
-            expected: successor.map(|next| (u64::from(next.header.first_seqno) - 1).into()),
+            expected: successor.map(|next| (u64::from(next) - 1).into()),
             source: if successor.is_some() { Source::Cache } else { Source::Device },
         };
         let sealed = self.footer(&unsealed, header)?;
@@ -273,7 +189,7 @@ impl<'a> Recovery<'a> {
         }
         let place = self.registry.reserve(header.len)?;
         let reading = self.settings.reading;
-        let segment = Segment::new(self.disk, name, Arc::clone(&file), header, place, end.offset, reading);
+        let segment = Segment::new(self.disk, Home::alone(&file, name), header, place, end.offset, reading);
         let segment = self.registry.add(segment, place, header.len);
         if sealed.is_some() || successor.is_some() {
             segment.set_state(State::Sealed);
@@ -288,6 +204,29 @@ impl<'a> Recovery<'a> {
             let active = Active::new(segment, Arc::clone(&file), end.last_seqno);
             self.close_torn(active.resume(end.offset, end.crc, end.record_count), &unsealed, &end)?;
         }
+        Ok(())
+    }
+
+    /// Brings the records of an archive into the index.
+    fn recover_archive(&mut self, archive: &Archive) -> Result<()> {
+        let (first, last) = archive.seqnos();
+        let expected = u64::from(self.outcome.last_seqno) + 1;
+        if u64::from(first) != expected {
+            let what = format_args!("the first record is {first}, {expected} is expected");
+            return Err(Error::corruption(&archive.path, 0, what));
+        }
+        let mut places = Vec::new();
+        for member in archive.members(&**self.disk, self.identity, self.settings.reading.mode)? {
+            let end = member.end;
+            let segment = archived::register(self.disk, self.registry, self.settings.reading, member)?;
+            self.replay(&segment, &end)?;
+            self.outcome.report.segments += 1;
+            self.outcome.report.records += end.record_count;
+            places.push(segment.place());
+        }
+        self.outcome.last_seqno = last;
+        self.outcome.durable_seqno = last;
+        self.outcome.archives.push(Adopted::new(archive, places));
         Ok(())
     }
 
@@ -309,15 +248,11 @@ impl<'a> Recovery<'a> {
         let file = segment.file()?;
         let mut scan = Scan::new(&*file, path, salt, end.offset, Source::Cache, Values::Skip);
         let mut replay = Replay::new(self.registry, self.table, self.large, segment.place());
-        let mut seqno = u64::from(end.last_seqno) - end.record_count;
+        let mut order = Order::before(segment.kind(), end);
         while scan.offset() < end.offset {
             match scan.step()? {
                 Step::Record(record) => {
-                    seqno += 1;
-                    if u64::from(record.header.seqno) != seqno {
-                        let what = format_args!("record {} where record {seqno} is expected", record.header.seqno);
-                        return Err(Error::corruption(path, record.offset, what));
-                    }
+                    order.take(&record, path)?;
                     self.check_known(&record, path)?;
                     self.unnamed.note(&record);
                     replay.add(&record, self.hasher.hash(record.key()))?;
@@ -330,8 +265,8 @@ impl<'a> Recovery<'a> {
             }
         }
         let whole = replay.finish()?;
-        if seqno != u64::from(end.last_seqno) || !whole {
-            let what = format_args!("the records end with {seqno}, {} is expected", end.last_seqno);
+        if !order.is_complete(end) || !whole {
+            let what = format_args!("the records end with {}, {} is expected", order.last, end.last_seqno);
             return Err(Error::corruption(path, end.offset, what));
         }
         Ok(())
@@ -388,10 +323,6 @@ impl<'a> Recovery<'a> {
     }
 }
 
-fn is_segment(name: &str) -> bool {
-    matches!(names::parse_segments_entry(name), SegmentsEntry::Segment(_))
-}
-
 /// A footer's numbers, if they fit the segment that it stands in.
 ///
 /// # Errors
@@ -407,4 +338,37 @@ fn checked(footer: &Footer, header: &SegmentHeader, path: &str) -> Result<End> {
         return Err(Error::corruption(path, header.len - FOOTER_LEN, what));
     }
     Ok(End { offset: footer.end, last_seqno: footer.last_seqno, record_count: footer.record_count, crc: footer.crc })
+}
+
+/// The seqnos of a segment's records, one after the other: contiguous in the log, ascending where records were rewritten.
+struct Order {
+    kind: SegmentKind,
+    last: u64,
+    count: u64,
+}
+
+impl Order {
+    /// Before the first record of a segment with this end.
+    fn before(kind: SegmentKind, end: &End) -> Order {
+        let last = match kind {
+            SegmentKind::Log => u64::from(end.last_seqno) - end.record_count,
+            SegmentKind::Packed => 0,
+        };
+        Order { kind, last, count: 0 }
+    }
+
+    fn take(&mut self, record: &Scanned<'_>, path: &str) -> Result<()> {
+        let (seqno, next) = (u64::from(record.header.seqno), self.last + 1);
+        let fits = if self.kind == SegmentKind::Log { seqno == next } else { seqno >= next };
+        if !fits {
+            let what = format_args!("record {seqno} where record {next} is expected");
+            return Err(Error::corruption(path, record.offset, what));
+        }
+        (self.last, self.count) = (seqno, self.count + 1);
+        Ok(())
+    }
+
+    fn is_complete(&self, end: &End) -> bool {
+        self.count == end.record_count && (self.count == 0 || self.last == u64::from(end.last_seqno))
+    }
 }

@@ -6,6 +6,7 @@ mod basics;
 mod batches;
 mod bytes;
 mod callers;
+mod compaction;
 mod faults;
 #[cfg(unix)]
 mod forks;

@@ -6,6 +6,7 @@
 //! passes through memory twice on its way into the log. In a file of its own it is written once, from where the caller
 //! has it.
 
+pub(crate) mod doomed;
 pub(crate) mod file;
 mod mapped;
 pub(crate) mod new;
@@ -169,6 +170,11 @@ impl LargeFolder {
     /// It has left the index.
     pub(crate) fn remove_live(&self, len: u64) {
         self.live_bytes.fetch_sub(len, Ordering::Relaxed);
+    }
+
+    /// No record of the log names a file of `len` bytes any more.
+    fn forget(&self, len: u64) {
+        self.bytes.fetch_sub(len, Ordering::Relaxed);
     }
 
     /// Bytes of the files that records name.

@@ -1,0 +1,281 @@
+//! One job: some files become one archive, and are gone.
+//!
+//! Floor 4. Imports `address`, `compact`, `error`, `format`, `platform`, `reclaim`, `sabotage`, `segment`, `store`, `sync`, `zipfile`.
+//!
+//! ```text
+//! write under a first name, sync          nothing has changed yet: what fails here costs time
+//! sync the log                            what was taken for dead is replaced by something durable
+//! read back
+//! final name, sync of the folder          from here on an open counts the archive, and not its sources
+//! register, swap                          readers move over, one record at a time
+//! remove the sources, sync the folders    C1
+//! retire them                             their memory goes with whoever shows it last
+//! ```
+
+use std::io;
+use std::ops::RangeInclusive;
+
+use crate::address::{ArchiveId, LargeId, SegmentId, Seqno};
+use crate::compact::older::Older;
+use crate::compact::pace::Pace;
+use crate::compact::pack;
+use crate::compact::rewrite::{Rewriter, Rewritten};
+use crate::compact::swap;
+use crate::error::{Error, Result};
+use crate::format::manifest::Manifest;
+use crate::format::names;
+use crate::format::segment::SegmentKind;
+use crate::platform::Disk;
+use crate::reclaim::hold::Hold;
+use crate::sabotage::{Sabotage, planted};
+use crate::segment::Segment;
+use crate::segment::large::doomed::DoomedFiles;
+use crate::store::Store;
+use crate::store::archived::{self, Archive};
+use crate::store::archives::Adopted;
+use crate::store::superseded;
+use crate::store::unit::Unit;
+use crate::sync::Arc;
+use crate::zipfile::write::Writer;
+
+/// What a job did.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Outcome {
+    pub(super) records: u64,
+    pub(super) tombstones_dropped: u64,
+    /// Bytes of the archive.
+    pub(super) written: u64,
+    /// Bytes of the files that are gone.
+    pub(super) freed: u64,
+    pub(super) segments: u64,
+    /// Why the sources are still there, if they are: the next open removes them.
+    pub(super) left: Option<io::ErrorKind>,
+}
+
+/// What a job is to do.
+pub(super) struct Job<'a> {
+    pub(super) store: &'a Store,
+    pub(super) id: ArchiveId,
+    /// All files, oldest first, and which of them it takes.
+    pub(super) units: &'a [Unit],
+    pub(super) first: usize,
+    pub(super) end: usize,
+    /// Whether live records are copied; else segments are packed as they are.
+    pub(super) rewrite: bool,
+    pub(super) pace: &'a Pace<'a>,
+}
+
+/// An error after which it is unknown which files an open would count: no job may follow.
+pub(super) struct Stuck(pub(super) Error);
+
+impl<'a> Job<'a> {
+    fn sources(&self) -> &'a [Unit] {
+        &self.units[self.first..self.end]
+    }
+
+    /// The segments that it takes, oldest first.
+    fn segments(&self) -> Vec<Hold<Segment>> {
+        self.sources().iter().flat_map(Unit::segments).cloned().collect()
+    }
+
+    /// Runs it.
+    ///
+    /// # Errors
+    /// The inner one leaves everything as it was, but for the next archive's id. `Stuck` as it says.
+    pub(super) fn run(self) -> Result<Result<Outcome>, Stuck> {
+        let first_name = names::new_archive(self.id);
+        let disk = &**self.store.disk();
+        let written = self.write(&first_name).and_then(|rewritten| {
+            let archive = self.read_back(&first_name, &rewritten)?;
+            self.store.check_poison()?;
+            self.store.check_lock()?;
+            Ok((rewritten, archive))
+        });
+        let (rewritten, mut archive) = match written {
+            Ok(written) => written,
+            Err(error) => {
+                // Best effort: the next open removes it.
+                let _ = disk.remove(&first_name);
+                return Ok(Err(error));
+            }
+        };
+        let name = names::archive(self.id);
+        let path = disk.path().join(&name).display().to_string();
+        if let Err(error) = disk.rename(&first_name, &name) {
+            let _ = disk.remove(&first_name);
+            return Err(Stuck(Error::io(format!("cannot name {path}"), error)));
+        }
+        if !planted(Sabotage::ArchiveNameUnsynced) {
+            // BARRIER: C1. The archive has its name for good before anything rests on it.
+            disk.sync_dir(names::ARCHIVES).map_err(|error| Stuck(Error::io(format!("cannot name {path}"), error)))?;
+        }
+        (archive.name, archive.path) = (name, path);
+        self.take_over(archive, &rewritten).map(Ok)
+    }
+
+    /// Writes the archive under its first name, durably.
+    fn write(&self, name: &str) -> Result<Rewritten> {
+        let disk = &**self.store.disk();
+        make_folder(disk).map_err(|error| Error::io(format!("cannot make {}", names::ARCHIVES), error))?;
+        let path = disk.path().join(name).display().to_string();
+        let failed = |error| Error::io(format!("cannot create {path}"), error);
+        let file = match disk.create(name) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                disk.remove(name).and_then(|()| disk.create(name)).map_err(failed)?
+            }
+            file => file.map_err(failed)?,
+        };
+        let (sources, segments) = (self.sources(), self.segments());
+        let (first_seqno, last_seqno) = self.seqnos()?;
+        let mut writer = Writer::new(file, path);
+        let rewritten = match self.rewrite {
+            true => {
+                let older = Older::new(self.store, &self.units[..self.first]);
+                let mut rewriter = Rewriter::new(self.store, &mut writer, &older, self.pace, &segments, first_seqno);
+                for segment in &segments {
+                    rewriter.take(segment)?;
+                }
+                rewriter.finish()?
+            }
+            false => pack::pack(self.store, &mut writer, self.pace, &segments)?,
+        };
+        if planted(Sabotage::SourcesGoFirst) {
+            let _ = superseded::remove(disk, &self.superseded());
+        }
+        let manifest = Manifest {
+            database: self.store.identity().database,
+            archive: self.id,
+            covers: vec![self.covers()],
+            replaces: sources.iter().filter_map(Unit::archive).map(|archive| archive.id).collect(),
+            first_seqno,
+            last_seqno,
+            entries: rewritten.entries.clone(),
+        };
+        writer.finish(&manifest)?;
+        if self.rewrite && !planted(Sabotage::DeadBeforeDurable) {
+            // C2: a record that was left out has a newer one in its place, which no power cut may take back once it is gone.
+            self.store.sync_log()?;
+        }
+        Ok(rewritten)
+    }
+
+    /// Reads the archive against what was written.
+    fn read_back(&self, name: &str, rewritten: &Rewritten) -> Result<Archive> {
+        let (disk, identity) = (&**self.store.disk(), self.store.identity());
+        let archive = Archive::open(disk, name, self.id, identity)?;
+        if !planted(Sabotage::ArchiveUnverified) {
+            archive.verify(disk, identity, rewritten.rotten)?;
+        }
+        Ok(archive)
+    }
+
+    /// From sources to archive: the registry, the index, the directory.
+    fn take_over(&self, archive: Archive, rewritten: &Rewritten) -> Result<Outcome, Stuck> {
+        let (store, disk) = (self.store, self.store.disk());
+        let mode = store.settings().reading.mode;
+        let members = archive.members(&**disk, store.identity(), mode).map_err(Stuck)?;
+        let (segments, mut places) = (self.segments(), Vec::new());
+        let mut needed = rewritten.needed.iter();
+        for member in members {
+            let reading = store.settings().reading;
+            let old = segments.iter().find(|old| old.kind() == SegmentKind::Log && old.epoch() == member.header.epoch);
+            match old {
+                // As it was: places stay, and the index need not know.
+                Some(old) => {
+                    let new = member.open(disk, old.place(), reading).counting_with(old);
+                    store.registry().replace(new, old.place());
+                    places.push(old.place());
+                }
+                None => {
+                    let packed = archived::register(disk, store.registry(), reading, member).map_err(Stuck)?;
+                    packed.note_needed(needed.next().copied().unwrap_or(0));
+                    swap::swap(store, &packed, &segments).map_err(Stuck)?;
+                    places.push(packed.place());
+                }
+            }
+        }
+        let adopted = Arc::new(Adopted::new(&archive, places));
+        let replaced: Vec<_> = self.sources().iter().filter_map(Unit::archive).map(|archive| archive.id).collect();
+        let freed = self.freed();
+        let left = superseded::remove(&**disk, &self.superseded()).err().map(|error| error.kind());
+        if left.is_none() {
+            adopted.settle();
+        }
+        for id in self.sources().iter().filter(|unit| unit.archive().is_none()).map(|unit| unit.ids().0) {
+            // Best effort: a hint without its segment means nothing.
+            let _ = disk.remove(&names::hint(id));
+        }
+        doom(store, &segments, &rewritten.dead_large);
+        store.archives().replace(Arc::clone(&adopted), &replaced);
+        for segment in segments.iter().filter(|segment| !adopted.places.contains(&segment.place())) {
+            store.registry().retire(segment.place());
+        }
+        Ok(Outcome {
+            records: rewritten.records,
+            tombstones_dropped: rewritten.tombstones_dropped,
+            written: archive.len,
+            freed,
+            segments: segments.len() as u64,
+            left,
+        })
+    }
+
+    /// The ids of the segments that the sources are or cover.
+    fn covers(&self) -> RangeInclusive<SegmentId> {
+        let (first, last) = (&self.sources()[0], &self.sources()[self.sources().len() - 1]);
+        let alone = self.sources().iter().find(|unit| unit.archive().is_none());
+        match alone.filter(|_| planted(Sabotage::CoversForgotten)) {
+            Some(unit) => unit.ids().0..=last.ids().1,
+            None => first.ids().0..=last.ids().1,
+        }
+    }
+
+    /// The seqnos of all that was written to them.
+    fn seqnos(&self) -> Result<(Seqno, Seqno)> {
+        let first = |unit: &Unit| match unit {
+            Unit::Segment([segment]) => segment.first_seqno(),
+            Unit::Archive(archive, _) => archive.seqnos.0,
+        };
+        let last = match &self.sources()[self.sources().len() - 1] {
+            Unit::Segment([segment]) => segment.footer()?.last_seqno,
+            Unit::Archive(archive, _) => archive.seqnos.1,
+        };
+        Ok((first(&self.sources()[0]), last))
+    }
+
+    /// The names that go.
+    fn superseded(&self) -> Vec<String> {
+        let name = |unit: &Unit| match unit {
+            Unit::Segment([segment]) => names::segment(segment.id()),
+            Unit::Archive(archive, _) => archive.name.clone(),
+        };
+        self.sources().iter().map(name).collect()
+    }
+
+    /// Bytes of the files that go.
+    fn freed(&self) -> u64 {
+        let len = |unit: &Unit| match unit {
+            Unit::Segment([segment]) => segment.used_bytes() + segment.unused_bytes(),
+            Unit::Archive(archive, _) => archive.len,
+        };
+        self.sources().iter().map(len).sum()
+    }
+}
+
+/// The files of large values that nobody names any more go with the last who shows one of the records that did.
+fn doom(store: &Store, segments: &[Hold<Segment>], dead: &[(LargeId, u64)]) {
+    if dead.is_empty() {
+        return;
+    }
+    let doomed = Arc::new(DoomedFiles::new(store.large(), dead));
+    segments.iter().for_each(|segment| segment.doom(&doomed));
+}
+
+/// Makes the folder of archives, if need be, for good.
+fn make_folder(disk: &dyn Disk) -> io::Result<()> {
+    match disk.create_dir(names::ARCHIVES) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        // BARRIER: the folder has its name before an archive in it takes the place of anything.
+        made => made.and_then(|()| disk.sync_dir("")),
+    }
+}

@@ -1,0 +1,195 @@
+//! Getting space back: segments and archives become archives without their dead records.
+//!
+//! Floor 4. Imports `address`, `compact`, `error`, `limits`, `segment`, `store`.
+//!
+//! - C1 a source goes once its copy is durable, was read back, has its name and is in the index; pins delay only the
+//!   unmapping. `compact::job`, `store::superseded`
+//! - C2 no key changes its meaning: what is left out has something newer and durable in its place. `compact::job`
+//! - C3 a record moves if the index still says the old place, and keeps its seqno. `compact::swap`
+//! - C4 a tombstone stays while an older file outside of the job may hold what it deletes. `compact::older`
+//! - C5 memory is bounded, whatever the store's size; the segment that is being written is left alone. `compact::rewrite`
+//! - C6 writers are never stopped, and the background rests as long as it works. `compact::pace`
+//! - C7 each decision, not to run too, is counted with its reason. `compact::policy`
+//! - C8 a job takes files that are neighbours in age, so that files' seqnos never interleave. `compact::policy`
+
+mod job;
+mod older;
+pub(crate) mod pace;
+mod pack;
+pub(crate) mod policy;
+mod rewrite;
+mod swap;
+pub(crate) mod worker;
+
+use crate::address::{ArchiveId, SegmentId};
+use crate::compact::job::{Job, Stuck};
+use crate::compact::pace::Pace;
+use crate::compact::policy::{Candidate, Goal, Reason, decide};
+use crate::error::{Error, ErrorKind, Result};
+use crate::limits::{JOB_LEN_MAX, PACKED_LEN_MAX};
+use crate::segment::Segment;
+use crate::store::Store;
+use crate::store::unit::Unit;
+
+/// What jobs did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct CompactionReport {
+    /// Archives written.
+    pub archives: u64,
+    /// Segments, in files of their own or in archives, whose place they took.
+    pub segments: u64,
+    /// Records in the archives.
+    pub records: u64,
+    /// Tombstones that went, since nothing is left that they delete.
+    pub tombstones_dropped: u64,
+    /// Bytes written.
+    pub written_bytes: u64,
+    /// Bytes of the files that are gone.
+    pub freed_bytes: u64,
+    /// Files that were left alone because they are damaged: `verify` tells more.
+    pub damaged: u64,
+    /// Jobs by why they ran, and how often there was nothing to do.
+    pub decisions: Decisions,
+}
+
+/// Decisions by their reason.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct Decisions {
+    /// Files with too many dead records.
+    pub dead: u64,
+    /// Many small files.
+    pub small: u64,
+    /// Segments that were in no archive.
+    pub unpacked: u64,
+    /// Nothing to do.
+    pub nothing: u64,
+    /// Jobs that failed, and left everything as it was.
+    pub failed: u64,
+}
+
+impl CompactionReport {
+    /// Counts another report in.
+    pub(crate) fn add(&mut self, other: &CompactionReport) {
+        self.archives += other.archives;
+        self.segments += other.segments;
+        self.records += other.records;
+        self.tombstones_dropped += other.tombstones_dropped;
+        self.written_bytes += other.written_bytes;
+        self.freed_bytes += other.freed_bytes;
+        self.damaged += other.damaged;
+        self.decisions.dead += other.decisions.dead;
+        self.decisions.small += other.decisions.small;
+        self.decisions.unpacked += other.decisions.unpacked;
+        self.decisions.nothing += other.decisions.nothing;
+        self.decisions.failed += other.decisions.failed;
+    }
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) enum Task {
+    /// Every sealed segment is to be in an archive.
+    Archive,
+    /// The same, and files with a larger share of dead records than this are rewritten.
+    Compact(f64),
+    /// Files with a larger share of dead records than this are rewritten, and many small ones merged.
+    Background(f64),
+}
+
+impl Task {
+    fn goal(self, store: &Store) -> Goal {
+        let (rewrite, pack, dead_share) = match self {
+            Task::Archive => (false, true, 1.0),
+            Task::Compact(share) => (true, true, share),
+            Task::Background(share) => (true, false, share),
+        };
+        let segment = store.settings().segment_size;
+        Goal { dead_share, small: segment / 4, most: JOB_LEN_MAX.min(segment.saturating_mul(4)), rewrite, pack }
+    }
+}
+
+const _: () = assert!(JOB_LEN_MAX >= PACKED_LEN_MAX);
+
+/// Runs jobs until there is nothing more to do, one after the other; waits for those of others. Counts in `report` what was
+/// done, whatever comes of it.
+///
+/// # Errors
+/// `NoSpace`, `Closed`, `Poisoned`; `Io`. The store is as it was, but for the jobs that were done before.
+pub(crate) fn run(store: &Store, task: Task, pace: &Pace<'_>, report: &mut CompactionReport) -> Result<()> {
+    let goal = task.goal(store);
+    let mut next = store.archives().jobs();
+    // Those that could not be read, by their first id: they stay as they are.
+    let mut damaged = Vec::new();
+    loop {
+        pace.check()?;
+        let Some(id) = *next else { return Err(stuck(store)) };
+        let units = store.units();
+        let candidates = candidates(&units, &damaged);
+        let decision = decide(&candidates, &goal);
+        let count = match decision.reason {
+            Reason::Dead => &mut report.decisions.dead,
+            Reason::Small => &mut report.decisions.small,
+            Reason::Unpacked => &mut report.decisions.unpacked,
+            Reason::Nothing => &mut report.decisions.nothing,
+        };
+        *count += 1;
+        if decision.files.is_empty() {
+            return Ok(());
+        }
+        let (first, end, rewrite) = (decision.files.start, decision.files.end, decision.rewrite);
+        let job = Job { store, id, units: &units, first, end, rewrite, pace };
+        *next = id.0.checked_add(1).map(ArchiveId);
+        match job.run() {
+            Ok(Ok(done)) => {
+                report.archives += 1;
+                report.segments += done.segments;
+                report.records += done.records;
+                report.tombstones_dropped += done.tombstones_dropped;
+                report.written_bytes += done.written;
+                report.freed_bytes += if done.left.is_none() { done.freed } else { 0 };
+            }
+            Ok(Err(error)) => {
+                report.decisions.failed += 1;
+                if error.damage().is_none() {
+                    return Err(error);
+                }
+                let found = damaged.len();
+                damaged
+                    .extend(units[first..end].iter().filter(|unit| unit.is_damaged(&error)).map(|unit| unit.ids().0));
+                if damaged.len() == found {
+                    // What was damaged is the copy.
+                    return Err(error);
+                }
+                report.damaged += (damaged.len() - found) as u64;
+            }
+            Err(Stuck(error)) => {
+                report.decisions.failed += 1;
+                *next = None;
+                return Err(error);
+            }
+        }
+    }
+}
+
+fn candidates(units: &[Unit], damaged: &[SegmentId]) -> Vec<Candidate> {
+    let candidate = |unit: &Unit| {
+        let sum = |bytes: fn(&Segment) -> u64| unit.segments().iter().map(|s| bytes(s)).sum::<u64>();
+        let archive = unit.archive();
+        Candidate {
+            packed: archive.is_some(),
+            fixed: damaged.contains(&unit.ids().0) || archive.is_some_and(|archive| !archive.is_settled()),
+            used: sum(|segment| segment.used_bytes()),
+            live: sum(|segment| segment.live_bytes() + segment.needed_bytes()),
+        }
+    };
+    units.iter().map(candidate).collect()
+}
+
+/// Why no job may run any more.
+fn stuck(store: &Store) -> Error {
+    let dir = store.disk().path().display();
+    let text = format!("a job failed while it gave an archive in {dir} its name; close the store and open it again");
+    Error::new(ErrorKind::Io, text)
+}

@@ -1,0 +1,292 @@
+//! Copying what is live of some segments into packed ones, in the entries of an archive.
+//!
+//! Floor 4. Imports `address`, `compact`, `error`, `format`, `limits`, `reclaim`, `segment`, `store`, `zipfile`.
+//!
+//! Memory is a window of the source, a batch of records, a buffer of the output and its hint: bounded, whatever the store's
+//! size (C5).
+
+use crate::address::{LargeId, Location, SegmentId, Seqno};
+use crate::compact::older::Older;
+use crate::compact::pace::Pace;
+use crate::error::{Error, Result};
+use crate::format::checksum::{self, Salt};
+use crate::format::hint::{Listed, ListedKind};
+use crate::format::hint_build::Builder;
+use crate::format::hint_header::HintHeader;
+use crate::format::manifest::ManifestEntry;
+use crate::format::names;
+use crate::format::record::{self, Header, Kind};
+use crate::format::segment::{Footer, SegmentHeader, SegmentKind};
+use crate::limits::{FOOTER_LEN, HEADER_COPY, PACKED_LEN_MAX, PACKED_RECORDS_MAX, RECORDS_START, SECTOR};
+use crate::reclaim::hold::Hold;
+use crate::reclaim::pin::Pin;
+use crate::segment::Segment;
+use crate::segment::scan::{Scan, Scanned, Step, Values};
+use crate::segment::source::Source;
+use crate::store::Store;
+use crate::store::read::AHEAD;
+use crate::zipfile::write::Writer;
+
+/// Bytes that are collected before they are judged, or written.
+const BATCH_LEN: usize = 256 << 10;
+
+/// What a rewriting came to.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rewritten {
+    pub(super) entries: Vec<ManifestEntry>,
+    pub(super) records: u64,
+    /// Records whose value fails its checksum: they are copied as they are, and stay damage to their keys alone.
+    pub(super) rotten: u64,
+    /// Tombstones that stay, because an older file may hold what they delete, and those that went.
+    pub(super) tombstones_kept: u64,
+    pub(super) tombstones_dropped: u64,
+    /// Bytes of those that stay, in each segment that was written.
+    pub(super) needed: Vec<u64>,
+    /// Large values that only records of the sources name, which nobody sees any more.
+    pub(super) dead_large: Vec<(LargeId, u64)>,
+}
+
+/// One rewriting.
+pub(super) struct Rewriter<'a> {
+    store: &'a Store,
+    writer: &'a mut Writer,
+    older: &'a Older<'a>,
+    pace: &'a Pace<'a>,
+    first_seqno: Seqno,
+    /// Bytes of records that are still to be looked at: no output is longer.
+    ahead: u64,
+    output: Option<Output>,
+    batch: Batch,
+    done: Rewritten,
+}
+
+/// Records of one source that are not judged yet.
+#[derive(Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    members: Vec<Candidate>,
+}
+
+struct Candidate {
+    header: Header,
+    hash: u64,
+    /// Where it lies.
+    at: Location,
+    large: Option<(LargeId, u64)>,
+    /// Whether its value fails its checksum.
+    rotten: bool,
+    /// Of `Batch::bytes`.
+    start: usize,
+}
+
+/// A packed segment that is being written.
+struct Output {
+    header: SegmentHeader,
+    salt: Salt,
+    /// Where the next record goes.
+    end: u64,
+    crc: u32,
+    count: u64,
+    last_seqno: Seqno,
+    needed: u64,
+    hint: Builder,
+    bytes: Vec<u8>,
+}
+
+impl<'a> Rewriter<'a> {
+    pub(super) fn new(
+        store: &'a Store,
+        writer: &'a mut Writer,
+        older: &'a Older<'a>,
+        pace: &'a Pace<'a>,
+        sources: &[Hold<Segment>],
+        first_seqno: Seqno,
+    ) -> Rewriter<'a> {
+        let ahead = sources.iter().map(|source| source.used_bytes()).sum();
+        let (output, batch, done) = (None, Batch::default(), Rewritten::default());
+        Rewriter { store, writer, older, pace, first_seqno, ahead, output, batch, done }
+    }
+
+    /// Takes the next source; they come oldest first.
+    ///
+    /// # Errors
+    /// `Corruption` if its records cannot be walked; as the system says.
+    pub(super) fn take(&mut self, source: &Segment) -> Result<()> {
+        let (file, end) = (source.file()?, source.tail().published());
+        let mut scan = Scan::new(&*file, source.path(), source.salt(), end, Source::Cache, Values::Bring);
+        while scan.offset() < end {
+            match scan.step()? {
+                Step::Record(record) => self.collect(&record, Location::new(source.place(), record.offset)),
+                Step::Stop(flaw) => return Err(source.flawed(scan.offset(), &flaw)),
+            }
+            if self.batch.members.len() == AHEAD || self.batch.bytes.len() >= BATCH_LEN {
+                self.judge()?;
+            }
+        }
+        self.judge()?;
+        self.ahead = self.ahead.saturating_sub(source.used_bytes());
+        Ok(())
+    }
+
+    /// Ends the last segment and says what it came to.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub(super) fn finish(mut self) -> Result<Rewritten> {
+        self.end_output()?;
+        Ok(self.done)
+    }
+
+    fn collect(&mut self, record: &Scanned<'_>, at: Location) {
+        let start = self.batch.bytes.len();
+        self.batch.bytes.extend_from_slice(record.record);
+        let large = record.large.map(|large| (large.id, large.len));
+        let hash = self.store.hash(record.key());
+        let rotten = record.value.is_some();
+        self.batch.members.push(Candidate { header: record.header, hash, at, large, rotten, start });
+    }
+
+    /// Copies what is live of the batch.
+    fn judge(&mut self) -> Result<()> {
+        let batch = std::mem::take(&mut self.batch);
+        self.pace.read(batch.bytes.len() as u64)?;
+        let live: Vec<bool> = {
+            let (pin, table) = (Pin::new(), self.store.table());
+            batch.members.iter().for_each(|member| table.prefetch(member.hash, &pin));
+            batch.members.iter().map(|member| table.says(member.hash, member.at, &pin)).collect()
+        };
+        for (member, live) in batch.members.iter().zip(live) {
+            let record = &batch.bytes[member.start..member.start + member.header.record_len() as usize];
+            match member.header.kind {
+                Kind::Put | Kind::PutLarge if live => self.copy(member, record)?,
+                Kind::Put | Kind::Pad => {}
+                Kind::PutLarge => self.done.dead_large.extend(member.large),
+                Kind::Delete if self.older.may_hold(member.hash, member.header.keyspace) => {
+                    self.done.tombstones_kept += 1;
+                    self.copy(member, record)?;
+                }
+                Kind::Delete => self.done.tombstones_dropped += 1,
+                Kind::KeyspaceCreate | Kind::KeyspaceDrop | Kind::KeyspaceClear | Kind::Cursor => {
+                    self.copy(member, record)?;
+                }
+            }
+        }
+        (self.batch.bytes, self.batch.members) = (batch.bytes, batch.members);
+        self.batch.bytes.clear();
+        self.batch.members.clear();
+        Ok(())
+    }
+
+    fn copy(&mut self, member: &Candidate, record: &[u8]) -> Result<()> {
+        let full = self.output.as_ref().is_some_and(|output| {
+            output.count >= PACKED_RECORDS_MAX || output.end + (record.len() as u64) + FOOTER_LEN > output.header.len
+        });
+        if full {
+            self.end_output()?;
+        }
+        let output = match &mut self.output {
+            Some(output) => output,
+            None => self.output.insert(begin_output(
+                self.store,
+                self.writer,
+                self.done.needed.len() as u64 + 1,
+                self.first_seqno,
+                self.ahead.max(record.len() as u64),
+            )?),
+        };
+        let (start, offset) = (output.bytes.len(), output.end);
+        record::transplant(record, &member.header, output.salt, offset, &mut output.bytes);
+        let len = (output.bytes.len() - start) as u64;
+        output.end += len;
+        output.count += 1;
+        output.last_seqno = member.header.seqno;
+        if member.header.kind == Kind::Delete {
+            output.needed += len;
+        }
+        let (hash, keyspace) = (member.hash, member.header.keyspace);
+        match (member.large, ListedKind::of(member.header.kind)) {
+            (Some(large), _) => output.hint.add_large(hash, offset, keyspace, large),
+            // What it names is unknown.
+            (None, Some(ListedKind::PutLarge) | None) => {}
+            (None, Some(kind)) => output.hint.add(Listed { hash, offset, kind, keyspace }),
+        }
+        self.done.records += 1;
+        self.done.rotten += u64::from(member.rotten);
+        if output.bytes.len() >= BATCH_LEN { output.flush(self.writer, self.pace) } else { Ok(()) }
+    }
+
+    fn end_output(&mut self) -> Result<()> {
+        let Some(mut output) = self.output.take() else { return Ok(()) };
+        output.flush(self.writer, self.pace)?;
+        let footer =
+            Footer { end: output.end, last_seqno: output.last_seqno, record_count: output.count, crc: output.crc };
+        self.writer.write(&footer.encode(output.salt))?;
+        self.done.entries.push(self.writer.end());
+        let header = HintHeader {
+            kind: SegmentKind::Packed,
+            hash_kind: self.store.identity().hash_kind,
+            database: output.header.database,
+            id: output.header.id,
+            epoch: output.header.epoch,
+            first_seqno: output.header.first_seqno,
+            last_seqno: output.last_seqno,
+        };
+        let name = names::packed_entry(output.header.id);
+        let hint = output.hint.finish(&header);
+        self.done.entries.push(write_entry(self.writer, &names::hint_entry(&name), &hint)?);
+        self.done.needed.push(output.needed);
+        Ok(())
+    }
+}
+
+/// Writes a whole entry.
+///
+/// # Errors
+/// As the system says.
+pub(super) fn write_entry(writer: &mut Writer, name: &str, bytes: &[u8]) -> Result<ManifestEntry> {
+    writer.start(name, bytes.len() as u64)?;
+    writer.write(bytes)?;
+    Ok(writer.end())
+}
+
+/// Starts a packed segment for `len` bytes of records at most.
+fn begin_output(store: &Store, writer: &mut Writer, number: u64, first_seqno: Seqno, len: u64) -> Result<Output> {
+    let mut epoch = [0; 16];
+    let drawn = store.disk().random(&mut epoch);
+    drawn.map_err(|error| Error::io("cannot draw randomness for a packed segment", error))?;
+    let len = (RECORDS_START + len.min(PACKED_LEN_MAX) + FOOTER_LEN).next_multiple_of(8);
+    let header = SegmentHeader {
+        database: store.identity().database,
+        id: SegmentId(number),
+        epoch,
+        kind: SegmentKind::Packed,
+        first_seqno,
+        len,
+    };
+    writer.start(&names::packed_entry(header.id), len)?;
+    let (mut start, sector) = ([0; RECORDS_START as usize], header.encode());
+    start[..SECTOR].copy_from_slice(&sector);
+    start[HEADER_COPY as usize..][..SECTOR].copy_from_slice(&sector);
+    writer.write(&start)?;
+    Ok(Output {
+        salt: header.salt(),
+        header,
+        end: RECORDS_START,
+        crc: 0,
+        count: 0,
+        last_seqno: (u64::from(first_seqno) - 1).into(),
+        needed: 0,
+        hint: Builder::default(),
+        bytes: Vec::new(),
+    })
+}
+
+impl Output {
+    fn flush(&mut self, writer: &mut Writer, pace: &Pace<'_>) -> Result<()> {
+        self.crc = checksum::extend(self.crc, &self.bytes);
+        writer.write(&self.bytes)?;
+        let len = self.bytes.len() as u64;
+        self.bytes.clear();
+        pace.wrote(len)
+    }
+}

@@ -1,0 +1,51 @@
+//! Making the index point at the copies of records.
+//!
+//! Floor 4. Imports `address`, `error`, `format`, `reclaim`, `segment`, `store`.
+
+use crate::address::Location;
+use crate::error::Result;
+use crate::format::record::Kind;
+use crate::reclaim::hold::Hold;
+use crate::reclaim::pin::Pin;
+use crate::segment::Segment;
+use crate::segment::scan::{Scan, Step, Values};
+use crate::segment::source::Source;
+use crate::store::Store;
+use crate::store::read::{self, AHEAD, Change};
+
+/// Goes through a packed segment that the registry has, and moves each record that the index still says is in one of
+/// `sources` (C3). What was overwritten or deleted since it was copied stays as it is, and its copy is dead.
+///
+/// # Errors
+/// As the system says: the index then points partly at the copies and partly at the sources, and both must stay.
+pub(super) fn swap(store: &Store, packed: &Segment, sources: &[Hold<Segment>]) -> Result<()> {
+    let (file, end) = (packed.file()?, packed.tail().published());
+    let mut scan = Scan::new(&*file, packed.path(), packed.salt(), end, Source::Cache, Values::Skip);
+    let mut batch: Vec<(u64, Vec<u8>, u64, u64)> = Vec::with_capacity(AHEAD);
+    while scan.offset() < end {
+        match scan.step()? {
+            Step::Record(record) if matches!(record.header.kind, Kind::Put | Kind::PutLarge) => {
+                let (hash, len) = (store.hash(record.key()), record.header.record_len());
+                batch.push((hash, record.key().to_vec(), record.offset, len));
+            }
+            Step::Record(_) => {}
+            Step::Stop(flaw) => return Err(packed.flawed(scan.offset(), &flaw)),
+        }
+        if batch.len() == AHEAD {
+            apply(store, packed, sources, &batch)?;
+            batch.clear();
+        }
+    }
+    apply(store, packed, sources, &batch)
+}
+
+fn apply(store: &Store, packed: &Segment, sources: &[Hold<Segment>], batch: &[(u64, Vec<u8>, u64, u64)]) -> Result<()> {
+    read::prefetch_all(store.registry(), store.table(), batch.iter().map(|(hash, ..)| *hash));
+    for (hash, key, offset, len) in batch {
+        let location = Location::new(packed.place(), *offset);
+        // Bytes of a large value stay where they are.
+        let to = Change { hash: *hash, key, location, len: *len, large_len: 0 };
+        read::index_move(store, &to, |place| sources.iter().any(|source| source.has_place(place)), &Pin::new())?;
+    }
+    Ok(())
+}

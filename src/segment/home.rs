@@ -1,0 +1,125 @@
+//! Where a segment's bytes are: in a file of their own, or in an entry of an archive.
+//!
+//! Floor 2. Imports `address`, `platform`, `sync`.
+
+use std::io;
+
+use crate::address::ArchiveId;
+use crate::platform::{Barrier, Disk, File, Mapping};
+use crate::sync::Arc;
+
+/// The file that a segment lies in.
+#[derive(Clone, Debug)]
+pub(crate) struct Home {
+    pub(crate) file: Arc<dyn File>,
+    /// Of the file, in the store's directory.
+    pub(crate) name: String,
+    /// `None` where the file is the segment.
+    pub(crate) entry: Option<Entry>,
+}
+
+/// The part of an archive that is a segment.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) archive: ArchiveId,
+    pub(crate) name: String,
+    /// Where in the archive it begins.
+    pub(crate) start: u64,
+    /// How many bytes of the archive it is.
+    pub(crate) len: u64,
+    /// The archive in memory, which all its entries share.
+    pub(crate) map: Option<Arc<dyn Mapping>>,
+}
+
+impl Home {
+    /// A file of its own.
+    pub(crate) fn alone(file: &Arc<dyn File>, name: &str) -> Home {
+        Home { file: Arc::clone(file), name: name.to_string(), entry: None }
+    }
+
+    /// For messages.
+    pub(crate) fn path(&self, disk: &dyn Disk) -> String {
+        let path = disk.path().join(&self.name);
+        match &self.entry {
+            None => path.display().to_string(),
+            Some(entry) => format!("{} ({})", path.display(), entry.name),
+        }
+    }
+
+    /// The segment alone, to be read.
+    pub(crate) fn file(&self) -> Arc<dyn File> {
+        within(Arc::clone(&self.file), self.entry.as_ref())
+    }
+}
+
+/// The part of `file` that is the entry, or all of it.
+pub(crate) fn within(file: Arc<dyn File>, entry: Option<&Entry>) -> Arc<dyn File> {
+    match entry {
+        None => file,
+        Some(entry) => Arc::new(Window { file, start: entry.start, len: entry.len }),
+    }
+}
+
+/// A part of a file, as if it were a file: to be read, and nothing else.
+#[derive(Debug)]
+struct Window {
+    file: Arc<dyn File>,
+    start: u64,
+    len: u64,
+}
+
+impl Window {
+    /// How much of a read of `len` bytes at `offset` lies within.
+    fn clip(&self, len: usize, offset: u64) -> usize {
+        let left = self.len.saturating_sub(offset);
+        usize::try_from(left).map_or(len, |left| left.min(len))
+    }
+}
+
+fn read_only<T>() -> io::Result<T> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "an entry of an archive is only read"))
+}
+
+impl File for Window {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.len)
+    }
+
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        let len = self.clip(bytes.len(), offset);
+        self.file.read_at(&mut bytes[..len], self.start + offset.min(self.len))
+    }
+
+    fn read_device_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        let len = self.clip(bytes.len(), offset);
+        self.file.read_device_at(&mut bytes[..len], self.start + offset.min(self.len))
+    }
+
+    fn write_at(&self, _bytes: &[u8], _offset: u64) -> io::Result<()> {
+        read_only()
+    }
+
+    fn allocate(&self, _len: u64) -> io::Result<()> {
+        read_only()
+    }
+
+    fn punch(&self, _offset: u64, _len: u64) -> io::Result<()> {
+        read_only()
+    }
+
+    fn taken(&self) -> io::Result<u64> {
+        Ok(self.len)
+    }
+
+    fn barrier(&self, _level: Barrier) -> io::Result<Barrier> {
+        read_only()
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        read_only()
+    }
+
+    fn map(&self, _len: usize) -> io::Result<Box<dyn Mapping>> {
+        read_only()
+    }
+}

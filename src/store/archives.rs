@@ -1,0 +1,79 @@
+//! The archives of an open store, and the right to run a job on its files.
+//!
+//! Floor 3. Imports `address`, `store`, `sync`.
+
+use crate::address::{ArchiveId, SegmentId, Seqno};
+use crate::store::archived::Archive;
+use crate::sync::Arc;
+use crate::sync::plain::{AtomicBool, Mutex, MutexGuard, Ordering, PoisonError};
+
+/// An archive whose segments the registry has.
+#[derive(Debug)]
+pub(crate) struct Adopted {
+    pub(crate) id: ArchiveId,
+    /// In the store's directory.
+    pub(crate) name: String,
+    /// Bytes of the file.
+    pub(crate) len: u64,
+    /// The ids of the segments whose place it takes, first and last, and the seqnos of what was written to them.
+    pub(crate) covers: (SegmentId, SegmentId),
+    pub(crate) seqnos: (Seqno, Seqno),
+    /// Where the registry has its segments.
+    pub(crate) places: Vec<u64>,
+    /// Whether what it replaced is gone for good: before that it must not be replaced itself.
+    settled: AtomicBool,
+}
+
+impl Adopted {
+    pub(crate) fn new(archive: &Archive, places: Vec<u64>) -> Adopted {
+        Adopted {
+            id: archive.id,
+            name: archive.name.clone(),
+            len: archive.len,
+            covers: archive.covers,
+            seqnos: archive.seqnos(),
+            places,
+            settled: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn is_settled(&self) -> bool {
+        self.settled.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn settle(&self) {
+        self.settled.store(true, Ordering::Relaxed);
+    }
+}
+
+/// All archives of a store.
+#[derive(Debug)]
+pub(crate) struct Archives {
+    all: Mutex<Vec<Arc<Adopted>>>,
+    /// Held by whoever runs a job: one at a time. The id of the next archive; `None` once no job may run any more.
+    jobs: Mutex<Option<ArchiveId>>,
+}
+
+impl Archives {
+    pub(crate) fn new(all: Vec<Adopted>, next: ArchiveId) -> Archives {
+        Archives { all: Mutex::new(all.into_iter().map(Arc::new).collect()), jobs: Mutex::new(Some(next)) }
+    }
+
+    /// The right to run jobs, and the id that the next archive gets.
+    pub(crate) fn jobs(&self) -> MutexGuard<'_, Option<ArchiveId>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// In the order of their records' age.
+    pub(crate) fn all(&self) -> Vec<Arc<Adopted>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts `new` in the place of the archives that it replaces.
+    pub(crate) fn replace(&self, new: Arc<Adopted>, replaced: &[ArchiveId]) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|archive| !replaced.contains(&archive.id));
+        let at = all.partition_point(|archive| archive.covers < new.covers);
+        all.insert(at, new);
+    }
+}

@@ -1,0 +1,122 @@
+//! Space comes back, and nothing changes its meaning.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use zipcask::sim::Random;
+use zipcask::{Db, Durability, Options, ReadMode};
+
+type Model = BTreeMap<Vec<u8>, Vec<u8>>;
+
+fn small() -> Options {
+    Options::new().durability(Durability::Os).segment_size(64 << 10).background(false)
+}
+
+fn check(db: &Db, model: &Model) {
+    assert_eq!(db.len(), model.len() as u64);
+    for (key, value) in model {
+        let got = db.get(key).unwrap();
+        assert_eq!(got.as_deref(), Some(value.as_slice()), "{}", String::from_utf8_lossy(key));
+    }
+    let all: Model = db.iter().map(|pair| pair.map(|(k, v)| (k.to_vec(), v.to_vec())).unwrap()).collect();
+    assert_eq!(all, *model);
+}
+
+fn names(dir: &Path, folder: &str) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(dir.join(folder)) else { return Vec::new() };
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// Bytes of all files of the store.
+fn bytes(dir: &Path) -> u64 {
+    let folders = ["segments", "archives", "hints", "large", "spare"];
+    let files =
+        folders.iter().flat_map(|folder| names(dir, folder).into_iter().map(move |name| dir.join(folder).join(name)));
+    files.map(|file| file.metadata().unwrap().len()).sum()
+}
+
+/// Puts, overwrites and deletes at random.
+fn churn(db: &Db, model: &mut Model, random: &mut Random, writes: usize) {
+    for _ in 0..writes {
+        let key = format!("key {}", random.below(700)).into_bytes();
+        if random.below(4) == 0 {
+            assert_eq!(db.delete(&key).unwrap(), model.remove(&key).is_some());
+        } else {
+            let mut value = vec![0; [0, 7, 100, 100, 900][random.below(5)]];
+            random.fill(&mut value);
+            db.put(&key, &value).unwrap();
+            model.insert(key, value);
+        }
+    }
+}
+
+#[test]
+fn whatever_was_written_means_the_same_after_any_compaction_and_reopen() {
+    for seed in 1..=6 {
+        let (dir, mut random, mut model) = (tempfile::tempdir().unwrap(), Random::new(seed), Model::new());
+        let mode = if seed % 3 == 0 { ReadMode::Positioned } else { ReadMode::Mmap };
+        for round in 0..8 {
+            let db = small().read_mode(mode).open(dir.path()).unwrap();
+            check(&db, &model);
+            churn(&db, &mut model, &mut random, 900);
+            match random.below(4) {
+                0 => drop(db.archive().unwrap()),
+                1 | 2 => drop(db.compact().unwrap()),
+                _ => {}
+            }
+            check(&db, &model);
+            churn(&db, &mut model, &mut random, 100);
+            assert!(db.verify().unwrap().is_clean(), "seed {seed}, round {round}");
+            db.close().unwrap();
+        }
+        let db = small().read_mode(mode).open(dir.path()).unwrap();
+        check(&db, &model);
+        db.compact().unwrap();
+        check(&db, &model);
+        assert_eq!(names(dir.path(), "segments"), Vec::<String>::new());
+        let live: usize = model.iter().map(|(key, value)| key.len() + value.len() + 64).sum();
+        assert!(bytes(dir.path()) < 2 * live as u64 + 200_000, "seed {seed}: {} for {live}", bytes(dir.path()));
+    }
+}
+
+#[test]
+fn archives_are_read_like_segments_and_left_alone() {
+    let (dir, mut random, mut model) = (tempfile::tempdir().unwrap(), Random::new(1), Model::new());
+    let db = small().open(dir.path()).unwrap();
+    churn(&db, &mut model, &mut random, 2000);
+    db.seal().unwrap();
+    let before: Vec<_> = model.keys().map(|key| db.get(key).unwrap().unwrap()).collect();
+    let report = db.archive().unwrap();
+    assert!(report.archives >= 1 && report.segments > 3, "{report:?}");
+    assert_eq!(names(dir.path(), "segments"), Vec::<String>::new());
+    let archives = names(dir.path(), "archives");
+    check(&db, &model);
+    churn(&db, &mut model, &mut random, 10);
+    db.seal().unwrap();
+    db.archive().unwrap();
+    assert_eq!(names(dir.path(), "archives")[..archives.len()], archives);
+    db.close().unwrap();
+    assert!(before.iter().filter(|value| value.len() == 100).count() > 100);
+    check(&small().open(dir.path()).unwrap(), &model);
+}
+
+#[test]
+fn a_queue_leaves_next_to_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = small().open(dir.path()).unwrap();
+    for round in 0..4_u32 {
+        for i in 0..3000_u32 {
+            let key = format!("job {round} {i}");
+            db.put(&key, [7; 200]).unwrap();
+            assert!(db.delete(&key).unwrap());
+        }
+        db.compact().unwrap();
+    }
+    assert_eq!(db.len(), 0);
+    assert_eq!(db.stats().dead_bytes, 0);
+    db.close().unwrap();
+    assert!(bytes(dir.path()) < 64 << 10, "{}", bytes(dir.path()));
+    assert!(small().open(dir.path()).unwrap().is_empty());
+}
