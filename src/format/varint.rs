@@ -21,6 +21,31 @@ pub(crate) fn put(out: &mut Vec<u8>, mut number: u64) {
 /// Takes a number off the front of `bytes`; `None` if none stands there that `put` would have written.
 #[inline]
 pub(crate) fn take(bytes: &mut &[u8]) -> Option<u64> {
+    let Some(word) = bytes.first_chunk().map(|word| u64::from_le_bytes(*word)) else {
+        return take_slowly(bytes);
+    };
+    // The top bits of bytes that no other follows.
+    let lasts = !word & 0x8080_8080_8080_8080;
+    if lasts == 0 {
+        return take_slowly(bytes);
+    }
+    let top_bit = lasts.trailing_zeros();
+    let groups = word & (u64::MAX >> 63_u32.wrapping_sub(top_bit));
+    let needless = top_bit > 7 && groups >> top_bit.wrapping_sub(7) == 0;
+    *bytes = bytes.get((top_bit / 8) as usize..)?.split_first()?.1;
+    (!needless).then(|| joined(groups & 0x7f7f_7f7f_7f7f_7f7f))
+}
+
+/// Eight groups of seven bits, one a byte, next to each other: in pairs, then pairs of pairs, then both halves.
+#[inline]
+fn joined(groups: u64) -> u64 {
+    let pairs = groups & 0x007f_007f_007f_007f | (groups & 0x7f00_7f00_7f00_7f00) >> 1;
+    let fours = pairs & 0x0000_3fff_0000_3fff | (pairs & 0x3fff_0000_3fff_0000) >> 2;
+    fours & 0x0fff_ffff | (fours & 0x0fff_ffff_0000_0000) >> 4
+}
+
+/// The same byte by byte: near the end of `bytes`, and for numbers of more than 56 bits.
+fn take_slowly(bytes: &mut &[u8]) -> Option<u64> {
     let mut number = 0;
     for (shift, byte) in (0..u64::BITS).step_by(7).zip(bytes.iter()) {
         number |= u64::from(byte & !MORE) << shift;
@@ -67,9 +92,17 @@ mod tests {
 
     #[test]
     fn what_is_cut_short_too_long_or_needlessly_long_is_no_number() {
-        for bytes in
-            ["", "80", "ffff", "8000", "ffffffffffffffffff02", "ffffffffffffffffffff01", "80808080808080808000"]
-        {
+        for bytes in [
+            "",
+            "80",
+            "ffff",
+            "8000",
+            "ffffffffffffffffff02",
+            "ffffffffffffffffffff01",
+            "80808080808080808000",
+            "80000000000000000000",
+            "ffffffffffffff000000",
+        ] {
             assert_eq!(take(&mut &hex(bytes)[..]), None, "{bytes}");
         }
     }
