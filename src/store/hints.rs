@@ -45,15 +45,7 @@ pub(crate) fn build(segment: &Segment, header: &SegmentHeader, hasher: &Hasher) 
             Step::Stop(flaw) => return Err(segment.flawed(offset, &flaw)),
         }
     }
-    Ok(builder.finish(&HintHeader {
-        kind: header.kind,
-        hash_kind: hash_kind(hasher),
-        database: header.database,
-        id: header.id,
-        epoch: header.epoch,
-        first_seqno: header.first_seqno,
-        last_seqno,
-    }))
+    Ok(builder.finish(&header_for(header, last_seqno, hasher)))
 }
 
 fn list(builder: &mut Builder, record: &Scanned<'_>, hasher: &Hasher) -> Result<(), Flaw> {
@@ -69,10 +61,19 @@ fn list(builder: &mut Builder, record: &Scanned<'_>, hasher: &Hasher) -> Result<
     Ok(())
 }
 
-fn hash_kind(hasher: &Hasher) -> HashKind {
-    match hasher {
-        Hasher::Rapid { .. } => HashKind::Rapid,
-        Hasher::Sip(_) => HashKind::Sip,
+/// What the header of a hint of this segment says, if that ends with `last_seqno`.
+pub(crate) fn header_for(segment: &SegmentHeader, last_seqno: Seqno, hasher: &Hasher) -> HintHeader {
+    HintHeader {
+        kind: segment.kind,
+        hash_kind: match hasher {
+            Hasher::Rapid { .. } => HashKind::Rapid,
+            Hasher::Sip(_) => HashKind::Sip,
+        },
+        database: segment.database,
+        id: segment.id,
+        epoch: segment.epoch,
+        first_seqno: segment.first_seqno,
+        last_seqno,
     }
 }
 
@@ -178,16 +179,7 @@ impl FoundHint {
     /// Itself, if it is of the segment with this header, whole, and made with the store's hash function.
     fn fitting(self, header: &SegmentHeader, hasher: &Hasher) -> Option<FoundHint> {
         let facts = *self.hint().ok()?.header();
-        let expected = HintHeader {
-            kind: header.kind,
-            hash_kind: hash_kind(hasher),
-            database: header.database,
-            id: header.id,
-            epoch: header.epoch,
-            first_seqno: header.first_seqno,
-            last_seqno: facts.last_seqno,
-        };
-        (facts == expected).then_some(self)
+        (facts == header_for(header, facts.last_seqno, hasher)).then_some(self)
     }
 }
 
