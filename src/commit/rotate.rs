@@ -62,6 +62,7 @@ pub(super) fn next(store: &Store, log: &mut Log, len: u64) -> Result<()> {
     let name = names::segment(id);
     let (file, reading) = (blank.file(), store.settings().reading);
     let segment = Segment::new(store.disk(), Home::alone(file, &name), &header, place, RECORDS_START, reading);
+    let segment = segment.with_lease(store.registry().lease(place, header.len));
     let segment = store.registry().add(segment, place, header.len);
     let active = Active::new(segment, Arc::clone(file), log.last_seqno);
     log.active = Some(if blank.wants_zeros() { active.with_zeros() } else { active });

@@ -65,6 +65,21 @@ pub(super) struct Job<'a> {
     pub(super) pace: &'a Pace<'a>,
 }
 
+/// A segment of the archive, open.
+enum Registered {
+    InPlace(Box<Segment>),
+    Packed(Hold<Segment>),
+}
+
+impl Registered {
+    fn packed(&self) -> Option<&Hold<Segment>> {
+        match self {
+            Registered::InPlace(_) => None,
+            Registered::Packed(packed) => Some(packed),
+        }
+    }
+}
+
 /// An error after which it is unknown which files an open would count: no job may follow.
 pub(super) struct Stuck(pub(super) Error);
 
@@ -85,13 +100,17 @@ impl<'a> Job<'a> {
     pub(super) fn run(self) -> Result<Result<Outcome>, Stuck> {
         let first_name = names::new_archive(self.id);
         let disk = &**self.store.disk();
+        let name = names::archive(self.id);
+        let path = disk.path().join(&name).display().to_string();
         let written = self.write(&first_name).and_then(|rewritten| {
-            let archive = self.read_back(&first_name, &rewritten)?;
+            let mut archive = self.read_back(&first_name, &rewritten)?;
+            (archive.name, archive.path) = (name.clone(), path.clone());
             self.store.check_poison()?;
             self.store.check_lock()?;
-            Ok((rewritten, archive))
+            let registered = self.register(&archive)?;
+            Ok((rewritten, archive, registered))
         });
-        let (rewritten, mut archive) = match written {
+        let (rewritten, archive, registered) = match written {
             Ok(written) => written,
             Err(error) => {
                 // Best effort: the next open removes it.
@@ -99,8 +118,6 @@ impl<'a> Job<'a> {
                 return Ok(Err(error));
             }
         };
-        let name = names::archive(self.id);
-        let path = disk.path().join(&name).display().to_string();
         if let Err(error) = disk.rename(&first_name, &name) {
             let _ = disk.remove(&first_name);
             return Err(Stuck(Error::io(format!("cannot name {path}"), error)));
@@ -109,8 +126,7 @@ impl<'a> Job<'a> {
             // BARRIER: C1. The archive has its name for good before anything rests on it.
             disk.sync_dir(names::ARCHIVES).map_err(|error| Stuck(Error::io(format!("cannot name {path}"), error)))?;
         }
-        (archive.name, archive.path) = (name, path);
-        self.take_over(archive, &rewritten).map(Ok)
+        self.take_over(&archive, registered, &rewritten).map(Ok)
     }
 
     /// Writes the archive under its first name, durably.
@@ -169,34 +185,62 @@ impl<'a> Job<'a> {
         Ok(archive)
     }
 
-    /// From sources to archive: the registry, the index, the directory.
-    fn take_over(&self, archive: Archive, rewritten: &Rewritten) -> Result<Outcome, Stuck> {
+    /// Opens the archive's segments: packed ones at places of their own, where nothing leads to yet, and others for the places
+    /// that they have. On an error the first are gone again.
+    fn register(&self, archive: &Archive) -> Result<Vec<Registered>> {
         let (store, disk) = (self.store, self.store.disk());
-        let mode = store.settings().reading.mode;
-        let members = archive.members(&**disk, store.identity(), mode).map_err(Stuck)?;
+        let reading = store.settings().reading;
+        let (sources, mut registered) = (self.segments(), Vec::new());
+        for member in archive.members(&**disk, store.identity(), reading.mode)? {
+            let old = sources.iter().find(|old| old.kind() == SegmentKind::Log && old.epoch() == member.header.epoch);
+            registered.push(match old {
+                Some(old) => Registered::InPlace(Box::new(member.open(disk, old.place(), reading).in_place_of(old))),
+                None => match archived::register(disk, store.registry(), reading, member) {
+                    Ok(packed) => Registered::Packed(packed),
+                    Err(error) => {
+                        let packed = registered.iter().filter_map(Registered::packed);
+                        packed.for_each(|packed| store.registry().retire(packed.place()));
+                        return Err(error);
+                    }
+                },
+            });
+        }
+        Ok(registered)
+    }
+
+    /// From sources to archive: the registry, the index, the directory.
+    fn take_over(
+        &self,
+        archive: &Archive,
+        registered: Vec<Registered>,
+        rewritten: &Rewritten,
+    ) -> Result<Outcome, Stuck> {
+        let (store, disk) = (self.store, self.store.disk());
         let (segments, mut places) = (self.segments(), Vec::new());
         let mut needed = rewritten.needed.iter();
-        for member in members {
-            let reading = store.settings().reading;
-            let old = segments.iter().find(|old| old.kind() == SegmentKind::Log && old.epoch() == member.header.epoch);
-            match old {
+        for segment in registered {
+            match segment {
                 // As it was: places stay, and the index need not know.
-                Some(old) => {
-                    let new = member.open(disk, old.place(), reading).counting_with(old);
-                    store.registry().replace(new, old.place());
-                    places.push(old.place());
+                Registered::InPlace(new) => {
+                    let place = new.place();
+                    store.registry().replace(*new, place);
+                    places.push(place);
                 }
-                None => {
-                    let packed = archived::register(disk, store.registry(), reading, member).map_err(Stuck)?;
+                Registered::Packed(packed) => {
                     packed.note_needed(needed.next().copied().unwrap_or(0));
+                    segments.iter().for_each(|source| packed.legacy().inherit(source.legacy()));
                     swap::swap(store, &packed, &segments).map_err(Stuck)?;
                     places.push(packed.place());
                 }
             }
         }
-        let adopted = Arc::new(Adopted::new(&archive, places));
+        let adopted = Arc::new(Adopted::new(archive, places));
         let replaced: Vec<_> = self.sources().iter().filter_map(Unit::archive).map(|archive| archive.id).collect();
         let freed = self.freed();
+        for source in &segments {
+            // Best effort: who shows one that is read by position, and could not be kept open, gets an error (R3).
+            let _ = source.keep_file();
+        }
         let left = superseded::remove(&**disk, &self.superseded()).err().map(|error| error.kind());
         if left.is_none() {
             adopted.settle();
@@ -268,7 +312,7 @@ fn doom(store: &Store, segments: &[Hold<Segment>], dead: &[(LargeId, u64)]) {
         return;
     }
     let doomed = Arc::new(DoomedFiles::new(store.large(), dead));
-    segments.iter().for_each(|segment| segment.doom(&doomed));
+    segments.iter().for_each(|segment| segment.legacy().doom(&doomed));
 }
 
 /// Makes the folder of archives, if need be, for good.

@@ -124,10 +124,12 @@ pub(crate) fn run(store: &Store, task: Task, pace: &Pace<'_>, report: &mut Compa
     let mut damaged = Vec::new();
     loop {
         pace.check()?;
+        store.check_poison()?;
         let Some(id) = *next else { return Err(stuck(store)) };
         let units = store.units();
         let candidates = candidates(&units, &damaged);
         let decision = decide(&candidates, &goal);
+        pace.rest(rest(task, &candidates));
         let count = match decision.reason {
             Reason::Dead => &mut report.decisions.dead,
             Reason::Small => &mut report.decisions.small,
@@ -171,6 +173,15 @@ pub(crate) fn run(store: &Store, task: Task, pace: &Pace<'_>, report: &mut Compa
             }
         }
     }
+}
+
+/// How long the background rests for the time that it works: as long, unless so much is dead that it falls behind.
+fn rest(task: Task, files: &[Candidate]) -> f64 {
+    let Task::Background(share) = task else { return 0.0 };
+    let (used, live) = files.iter().fold((0, 0), |(used, live), file| (used + file.used, live + file.live));
+    let dead = used.saturating_sub(live) as f64 / used.max(1) as f64;
+    // All files together are less dead than the one that is worth a job, as long as jobs keep up.
+    (2.0 - 2.0 * dead / share).clamp(0.0, 1.0)
 }
 
 fn candidates(units: &[Unit], damaged: &[SegmentId]) -> Vec<Candidate> {

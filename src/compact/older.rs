@@ -21,17 +21,23 @@ impl<'a> Older<'a> {
         Older { store, files, hints: OnceLock::new() }
     }
 
-    /// Whether one of them may put a key of this hash. In doubt, yes.
-    pub(super) fn may_hold(&self, hash: u64, keyspace: u16) -> bool {
-        if planted(Sabotage::TombstoneDropped) {
-            return false;
+    /// Which of these, each a hash and a keyspace, one of them may put. In doubt, all.
+    pub(super) fn may_hold(&self, keys: &[(u64, u16)]) -> Vec<bool> {
+        if planted(Sabotage::TombstoneDropped) || keys.is_empty() {
+            return vec![false; keys.len()];
         }
         let hints = self.hints.get_or_init(|| {
             let segments = self.files.iter().flat_map(Unit::segments).filter(|segment| segment.used_bytes() > 0);
             segments.map(|segment| hints::of(self.store, segment)).collect()
         });
-        let Some(hints) = hints else { return true };
-        let puts = |found: &FoundHint| found.hint().and_then(|hint| hint.puts(hash, keyspace)).unwrap_or(true);
-        hints.iter().any(puts)
+        let Some(hints) = hints else { return vec![true; keys.len()] };
+        let mut held = vec![false; keys.len()];
+        for found in hints {
+            let Ok(hint) = found.hint() else { return vec![true; keys.len()] };
+            for (held, (hash, keyspace)) in held.iter_mut().zip(keys).filter(|(held, _)| !**held) {
+                *held = hint.puts(*hash, *keyspace).unwrap_or(true);
+            }
+        }
+        held
     }
 }

@@ -42,52 +42,36 @@ impl Stop {
 pub(crate) struct Pace<'a> {
     clock: &'a dyn Clock,
     stop: &'a Stop,
-    /// Whether it rests as long as it works, so that half of the device and of a core is left to others.
-    gentle: bool,
+    /// How long it rests for the time that it works, so that device and cores are left to others.
+    rest: Cell<f64>,
     /// Bytes since the last rest, and when that ended.
     worked: Cell<(u64, u64)>,
-    read: Cell<u64>,
-    written: Cell<u64>,
 }
 
 impl<'a> Pace<'a> {
-    pub(crate) fn new(clock: &'a dyn Clock, stop: &'a Stop, gentle: bool) -> Pace<'a> {
+    pub(crate) fn new(clock: &'a dyn Clock, stop: &'a Stop) -> Pace<'a> {
         let worked = Cell::new((0, clock.monotonic_ns()));
-        Pace { clock, stop, gentle, worked, read: Cell::new(0), written: Cell::new(0) }
+        Pace { clock, stop, rest: Cell::new(0.0), worked }
     }
 
-    /// So much was read.
+    /// From here on, it rests so long for each second that it works.
+    pub(super) fn rest(&self, share: f64) {
+        self.rest.set(share);
+    }
+
+    /// So many bytes were read or written.
     ///
     /// # Errors
     /// `Closed` if the job is to stop.
-    pub(super) fn read(&self, bytes: u64) -> Result<()> {
-        self.read.set(self.read.get() + bytes);
-        self.work(bytes)
-    }
-
-    /// So much was written.
-    ///
-    /// # Errors
-    /// As `read`.
-    pub(super) fn wrote(&self, bytes: u64) -> Result<()> {
-        self.written.set(self.written.get() + bytes);
-        self.work(bytes)
-    }
-
-    /// Bytes read and written so far.
-    pub(super) fn bytes(&self) -> (u64, u64) {
-        (self.read.get(), self.written.get())
-    }
-
-    fn work(&self, bytes: u64) -> Result<()> {
+    pub(super) fn work(&self, bytes: u64) -> Result<()> {
         let (before, since) = self.worked.get();
         self.worked.set((before + bytes, since));
         if before + bytes < STRIDE {
             return Ok(());
         }
-        if self.gentle {
+        if self.rest.get() > 0.0 {
             let worked = self.clock.monotonic_ns().saturating_sub(since);
-            self.stop.rest(Duration::from_nanos(worked).min(REST_MAX));
+            self.stop.rest(Duration::from_nanos(worked).mul_f64(self.rest.get()).min(REST_MAX));
         }
         self.worked.set((0, self.clock.monotonic_ns()));
         self.check()

@@ -37,8 +37,7 @@ pub(super) fn pack(
             let len = PIECE_LEN.min(footer.end - at) as usize;
             Source::Cache.read_exact(&*file, segment.path(), &mut piece[..len], at)?;
             writer.write(&piece[..len])?;
-            pace.read(len as u64)?;
-            pace.wrote(len as u64)?;
+            pace.work(2 * len as u64)?;
             at += len as u64;
         }
         writer.write(&footer.encode(segment.salt()))?;

@@ -149,19 +149,22 @@ impl<'a> Rewriter<'a> {
     /// Copies what is live of the batch.
     fn judge(&mut self) -> Result<()> {
         let batch = std::mem::take(&mut self.batch);
-        self.pace.read(batch.bytes.len() as u64)?;
+        self.pace.work(batch.bytes.len() as u64)?;
         let live: Vec<bool> = {
             let (pin, table) = (Pin::new(), self.store.table());
             batch.members.iter().for_each(|member| table.prefetch(member.hash, &pin));
             batch.members.iter().map(|member| table.says(member.hash, member.at, &pin)).collect()
         };
+        let is_delete = |member: &&Candidate| member.header.kind == Kind::Delete;
+        let deletes = batch.members.iter().filter(is_delete).map(|member| (member.hash, member.header.keyspace));
+        let mut needed = self.older.may_hold(&deletes.collect::<Vec<_>>()).into_iter();
         for (member, live) in batch.members.iter().zip(live) {
             let record = &batch.bytes[member.start..member.start + member.header.record_len() as usize];
             match member.header.kind {
                 Kind::Put | Kind::PutLarge if live => self.copy(member, record)?,
                 Kind::Put | Kind::Pad => {}
                 Kind::PutLarge => self.done.dead_large.extend(member.large),
-                Kind::Delete if self.older.may_hold(member.hash, member.header.keyspace) => {
+                Kind::Delete if needed.next() == Some(true) => {
                     self.done.tombstones_kept += 1;
                     self.copy(member, record)?;
                 }
@@ -287,6 +290,6 @@ impl Output {
         writer.write(&self.bytes)?;
         let len = self.bytes.len() as u64;
         self.bytes.clear();
-        pace.wrote(len)
+        pace.work(len)
     }
 }

@@ -99,7 +99,7 @@ impl Shared {
             state.wanted = false;
             drop(state);
             let Some(store) = store.upgrade() else { return };
-            let pace = Pace::new(store.disk().clock(), &self.stop, true);
+            let pace = Pace::new(store.disk().clock(), &self.stop);
             let task = Task::Background(store.settings().compact_when_dead);
             let mut report = CompactionReport::default();
             // What failed is counted, and left everything as it was; the next segment asks again.

@@ -241,7 +241,7 @@ impl Shared {
     /// Runs jobs, here and now.
     fn run(&self, task: Task) -> Result<CompactionReport> {
         let store = self.open_store()?;
-        let pace = Pace::new(store.disk().clock(), self.compactor.stop(), false);
+        let pace = Pace::new(store.disk().clock(), self.compactor.stop());
         let mut report = CompactionReport::default();
         let done = compact::run(store, task, &pace, &mut report);
         self.compactor.count(&report);

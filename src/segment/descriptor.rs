@@ -49,9 +49,24 @@ impl Descriptor {
         if let Some(file) = &*self.kept.lock().unwrap_or_else(PoisonError::into_inner) {
             return Ok(home::within(Arc::clone(file), self.entry.as_ref()));
         }
+        Ok(home::within(self.open()?, self.entry.as_ref()))
+    }
+
+    /// Keeps the file open from here on.
+    ///
+    /// # Errors
+    /// As `file`.
+    pub(crate) fn keep(&self) -> Result<()> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.is_none() {
+            *kept = Some(self.open()?);
+        }
+        Ok(())
+    }
+
+    fn open(&self) -> Result<Arc<dyn File>> {
         let failed = |error| Error::io(format!("cannot open {}", self.directory().join(&self.name).display()), error);
-        let file = self.disk.open(&self.name, Access::Read).map_err(failed)?;
-        Ok(home::within(file, self.entry.as_ref()))
+        self.disk.open(&self.name, Access::Read).map_err(failed)
     }
 
     /// Closes the file once nobody uses it.

@@ -11,6 +11,7 @@ pub(crate) mod home;
 pub(crate) mod kept;
 pub(crate) mod large;
 pub(crate) mod lookup;
+pub(crate) mod places;
 pub(crate) mod pool;
 pub(crate) mod registry;
 pub(crate) mod scan;
@@ -35,12 +36,13 @@ use crate::platform::{Disk, File, Mapping};
 use crate::prefetch::prefetch;
 use crate::segment::descriptor::Descriptor;
 use crate::segment::home::Home;
-use crate::segment::large::doomed::DoomedFiles;
+use crate::segment::large::doomed::Legacy;
+use crate::segment::places::Lease;
 use crate::segment::source::Source;
 use crate::segment::tail::Tail;
 use crate::segment::trust::{Trust, Verify};
 use crate::sync::Arc;
-use crate::sync::plain::{AtomicU8, AtomicU64, OnceLock, Ordering};
+use crate::sync::plain::{AtomicU8, AtomicU64, Ordering};
 
 /// How values are read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -98,7 +100,9 @@ pub(crate) struct Segment {
     taken: AtomicU64,
     state: AtomicU8,
     /// What goes with it.
-    doomed: OnceLock<Arc<DoomedFiles>>,
+    legacy: Arc<Legacy>,
+    /// Never looked at but to be shared: it is there to be dropped.
+    lease: Option<Arc<Lease>>,
 }
 
 /// Where a segment is mapped.
@@ -164,13 +168,26 @@ impl Segment {
             live: Arc::new(CachePadded::new(Live::default())),
             taken: AtomicU64::new(taken),
             state: AtomicU8::new(State::Unsealed as u8),
-            doomed: OnceLock::new(),
+            legacy: Arc::default(),
+            lease: None,
         }
     }
 
-    /// The same, counting what is live together with `other`, which has the same records at the same place.
-    pub(crate) fn counting_with(self, other: &Segment) -> Segment {
-        Segment { live: Arc::clone(&other.live), ..self }
+    /// The same, owning its places.
+    pub(crate) fn with_lease(self, lease: Arc<Lease>) -> Segment {
+        Segment { lease: Some(lease), ..self }
+    }
+
+    /// The same, sharing with `other` its places, the counts of what is live, and what goes with it: both have the same records
+    /// there.
+    pub(crate) fn in_place_of(self, other: &Segment) -> Segment {
+        let (live, legacy) = (Arc::clone(&other.live), Arc::clone(&other.legacy));
+        Segment { live, legacy, lease: other.lease.clone(), ..self }
+    }
+
+    /// What goes with it.
+    pub(crate) fn legacy(&self) -> &Arc<Legacy> {
+        &self.legacy
     }
 
     /// Tells it from every other segment that this process opened, at the same place before it, too.
@@ -317,10 +334,9 @@ impl Segment {
         footer.ok_or_else(|| Error::corruption(&self.path, at, "the footer is damaged"))
     }
 
-    /// Has these files go with it: only its records named them.
-    pub(crate) fn doom(&self, files: &Arc<DoomedFiles>) {
-        // A segment is compacted once.
-        let _ = self.doomed.set(Arc::clone(files));
+    /// Keeps the file open from here on where it is read by position: its name is about to go, and somebody may show it.
+    pub(crate) fn keep_file(&self) -> Result<()> {
+        if self.base.start.is_some() { Ok(()) } else { self.file.keep() }
     }
 
     /// From here on every read of it is checked in full (W4).

@@ -8,11 +8,13 @@
 use std::{array, fmt, ptr};
 
 use crate::address::Location;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::limits::{PLACE_COUNT, PLACE_LEN};
 use crate::reclaim::hold::{Hold, Owner};
 use crate::reclaim::pin::{self, Pin};
 use crate::segment::Segment;
+use crate::segment::places::{Lease, Places};
+use crate::sync::Arc;
 use crate::sync::atomic::{AtomicPtr, Ordering};
 use crate::sync::plain::{Mutex, PoisonError};
 
@@ -24,42 +26,41 @@ type Leaf<T> = [AtomicPtr<Owner<T>>; LEAF_LEN];
 /// The open segments by their places.
 ///
 /// Invariant G1: an entry is null, or points at an owner that `files` keeps, or that was retired when the entry was
-/// made null again. A place is given out once.
+/// made null again. A place is given out anew when nobody can reach any more what lay there.
 pub(crate) struct Registry<T = Segment> {
     root: Box<[AtomicPtr<Leaf<T>>]>,
-    files: Mutex<Files<T>>,
+    /// In the order of their places.
+    files: Mutex<Vec<Filed<T>>>,
+    places: Arc<Places>,
 }
 
-struct Files<T> {
-    /// Each with its first place and its length, in the order of their places.
-    all: Vec<(Box<Owner<T>>, u64, u64)>,
-    next_place: u64,
+/// A file, its first place, and its length in bytes.
+struct Filed<T> {
+    owner: Box<Owner<T>>,
+    place: u64,
+    len: u64,
 }
 
 impl<T> Registry<T> {
     pub(crate) fn new() -> Registry<T> {
         Registry {
             root: (0..ROOT_LEN).map(|_| AtomicPtr::new(ptr::null_mut())).collect(),
-            files: Mutex::new(Files { all: Vec::new(), next_place: 0 }),
+            files: Mutex::new(Vec::new()),
+            places: Arc::new(Places::new((ROOT_LEN * LEAF_LEN) as u64)),
         }
     }
 
     /// Sets places aside for a file of `len` bytes and returns the first.
     ///
     /// # Errors
-    /// `ResourceLimit` once 16 TiB of files have been opened.
+    /// As `Places::take`.
     pub(crate) fn reserve(&self, len: u64) -> Result<u64> {
-        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = files.next_place;
-        let end = place + len.div_ceil(PLACE_LEN);
-        if end > (ROOT_LEN * LEAF_LEN) as u64 {
-            return Err(Error::new(
-                ErrorKind::ResourceLimit,
-                "the address space of 16 TiB is used up; close the store and open it again",
-            ));
-        }
-        files.next_place = end;
-        Ok(place)
+        self.places.take(len)
+    }
+
+    /// What the file of `len` bytes at `place` has to own: its places are given out anew once it is gone.
+    pub(crate) fn lease(&self, place: u64, len: u64) -> Arc<Lease> {
+        Arc::new(self.places.lease(place, len))
     }
 
     /// Makes `file`, of `len` bytes, findable at the places that `reserve` gave it.
@@ -67,8 +68,8 @@ impl<T> Registry<T> {
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         let owner = Box::new(Owner::new(file));
         let (entry, hold) = (ptr::from_ref(&*owner).cast_mut(), owner.hold());
-        let at = files.all.partition_point(|(_, other, _)| *other < place);
-        files.all.insert(at, (owner, place, len));
+        let at = files.partition_point(|other| other.place < place);
+        files.insert(at, Filed { owner, place, len });
         self.point(place, len, entry);
         hold
     }
@@ -111,7 +112,7 @@ impl<T> Registry<T> {
     /// All files, in the order of their places.
     pub(crate) fn files(&self) -> Vec<Hold<T>> {
         let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        files.all.iter().map(|(owner, ..)| owner.hold()).collect()
+        files.iter().map(|file| file.owner.hold()).collect()
     }
 }
 
@@ -119,10 +120,10 @@ impl<T: Send + Sync + 'static> Registry<T> {
     /// Puts `file` in the place of the one that is at `place`, which goes once nobody holds it: the same records, elsewhere.
     pub(crate) fn replace(&self, file: T, place: u64) -> Option<Hold<T>> {
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = files.all.iter().position(|(_, other, _)| *other == place)?;
+        let at = files.iter().position(|other| other.place == place)?;
         let owner = Box::new(Owner::new(file));
-        let (entry, hold, len) = (ptr::from_ref(&*owner).cast_mut(), owner.hold(), files.all[at].2);
-        let old = std::mem::replace(&mut files.all[at].0, owner);
+        let (entry, hold, len) = (ptr::from_ref(&*owner).cast_mut(), owner.hold(), files[at].len);
+        let old = std::mem::replace(&mut files[at].owner, owner);
         self.point(place, len, entry);
         // SAFETY: as in `retire`.
         unsafe { Pin::new().retire(move || drop(old)) };
@@ -134,10 +135,10 @@ impl<T: Send + Sync + 'static> Registry<T> {
     /// Makes the file at `place` unfindable. It goes once nobody holds it; the place stays empty.
     pub(crate) fn retire(&self, place: u64) {
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(at) = files.all.iter().position(|(_, other, _)| *other == place) else {
+        let Some(at) = files.iter().position(|other| other.place == place) else {
             return;
         };
-        let (owner, place, len) = files.all.remove(at);
+        let Filed { owner, place, len } = files.remove(at);
         self.point(place, len, ptr::null_mut());
         // SAFETY: no entry leads to it any more, and here it is dropped for the only time; what it owns may be dropped
         // on any thread.

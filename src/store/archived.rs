@@ -81,12 +81,20 @@ impl Archive {
         &self.contents.manifest
     }
 
+    /// Reads every byte against the archive's checksums: where entries with wrong ones begin, and what is wrong.
+    ///
+    /// # Errors
+    /// `Corruption` if what is around them is wrong; as the system says.
+    pub(crate) fn wrong_entries(&self) -> Result<Vec<(u64, String)>> {
+        self.contents.verify(&*self.file, &self.path)
+    }
+
     /// Reads every byte against its checksums, and every record but `rotten` of them, which may have a bad value.
     ///
     /// # Errors
     /// `Corruption`; as the system says.
     pub(crate) fn verify(&self, disk: &dyn Disk, identity: &Identity, rotten: u64) -> Result<()> {
-        if let Some((at, what)) = self.contents.verify(&*self.file, &self.path)?.into_iter().next() {
+        if let Some((at, what)) = self.wrong_entries()?.into_iter().next() {
             return Err(Error::corruption(&self.path, at, what));
         }
         let mut left = rotten;
@@ -206,5 +214,6 @@ pub(crate) fn register(
 ) -> Result<Hold<Segment>> {
     let len = member.len();
     let place = registry.reserve(len)?;
-    Ok(registry.add(member.open(disk, place, reading), place, len))
+    let segment = member.open(disk, place, reading).with_lease(registry.lease(place, len));
+    Ok(registry.add(segment, place, len))
 }

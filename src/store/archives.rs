@@ -69,6 +69,11 @@ impl Archives {
         self.all.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Whether this one still counts.
+    pub(crate) fn has(&self, id: ArchiveId) -> bool {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|archive| archive.id == id)
+    }
+
     /// Puts `new` in the place of the archives that it replaces.
     pub(crate) fn replace(&self, new: Arc<Adopted>, replaced: &[ArchiveId]) {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);

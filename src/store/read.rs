@@ -104,10 +104,8 @@ impl Store {
         if let Some(value) = at.mapped()? {
             return Ok(Some(Value::mapped(at.segment.hold(), value)));
         }
-        let record = at.fetch()?;
-        // A large value may take its time.
         drop(pin);
-        self.large().value(&record).map(Some)
+        self.fetch(key, |record| self.large().value(record))
     }
 
     /// A part of the key's value.
@@ -120,9 +118,21 @@ impl Store {
         if let Some(value) = at.mapped()? {
             return Ok(Some(Value::mapped(at.segment.hold(), value).part(range)));
         }
-        let record = at.fetch()?;
         drop(pin);
-        self.large().part(&record, range).map(Some)
+        self.fetch(key, |record| self.large().part(record, range))
+    }
+
+    /// What `value` makes of the key's record, in memory of its own.
+    ///
+    /// The file of a large value goes once no segment names it that anyone shows; so the record's segment is held meanwhile.
+    #[inline(never)]
+    fn fetch<T>(&self, key: &[u8], value: impl FnOnce(&Fetched) -> Result<T>) -> Result<Option<T>> {
+        let pin = Pin::new();
+        let Some(at) = self.find(self.hash(key), key, &pin)? else { return Ok(None) };
+        let (record, _hold) = (at.fetch()?, at.segment.hold());
+        // A large value may take its time.
+        drop(pin);
+        value(&record).map(Some)
     }
 }
 

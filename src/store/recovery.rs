@@ -190,6 +190,7 @@ impl<'a> Recovery<'a> {
         let place = self.registry.reserve(header.len)?;
         let reading = self.settings.reading;
         let segment = Segment::new(self.disk, Home::alone(&file, name), header, place, end.offset, reading);
+        let segment = segment.with_lease(self.registry.lease(place, header.len));
         let segment = self.registry.add(segment, place, header.len);
         if sealed.is_some() || successor.is_some() {
             segment.set_state(State::Sealed);

@@ -15,6 +15,7 @@ use crate::reclaim::pin::Pin;
 use crate::segment::scan::{Scan, Scanned, Step, Values};
 use crate::segment::source::Source;
 use crate::segment::{Segment, State};
+use crate::store::archived::Archive;
 use crate::store::{Phase, Progress, Store, failed};
 
 /// What `verify` found.
@@ -93,8 +94,24 @@ impl Store {
         self.verify_identity(&mut report)?;
         let segments = self.segments();
         let total = segments.iter().map(|segment| segment.used_bytes()).sum::<u64>() + self.large().bytes();
+        for archive in self.archives().all() {
+            let (disk, identity) = (&**self.disk(), self.identity());
+            let path = disk.path().join(&archive.name).display().to_string();
+            // One that a job has replaced since is gone, and no damage.
+            let opened = Archive::open(disk, &archive.name, archive.id, identity);
+            let wrong = opened.and_then(|opened| opened.wrong_entries());
+            if self.archives().has(archive.id) {
+                for (at, what) in report.note(wrong, &path, 0)?.unwrap_or_default() {
+                    report.add(&path, at, what);
+                }
+            }
+        }
         for segment in &segments {
             let read = self.verify_segment(segment, &mut report);
+            if read.is_err() && !self.segments().iter().any(|there| there.number() == segment.number()) {
+                // A job has compacted it meanwhile.
+                continue;
+            }
             report.note(read, segment.path(), 0)?;
             if let Some(tell) = &self.settings().on_progress {
                 tell(Progress { phase: Phase::Verify, done: report.bytes, total });

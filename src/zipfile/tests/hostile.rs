@@ -131,6 +131,47 @@ fn bytes_between_entries_are_refused() {
     assert!(error.to_string().contains("what is before it ends"), "{error}");
 }
 
+/// Adds `by` to the number of 4 bytes at `at`.
+fn shift(bytes: &mut [u8], at: usize, by: u32) {
+    let number = u32::from_le_bytes(*bytes[at..].first_chunk().unwrap()) + by;
+    bytes[at..][..4].copy_from_slice(&number.to_le_bytes());
+}
+
+#[test]
+fn a_page_before_the_first_entry_that_all_offsets_account_for_is_refused() {
+    let [(first, segment), (second, hint)] = honest();
+    let moved = |text: String| text.replace("\"offset\": 8192", "\"offset\": 12288").replace(": 4096,", ": 8192,");
+    let mut bytes = forge(&[(first, &segment), (second, &hint)], moved);
+    let listed = [0, 1, 2].map(|index| places(&bytes, index)[2] + 4096);
+    bytes.splice(0..0, [0; 4096]);
+    let end = bytes.len() - 6;
+    for at in listed.map(|at| at + 42).into_iter().chain([end]) {
+        shift(&mut bytes, at, 4096);
+    }
+    let error = refused(&bytes);
+    assert!(error.to_string().contains("what is before it ends at 0"), "{error}");
+}
+
+#[test]
+fn bytes_between_the_manifest_and_the_directory_are_refused() {
+    let mut bytes = small();
+    let directory = small_places()[0][2];
+    bytes.splice(directory..directory, [0; 512]);
+    let end = bytes.len() - 6;
+    shift(&mut bytes, end, 512);
+    let error = refused(&bytes);
+    assert!(error.to_string().contains("where the directory begins"), "{error}");
+}
+
+#[test]
+fn data_that_one_of_two_checksums_refuses_is_told() {
+    let [(first, segment), (second, hint)] = honest();
+    let crc = format!("{:08x}", crate::format::checksum::crc(&segment));
+    let bytes = forge(&[(first, &segment), (second, &hint)], |text| text.replace(&crc, "00c0ffee"));
+    let wrong = read(&bytes).unwrap().verify(&*file_of(&bytes), PATH).unwrap();
+    assert!(matches!(&wrong[..], [(4096, what)] if what.contains("0x00c0ffee")), "{wrong:?}");
+}
+
 /// A file that remembers the most that was asked of it at once.
 #[derive(Debug)]
 struct Watched(Arc<dyn File>, AtomicU64);

@@ -1,0 +1,120 @@
+//! What compaction costs those who read meanwhile, and what it gives back.
+//!
+//! Each round overwrites a part of the keys, so that a third of every file is dead, and then compacts all of it, while one thread
+//! reads random keys and checks what it gets: none may be missing, at any moment. The floor are the same gets of the same thread with
+//! nothing beside them, right before. Anonymous memory is what /proc says of the process, sampled meanwhile.
+#![expect(clippy::print_stdout, reason = "a bench prints its figures")]
+
+#[expect(dead_code, reason = "its rounds are of its own kind")]
+mod common;
+#[path = "common/files.rs"]
+mod files;
+#[path = "common/store.rs"]
+#[expect(dead_code, reason = "its stores have options")]
+mod store;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::Scale;
+use common::data::{Key, VALUE_LEN, check, mix, value};
+use common::figures::Figures;
+use zipcask::{Db, Durability, Options};
+
+/// Gets between two looks at the clock.
+const STRIDE: u64 = 1_000;
+
+fn main() {
+    let scale = Scale::new("compact: gets beside a compaction, against gets alone", 1_000_000);
+    let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("the target folder can be written");
+    let dir = home.path().join("store");
+    let db = Options::new().background(false).open(&dir).expect("a new store opens");
+    store::load(&db, scale.keys);
+    let (mut ratios, mut grown, mut gets, mut version) = (Vec::new(), Vec::new(), 0, 0);
+    for round in 0..scale.of(700) as u64 {
+        version += 1;
+        overwrite(&db, scale.keys, version);
+        let (alone, _) = read(&db, scale.keys, round, |since| since.elapsed() < Duration::from_millis(500));
+        let (running, before) = (AtomicBool::new(true), files::anonymous_memory());
+        let mut peak = 0;
+        let beside = thread::scope(|scope| {
+            scope.spawn(|| {
+                db.compact().expect("a compaction succeeds");
+                running.store(false, Ordering::Relaxed);
+            });
+            let (beside, most) = read(&db, scale.keys, round, |_| running.load(Ordering::Relaxed));
+            peak = most;
+            beside
+        });
+        gets += alone.1 + beside.1;
+        ratios.push(alone.0 / beside.0);
+        grown.push(peak.saturating_sub(before) as f64 / f64::from(1 << 20));
+        if gets > 10_000_000 && round >= 6 {
+            break;
+        }
+    }
+    let (speed, memory) = (Figures::of(&ratios), Figures::of(&grown));
+    println!(
+        "gets beside a compaction / alone {:>6.2}x   [{:.2} .. {:.2}], {} rounds",
+        speed.median,
+        speed.p5,
+        speed.p95,
+        ratios.len()
+    );
+    println!("{gets} gets checked, 0 keys missing, 0 values wrong");
+    println!("anonymous memory grows by {:.1} MiB [{:.1} .. {:.1}]", memory.median, memory.p5, memory.p95);
+    let live = live_bytes(scale.keys);
+    println!("after compact(): {:.3} of the bytes of live keys and values", files::bytes(&dir) as f64 / live as f64);
+    db.close().expect("the store closes");
+    steady(&scale, live);
+}
+
+/// Overwrites with the background on, ten times as much as there is.
+fn steady(scale: &Scale, live: u64) {
+    let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("the target folder can be written");
+    let dir = home.path().join("store");
+    let db = Options::new().open(&dir).expect("a new store opens");
+    store::load(&db, scale.keys);
+    let mut shares = Vec::new();
+    for version in 1..30 {
+        overwrite(&db, scale.keys, version);
+        shares.push(files::bytes(&dir) as f64 / live as f64);
+    }
+    let it = Figures::of(&shares[10.min(shares.len() - 1)..]);
+    println!("steady overwriting: all files {:.2} of the live bytes [{:.2} .. {:.2}]", it.median, it.p5, it.p95);
+}
+
+/// Puts a third of the keys again, scattered.
+fn overwrite(db: &Db, keys: u64, version: u64) {
+    for from in (0..keys / 3).step_by(1_000) {
+        let mut batch = db.batch();
+        for at in from..(from + 1_000).min(keys / 3) {
+            let id = mix(at ^ version << 40) % keys;
+            batch.put(&**db, Key::new(id), value(id, version));
+        }
+        batch.commit_with(Durability::Os).expect("a batch is taken");
+    }
+}
+
+/// Reads random keys as long as `go_on` says so; nanoseconds a get, and how many; and the most anonymous memory seen.
+fn read(db: &Db, keys: u64, seed: u64, go_on: impl Fn(Instant) -> bool) -> ((f64, u64), u64) {
+    let (start, mut gets, mut most, mut reader) = (Instant::now(), 0, 0, db.reader());
+    while go_on(start) {
+        for at in gets..gets + STRIDE {
+            let id = mix(at ^ seed << 48) % keys;
+            let found = reader.get(Key::new(id)).expect("a get does not fail").expect("a key that was loaded");
+            check(id, found);
+        }
+        gets += STRIDE;
+        reader.refresh();
+        if gets % (100 * STRIDE) == 0 {
+            most = most.max(files::anonymous_memory());
+        }
+    }
+    ((start.elapsed().as_nanos() as f64 / gets as f64, gets), most)
+}
+
+fn live_bytes(keys: u64) -> u64 {
+    (0..keys).map(|id| (Key::new(id).as_bytes().len() + VALUE_LEN) as u64).sum()
+}
