@@ -15,7 +15,7 @@
 use std::io;
 use std::ops::RangeInclusive;
 
-use crate::address::{ArchiveId, LargeId, SegmentId, Seqno};
+use crate::address::{ArchiveId, LargeId, Location, SegmentId, Seqno};
 use crate::compact::older::Older;
 use crate::compact::pace::Pace;
 use crate::compact::pack;
@@ -234,6 +234,7 @@ impl<'a> Job<'a> {
                 }
             }
         }
+        self.check_left(&segments, &places).map_err(Stuck)?;
         let adopted = Arc::new(Adopted::new(archive, places));
         let replaced: Vec<_> = self.sources().iter().filter_map(Unit::archive).map(|archive| archive.id).collect();
         let freed = self.freed();
@@ -262,6 +263,28 @@ impl<'a> Job<'a> {
             segments: segments.len() as u64,
             left,
         })
+    }
+
+    /// Whether the index says none of the sources any more, but those that stay at their places.
+    ///
+    /// # Errors
+    /// `Corruption` if it does: a record that was copied could not be read when it was to be moved.
+    fn check_left(&self, sources: &[Hold<Segment>], places: &[u64]) -> Result<()> {
+        let leaving = || sources.iter().filter(|source| !places.contains(&source.place()));
+        // A writer counts a record out when it has left the index already.
+        if leaving().all(|source| source.live_records() == 0) {
+            return Ok(());
+        }
+        let mut left = None;
+        self.store.table().walk(|locations, _| {
+            let found = |at: &Location| leaving().find(|source| source.has_place(at.place()));
+            left = left.take().or_else(|| locations.iter().find_map(found));
+            true
+        });
+        match left {
+            None => Ok(()),
+            Some(source) => Err(Error::corruption(source.path(), 0, "a record of it could not be moved")),
+        }
     }
 
     /// The ids of the segments that the sources are or cover.

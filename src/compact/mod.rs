@@ -106,7 +106,14 @@ impl Task {
             Task::Background(share) => (true, false, share),
         };
         let segment = store.settings().segment_size;
-        Goal { dead_share, small: segment / 4, most: JOB_LEN_MAX.min(segment.saturating_mul(4)), rewrite, pack }
+        Goal {
+            dead_share,
+            small: segment / 4,
+            most: JOB_LEN_MAX.min(segment.saturating_mul(4)),
+            lean: false,
+            rewrite,
+            pack,
+        }
     }
 }
 
@@ -118,7 +125,7 @@ const _: () = assert!(JOB_LEN_MAX >= PACKED_LEN_MAX);
 /// # Errors
 /// `NoSpace`, `Closed`, `Poisoned`; `Io`. The store is as it was, but for the jobs that were done before.
 pub(crate) fn run(store: &Store, task: Task, pace: &Pace<'_>, report: &mut CompactionReport) -> Result<()> {
-    let goal = task.goal(store);
+    let mut goal = task.goal(store);
     let mut next = store.archives().jobs();
     // Those that could not be read, by their first id: they stay as they are.
     let mut damaged = Vec::new();
@@ -151,6 +158,12 @@ pub(crate) fn run(store: &Store, task: Task, pace: &Pace<'_>, report: &mut Compa
                 report.tombstones_dropped += done.tombstones_dropped;
                 report.written_bytes += done.written;
                 report.freed_bytes += if done.left.is_none() { done.freed } else { 0 };
+                goal.lean = false;
+            }
+            // A spare segment is room that a job may need more; and with less to write, one may do, and make room for the rest.
+            Ok(Err(error)) if error.kind() == ErrorKind::NoSpace && (store.pool().give_up() || !goal.lean) => {
+                report.decisions.failed += 1;
+                goal.lean = true;
             }
             Ok(Err(error)) => {
                 report.decisions.failed += 1;

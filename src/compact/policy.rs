@@ -31,6 +31,8 @@ pub(crate) struct Goal {
     pub(crate) small: u64,
     /// No job writes more, unless one file alone makes it.
     pub(crate) most: u64,
+    /// Whether there was no space for a job: then the next writes as little as any can.
+    pub(crate) lean: bool,
     /// Whether files are rewritten at all.
     pub(crate) rewrite: bool,
     /// Whether every segment is to be in an archive.
@@ -77,7 +79,10 @@ impl Candidate {
 /// The next job. The oldest files come first: tombstones go once what they delete is gone.
 pub(crate) fn decide(files: &[Candidate], goal: &Goal) -> Decision {
     let rewritten = |reason| move |files| Decision { files, rewrite: true, reason };
-    let dirty = || dirty_run(files, goal).map(rewritten(Reason::Dead));
+    let dirty = || {
+        let run = if goal.lean { leanest(files, goal) } else { dirty_run(files, goal) };
+        run.map(rewritten(Reason::Dead))
+    };
     let small = || small_run(files, goal).map(rewritten(Reason::Small));
     let unpacked = || {
         let files = unpacked_run(files, goal)?;
@@ -100,6 +105,13 @@ fn dirty_run(files: &[Candidate], goal: &Goal) -> Option<Range<usize>> {
     let run = extend(files, first - before, goal, joins);
     // A run of small files may be full before it gets there.
     Some(if run.contains(&first) { run } else { extend(files, first, goal, joins) })
+}
+
+/// The dirty file that leaves least to be written, alone.
+fn leanest(files: &[Candidate], goal: &Goal) -> Option<Range<usize>> {
+    let dirty = files.iter().enumerate().filter(|(_, file)| file.is_dirty(goal));
+    let (at, _) = dirty.min_by_key(|(_, file)| file.live)?;
+    Some(at..at + 1)
 }
 
 /// The first run of small files that is long enough.
@@ -138,7 +150,7 @@ fn extend(files: &[Candidate], first: usize, goal: &Goal, joins: impl Fn(&Candid
 mod tests {
     use super::{Candidate, Decision, Goal, Reason, decide};
 
-    const BACKGROUND: Goal = Goal { dead_share: 0.3, small: 100, most: 4000, rewrite: true, pack: false };
+    const BACKGROUND: Goal = Goal { dead_share: 0.3, small: 100, most: 4000, lean: false, rewrite: true, pack: false };
     const BY_HAND: Goal = Goal { dead_share: 0.05, pack: true, ..BACKGROUND };
     const PACK: Goal = Goal { rewrite: false, pack: true, ..BACKGROUND };
 
@@ -199,6 +211,13 @@ mod tests {
         let decision = Decision { files: 1..3, rewrite: false, reason: Reason::Unpacked };
         assert_eq!(decide(&files, &BY_HAND), decision);
         assert_eq!(decide(&files, &PACK), decision);
+    }
+
+    #[test]
+    fn where_there_is_no_space_what_takes_least_comes_first_and_alone() {
+        let files = [segment(1000, 600), segment(1000, 10), segment(1000, 0), segment(1000, 20)];
+        assert_eq!(decide(&files, &Goal { lean: true, ..BACKGROUND }).files, 2..3);
+        assert_eq!(decide(&[segment(1000, 1000)], &Goal { lean: true, ..BACKGROUND }), none());
     }
 
     #[test]
