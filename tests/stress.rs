@@ -9,6 +9,8 @@ mod bytes;
 mod counts;
 #[path = "stress/held.rs"]
 mod held;
+#[path = "stress/jobs.rs"]
+mod jobs;
 #[path = "stress/order.rs"]
 mod order;
 #[path = "stress/over.rs"]
@@ -51,7 +53,7 @@ fn owned_keys(effort: owned::Effort) {
         let counts = owned::run(owned::Effort { seed, ..effort }).unwrap_or_else(|what| panic!("seed {seed}: {what}"));
         report(&format!(
             "stress {:?}: {} threads, {} keys: {} puts, {} deletes, {} batches, {} gets, {} read in passes, {} held and \
-             looked at again: {} reads checked, 0 wrong (seed {seed})",
+             looked at again, {} archives written meanwhile: {} reads checked, 0 wrong (seed {seed})",
             effort.read_mode,
             owned::THREADS,
             owned::THREADS * effort.owned,
@@ -61,6 +63,7 @@ fn owned_keys(effort: owned::Effort) {
             counts.gets,
             counts.passed,
             counts.held,
+            counts.archives,
             counts.checked()
         ));
     });
@@ -96,13 +99,15 @@ fn races(read_mode: ReadMode) {
         let counts = races::run(seed, read_mode).unwrap_or_else(|what| panic!("seed {seed}: {what}"));
         report(&format!(
             "races {read_mode:?}: {} threads on the same {} keys: {} puts, {} deletes, {} batches, {} reads checked \
-             against the order of seqnos, 0 wrong; memory and reopened store equal (seed {seed})",
+             against the order of seqnos, 0 wrong; {} archives written meanwhile; memory and reopened store equal \
+             (seed {seed})",
             races::THREADS,
             races::keys(seed),
             counts.puts,
             counts.deletes,
             counts.batches,
-            counts.checked()
+            counts.checked(),
+            counts.archives
         ));
     });
 }

@@ -141,7 +141,7 @@ impl<'a> Job<'a> {
             }
             file => file.map_err(failed)?,
         };
-        let (sources, segments) = (self.sources(), self.segments());
+        let segments = self.segments();
         let (first_seqno, last_seqno) = self.seqnos()?;
         let mut writer = Writer::new(file, path);
         let rewritten = match self.rewrite {
@@ -158,11 +158,13 @@ impl<'a> Job<'a> {
         if planted(Sabotage::SourcesGoFirst) {
             let _ = superseded::remove(disk, &self.superseded());
         }
+        let mut replaces = self.replaced();
+        replaces.sort_unstable();
         let manifest = Manifest {
             database: self.store.identity().database,
             archive: self.id,
             covers: vec![self.covers()],
-            replaces: sources.iter().filter_map(Unit::archive).map(|archive| archive.id).collect(),
+            replaces,
             first_seqno,
             last_seqno,
             entries: rewritten.entries.clone(),
@@ -236,7 +238,6 @@ impl<'a> Job<'a> {
         }
         self.check_left(&segments, &places).map_err(Stuck)?;
         let adopted = Arc::new(Adopted::new(archive, places));
-        let replaced: Vec<_> = self.sources().iter().filter_map(Unit::archive).map(|archive| archive.id).collect();
         let freed = self.freed();
         for source in &segments {
             // Best effort: who shows one that is read by position, and could not be kept open, gets an error (R3).
@@ -251,7 +252,7 @@ impl<'a> Job<'a> {
             let _ = disk.remove(&names::hint(id));
         }
         doom(store, &segments, &rewritten.dead_large);
-        store.archives().replace(Arc::clone(&adopted), &replaced);
+        store.archives().replace(Arc::clone(&adopted), &self.replaced());
         for segment in segments.iter().filter(|segment| !adopted.places.contains(&segment.place())) {
             store.registry().retire(segment.place());
         }
@@ -308,6 +309,11 @@ impl<'a> Job<'a> {
             Unit::Archive(archive, _) => archive.seqnos.1,
         };
         Ok((first(&self.sources()[0]), last))
+    }
+
+    /// The archives that go, oldest records first.
+    fn replaced(&self) -> Vec<ArchiveId> {
+        self.sources().iter().filter_map(Unit::archive).map(|archive| archive.id).collect()
     }
 
     /// The names that go.

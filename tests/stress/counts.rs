@@ -16,6 +16,8 @@ pub(crate) struct Counts {
     pub(crate) held: u64,
     /// Records written.
     pub(crate) records: u64,
+    /// Archives that jobs wrote meanwhile.
+    pub(crate) archives: u64,
 }
 
 impl Sum for Counts {
@@ -28,6 +30,7 @@ impl Sum for Counts {
             passed: sum.passed + one.passed,
             held: sum.held + one.held,
             records: sum.records + one.records,
+            archives: sum.archives + one.archives,
         })
     }
 }

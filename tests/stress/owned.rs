@@ -9,6 +9,7 @@ use fastrand::Rng;
 use zipcask::{Db, Durability, Options, PutOptions, ReadMode, Reader, Seqno, Value};
 
 use crate::counts::Counts;
+use crate::jobs;
 use crate::pass;
 use crate::plan::{self, Board, Plan};
 use crate::ways::{Checked, Way, told};
@@ -81,13 +82,21 @@ pub(crate) fn run(effort: Effort) -> Checked<Counts> {
         start: Barrier::new(THREADS as usize),
         failed: AtomicBool::new(false),
     };
-    let outcomes: Vec<_> = std::thread::scope(|scope| {
-        let shared = &shared;
+    let done = AtomicBool::new(false);
+    let (outcomes, archives): (Vec<_>, _) = std::thread::scope(|scope| {
+        let (shared, done) = (&shared, &done);
+        let compactor = scope.spawn(move || jobs::run(&shared.db, done));
         let work = |number| scope.spawn(move || Worker::new(shared, number).run());
         let workers: Vec<_> = (0..THREADS).map(work).collect();
-        workers.into_iter().map(|worker| worker.join().map_err(|_| "a thread panicked".to_string())?).collect()
+        let join = |worker: std::thread::ScopedJoinHandle<'_, _>| {
+            worker.join().map_err(|_| "a thread panicked".to_string())?
+        };
+        let outcomes = workers.into_iter().map(join).collect();
+        done.store(true, Ordering::Relaxed);
+        (outcomes, compactor.join().map_err(|_| "the compactor panicked".to_string()))
     });
     let mut counts: Counts = outcomes.into_iter().collect::<Checked<Vec<_>>>()?.into_iter().sum();
+    counts.archives = archives??;
     let Shared { db, board, .. } = shared;
     let records = counts.records;
     let at_end = |db: &Db| {

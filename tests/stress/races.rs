@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use fastrand::Rng;
 use zipcask::{Db, Durability, Options, PutOptions, ReadMode, Reader};
 
 use crate::bytes;
 use crate::counts::Counts;
+use crate::jobs;
 use crate::order::{Order, Put, Read, Write};
 use crate::ways::{Checked, Way, told};
 
@@ -92,8 +94,10 @@ fn open(dir: &Path, read_mode: ReadMode) -> Checked<Db> {
 pub(crate) fn run(seed: u64, read_mode: ReadMode) -> Checked<Counts> {
     let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
     let (db, start) = (open(dir.path(), read_mode)?, Barrier::new(THREADS as usize));
-    let racers = std::thread::scope(|scope| {
-        let (db, start) = (&db, &start);
+    let done = AtomicBool::new(false);
+    let (racers, archives) = std::thread::scope(|scope| {
+        let (db, start, done) = (&db, &start, &done);
+        let compactor = scope.spawn(move || jobs::run(db, done));
         let race = |number| {
             scope.spawn(move || {
                 start.wait();
@@ -102,7 +106,10 @@ pub(crate) fn run(seed: u64, read_mode: ReadMode) -> Checked<Counts> {
         };
         let threads: Vec<_> = (0..THREADS).map(race).collect();
         let racers = threads.into_iter().map(|thread| thread.join().map_err(|_| "a thread panicked".to_string())?);
-        racers.collect::<Vec<_>>().into_iter().collect::<Checked<Vec<_>>>()
+        let racers = racers.collect::<Vec<_>>();
+        done.store(true, Ordering::Relaxed);
+        let archives = compactor.join().map_err(|_| "the compactor panicked".to_string())?;
+        Ok::<_, String>((racers.into_iter().collect::<Checked<Vec<_>>>()?, archives?))
     })?;
     let writes: Vec<_> = racers.iter().flat_map(|racer| racer.writes.iter().copied()).collect();
     let under_way = u64::from(THREADS * BATCH);
@@ -112,7 +119,8 @@ pub(crate) fn run(seed: u64, read_mode: ReadMode) -> Checked<Counts> {
         racer.check(&order).map_err(|what| format!("thread {}: {what}", racer.number))?;
     }
     let fillers = writes.iter().filter(|write| write.key == keys(seed)).filter_map(|write| write.put).collect();
-    let counts: Counts = racers.iter().map(|racer| racer.counts).sum();
+    let mut counts: Counts = racers.iter().map(|racer| racer.counts).sum();
+    counts.archives = archives;
     drop(racers);
     let before = left(&db, &order, seed, &fillers).map_err(|what| format!("at the end: {what}"))?;
     told(db.close())?;
