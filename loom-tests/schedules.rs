@@ -87,7 +87,7 @@ impl Shared {
     /// The inserter's.
     fn put(&self, key: usize) {
         let to = self.append(key);
-        let before = self.table.insert(hash(key), to, self.probe(key));
+        let before = self.table.insert(hash(key), to, self.probe(key)).old;
         assert_eq!(before.is_some(), self.absence(key) % 2 == 0, "put {key}");
         match before {
             Some(before) => self.bury(before),
@@ -103,7 +103,7 @@ impl Shared {
         if there {
             self.absence[key].fetch_add(1, Ordering::Relaxed);
         }
-        let before = self.table.remove(hash(key), self.probe(key));
+        let before = self.table.remove(hash(key), self.probe(key)).old;
         assert_eq!(before.is_some(), there, "remove {key}");
         before.into_iter().for_each(|before| self.bury(before));
     }

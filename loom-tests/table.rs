@@ -72,11 +72,11 @@ impl Shared {
 
     fn insert(&self, key: Key, unit: u64) -> Option<u64> {
         self.write(unit, key);
-        self.table.insert(key.hash, at(unit), self.probe(key)).map(Location::unit)
+        self.table.insert(key.hash, at(unit), self.probe(key)).old.map(Location::unit)
     }
 
     fn remove(&self, key: Key) -> Option<u64> {
-        self.table.remove(key.hash, self.probe(key)).map(Location::unit)
+        self.table.remove(key.hash, self.probe(key)).old.map(Location::unit)
     }
 
     fn relocate(&self, key: Key, from: u64, to: u64) -> bool {

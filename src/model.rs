@@ -32,6 +32,8 @@ pub(crate) enum Flaw {
     ReplacedBlindly,
     /// The reach of a home is taken down and built up again.
     ReachRebuiltInPlace,
+    /// Changes come between the copy of a unit and the note that it was copied.
+    CopiedBeforeNoted,
     /// A hold is dropped without a count.
     HoldUncounted,
     /// A unit is retired while the directory names it.

@@ -397,6 +397,16 @@ impl Bucket {
         }
     }
 
+    /// Writes it down, and returns how many keys it has. Movers may be at it, the inserter is not.
+    pub(crate) fn copy(&self, bytes: &mut [u8]) -> u64 {
+        let words = self.slots.each_ref().map(Slot::load);
+        let control = Word(self.control());
+        for (bytes, word) in bytes.as_chunks_mut().0.iter_mut().zip(words.iter().chain([&control])) {
+            *bytes = word.0.to_le_bytes();
+        }
+        words.iter().filter(|word| !word.is_empty()).count() as u64
+    }
+
     #[inline]
     fn control(&self) -> u64 {
         self.crossing.pass();

@@ -37,10 +37,14 @@ impl Table {
     /// Makes room in `unit`, to which `hash` belongs, by replacing it. `false` if it may not be split further.
     pub(crate) fn grow(&self, inserter: &mut Inserter, hash: u64, unit: Unit<'_>, pin: &Pin) -> bool {
         let (depth, buckets) = (unit.depth(), unit.buckets());
+        let parent = self.directory(pin).expect("a unit stands in a directory").name(hash);
         let mut drafts = if buckets < BUCKETS.1 {
             vec![Draft::new(depth, buckets * 2)]
-        } else if may_split(depth, inserter.units) {
+        } else if depth < depth_max(inserter.units) {
             vec![Draft::new(depth + 1, buckets), Draft::new(depth + 1, buckets)]
+        } else if unit::is_image(parent) {
+            // A chain is more than an image may have.
+            vec![Draft::new(depth, buckets)]
         } else {
             return false;
         };
@@ -62,7 +66,6 @@ impl Table {
         }
         self.publish(first, depth, &children, pin);
         unit.head().life.retired();
-        let parent = unit.name();
         // SAFETY: no entry of the directory names the parent any more, and directories that did have been retired
         // before it.
         unsafe { pin.retire(move || unit::free(parent)) };
@@ -116,12 +119,13 @@ impl Table {
     }
 }
 
-/// Whether a unit of this depth may be split, in a table of so many.
-fn may_split(depth: u32, units: u64) -> bool {
-    depth < EARLY_BITS || depth < DEPTH_MAX.min(units.ilog2() + SLACK)
+/// How deep units may get in a table of so many.
+pub(crate) fn depth_max(units: u64) -> u32 {
+    EARLY_BITS.max(DEPTH_MAX.min(units.ilog2() + SLACK))
 }
 
-fn directory(depth: u32, unit: impl FnMut(usize) -> *mut Head) -> *mut Directory {
+/// Makes a directory of this depth.
+pub(crate) fn directory(depth: u32, unit: impl FnMut(usize) -> *mut Head) -> *mut Directory {
     let units = (0..1 << depth).map(unit).map(Published::new).collect();
     Box::into_raw(Box::new(Directory { depth, units, life: Life::new() }))
 }

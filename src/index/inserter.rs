@@ -12,11 +12,23 @@ pub(crate) struct Inserter {
     pub(crate) units: u64,
     /// Memory of the units.
     pub(crate) unit_bytes: u64,
+    /// While the table is written down: the lowest hash that was not copied yet. `None` also once all were.
+    pub(crate) uncopied: Option<u64>,
     /// For each slot of a table's only unit. Empty when there are more.
     rest: Vec<Rest>,
 }
 
 impl Inserter {
+    /// Of a table of so many full units.
+    pub(crate) fn of(units: u64, unit_bytes: u64) -> Inserter {
+        Inserter { units, unit_bytes, ..Inserter::default() }
+    }
+
+    /// Whether what changes at this hash is still to be copied.
+    pub(crate) fn will_copy(&self, hash: u64) -> bool {
+        self.uncopied.is_some_and(|first| hash >= first)
+    }
+
     /// Notes what its unit has no room for of the hash of the key about to be put there.
     #[inline]
     pub(crate) fn note(&mut self, hash: u64, vacancy: Vacancy) {

@@ -19,9 +19,11 @@
 //! - I5 a word that is frozen never changes again; a unit's children are made from its frozen words only.
 //! - I6 a key never moves within a unit, so that whoever looks through the unit while the key is there meets it.
 //! - I7 the reach of a key's home names where the key lies, from before it is there until after it has gone.
+//! - I8 an image has the changes that came before it was begun, those since that said so, and no other.
 
 pub(crate) mod ahead;
 pub(crate) mod hash;
+pub(crate) mod image;
 pub(crate) mod table;
 
 mod bucket;
@@ -32,6 +34,9 @@ mod published;
 mod unit;
 mod walk;
 
+#[cfg(test)]
+#[cfg(not(any(zipcask_loom, zipcask_shuttle)))]
+mod image_tests;
 #[cfg(test)]
 #[cfg(not(any(zipcask_loom, zipcask_shuttle)))]
 mod tests;

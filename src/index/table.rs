@@ -12,13 +12,14 @@ use crossbeam_utils::CachePadded;
 
 use crate::address::Location;
 use crate::index::bucket::Word;
+use crate::index::image::Memory;
 use crate::index::inserter::Inserter;
 use crate::index::published::Published;
 use crate::index::unit::{Head, Unit};
 use crate::model::{self, Flaw, Life};
 use crate::reclaim::pin::Pin;
-use crate::sync::plain::{AtomicU64, Mutex, MutexGuard, PoisonError};
-use crate::sync::{atomic::Ordering, yield_now};
+use crate::sync::plain::{AtomicU64, PoisonError};
+use crate::sync::{Mutex, MutexGuard, atomic::Ordering, yield_now};
 
 /// What the record at a location is, asked by the key at hand.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,11 +52,23 @@ pub(crate) enum Found<T> {
 pub(crate) struct Table {
     /// Null until the first insert. On a line of its own: every reader loads it, and the inserter rarely stores it.
     pub(crate) root: CachePadded<Published<Directory>>,
-    /// Uncontended: one thread at a time inserts or removes. It makes that a matter of speed and not of soundness.
+    /// One thread at a time inserts or removes, and another waits for it only where the table is written down. So it makes
+    /// that a matter of speed and not of soundness.
     inserter: Mutex<Inserter>,
     len: AtomicU64,
     /// Memory behind `root` and `inserter`.
     bytes: AtomicU64,
+    /// What units lie in that were not allocated. Looked at by no one: it goes when the table does.
+    _memory: Option<Memory>,
+}
+
+/// What a change of one key did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Changed {
+    /// Where the key's record was, if it had one.
+    pub(crate) old: Option<Location>,
+    /// Whether the table is being written down, and the change will be in it: the key's hash was not copied yet.
+    pub(crate) imaged: bool,
 }
 
 /// The units by the top bits of the hash. One of depth d stands in as many entries as it has hashes at this depth.
@@ -74,6 +87,12 @@ impl Directory {
         (hash >> 1 >> (u64::BITS - 1 - self.depth)) as usize
     }
 
+    /// The pointer that it names the unit by that this hash belongs to.
+    #[inline]
+    pub(crate) fn name(&self, hash: u64) -> *mut Head {
+        self.units[self.index(hash)].load()
+    }
+
     /// Memory it takes.
     pub(crate) fn bytes(&self) -> u64 {
         (size_of::<Directory>() + size_of_val::<[_]>(&self.units)) as u64
@@ -87,7 +106,21 @@ impl Table {
             inserter: Mutex::new(Inserter::default()),
             len: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
+            _memory: None,
         }
+    }
+
+    /// A table that begins with this directory, whose units lie in `memory`.
+    pub(crate) fn over(directory: *mut Directory, inserter: Inserter, len: u64, memory: Memory) -> Table {
+        let table = Table {
+            root: CachePadded::new(Published::new(directory)),
+            inserter: Mutex::new(inserter),
+            len: AtomicU64::new(len),
+            bytes: AtomicU64::new(0),
+            _memory: Some(memory),
+        };
+        table.count_bytes(&table.lock(), &Pin::new());
+        table
     }
 
     /// Any thread, lock-free, while one thread inserts or removes. An Unreadable candidate does not end the search; one
@@ -144,32 +177,34 @@ impl Table {
         })
     }
 
-    /// One thread at a time. Puts `to` in place of the location that probes `Same`, which is returned; else adds it.
+    /// One thread at a time. Puts `to` in place of the location that probes `Same`; else adds it.
     ///
     /// Unreadable is taken for Other, and so is what is Gone twice.
-    pub(crate) fn insert(&self, hash: u64, to: Location, mut probe: impl FnMut(Location) -> Probe) -> Option<Location> {
+    pub(crate) fn insert(&self, hash: u64, to: Location, mut probe: impl FnMut(Location) -> Probe) -> Changed {
         let mut inserter = self.lock();
         let pin = Pin::new();
-        let replaced = self.exchange(hash, &pin, |word| word.moved(to), &mut probe);
-        if replaced.is_none() {
+        let old = self.exchange(hash, &pin, |word| word.moved(to), &mut probe);
+        if old.is_none() {
             self.add(&mut inserter, hash, Word::new(hash, to), &pin);
             self.len.store(self.len() + 1, Ordering::Relaxed);
         }
-        replaced
+        Changed { old, imaged: inserter.will_copy(hash) }
     }
 
-    /// One thread at a time (the same as for insert). Returns what was removed.
+    /// One thread at a time (the same as for insert).
     ///
     /// Unreadable is taken for Other, and so is what is Gone twice.
-    pub(crate) fn remove(&self, hash: u64, mut probe: impl FnMut(Location) -> Probe) -> Option<Location> {
-        let _inserter = self.lock();
+    pub(crate) fn remove(&self, hash: u64, mut probe: impl FnMut(Location) -> Probe) -> Changed {
+        let inserter = self.lock();
         let pin = Pin::new();
-        let removed = self.exchange(hash, &pin, |_| Word::EMPTY, &mut probe)?;
-        if let Some(unit) = self.unit(hash, &pin) {
-            unit.settle(hash);
+        let old = self.exchange(hash, &pin, |_| Word::EMPTY, &mut probe);
+        if old.is_some() {
+            if let Some(unit) = self.unit(hash, &pin) {
+                unit.settle(hash);
+            }
+            self.len.store(self.len() - 1, Ordering::Relaxed);
         }
-        self.len.store(self.len() - 1, Ordering::Relaxed);
-        Some(removed)
+        Changed { old, imaged: inserter.will_copy(hash) }
     }
 
     /// Any thread. Whether the index says `at` for a key of this hash.
@@ -231,8 +266,8 @@ impl Table {
     #[inline]
     pub(crate) fn unit<'p>(&'p self, hash: u64, pin: &'p Pin) -> Option<Unit<'p>> {
         let directory = self.directory(pin)?;
-        let name = directory.units[directory.index(hash)].load();
-        // SAFETY: entries name units that `allocate` made; one that was there since the pin was made is freed only
+        let name = directory.name(hash);
+        // SAFETY: entries name units that `allocate` made or `adopt` took; one that was there since the pin was made is freed only
         // after it has gone (`grow`).
         let unit = unsafe { Unit::new(name, pin) };
         unit.head().life.found();
@@ -307,7 +342,8 @@ impl Table {
         self.bytes.store(inserter.bytes() + directory, Ordering::Relaxed);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inserter> {
+    /// The right to insert and remove.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inserter> {
         // A probe may panic, but is called only while nothing is half done.
         self.inserter.lock().unwrap_or_else(PoisonError::into_inner)
     }

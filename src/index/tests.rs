@@ -3,6 +3,7 @@
 //! Floor 2. Imports `address`.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
@@ -10,68 +11,68 @@ use crate::address::Location;
 use crate::index::hash::Hasher;
 use crate::index::table::{Found, Probe, Table};
 
-fn at(unit: u64) -> Location {
+pub(crate) fn at(unit: u64) -> Location {
     Location::from_unit(unit).unwrap()
 }
 
 /// Numbers without an end, the same for the same seed (splitmix64).
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         mix(self.0)
     }
 
-    fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.next() % end
     }
 }
 
-fn mix(mut z: u64) -> u64 {
+pub(crate) fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
 }
 
 /// A table beside a map that says what it has to say, over a log of which unit n + 1 is a record of key `log[n]`.
-struct Twin {
-    table: Table,
-    log: Vec<u64>,
-    model: HashMap<u64, Location>,
-    hash: fn(u64) -> u64,
+pub(crate) struct Twin {
+    pub(crate) table: Arc<Table>,
+    pub(crate) log: Vec<u64>,
+    pub(crate) model: HashMap<u64, Location>,
+    pub(crate) hash: fn(u64) -> u64,
 }
 
 impl Twin {
-    fn new(hash: fn(u64) -> u64) -> Twin {
-        Twin { table: Table::new(), log: Vec::new(), model: HashMap::new(), hash }
+    pub(crate) fn new(hash: fn(u64) -> u64) -> Twin {
+        Twin { table: Arc::new(Table::new()), log: Vec::new(), model: HashMap::new(), hash }
     }
 
-    fn probe(log: &[u64], key: u64) -> impl FnMut(Location) -> Probe + '_ {
+    pub(crate) fn probe(log: &[u64], key: u64) -> impl FnMut(Location) -> Probe + '_ {
         move |at| match log[at.unit() as usize - 1] == key {
             true => Probe::Same(()),
             false => Probe::Other,
         }
     }
 
-    fn append(&mut self, key: u64) -> Location {
+    pub(crate) fn append(&mut self, key: u64) -> Location {
         self.log.push(key);
         at(self.log.len() as u64)
     }
 
-    fn insert(&mut self, key: u64) {
+    pub(crate) fn insert(&mut self, key: u64) {
         let to = self.append(key);
-        let before = self.table.insert((self.hash)(key), to, Twin::probe(&self.log, key));
+        let before = self.table.insert((self.hash)(key), to, Twin::probe(&self.log, key)).old;
         assert_eq!(before, self.model.insert(key, to), "insert {key}");
     }
 
-    fn remove(&mut self, key: u64) {
-        let before = self.table.remove((self.hash)(key), Twin::probe(&self.log, key));
+    pub(crate) fn remove(&mut self, key: u64) {
+        let before = self.table.remove((self.hash)(key), Twin::probe(&self.log, key)).old;
         assert_eq!(before, self.model.remove(&key), "remove {key}");
     }
 
     /// Moves the record of a key, and then fails to move it once more from its old place.
-    fn relocate(&mut self, key: u64) {
+    pub(crate) fn relocate(&mut self, key: u64) {
         let Some(&from) = self.model.get(&key) else {
             return;
         };
@@ -90,7 +91,7 @@ impl Twin {
         assert_eq!(self.get(key), expected, "get {key}");
     }
 
-    fn check_all(&self) {
+    pub(crate) fn check_all(&self) {
         self.model.keys().for_each(|&key| self.check(key));
         assert_eq!(self.table.len(), self.model.len() as u64);
         let mut seen = HashSet::new();
@@ -177,7 +178,7 @@ fn an_empty_table_takes_nothing_and_says_so() {
     let table = Table::new();
     assert_eq!(table.bytes(), size_of::<Table>() as u64);
     assert_eq!(table.find(7, |_| Probe::Same(())), Found::Absent);
-    assert_eq!(table.remove(7, |_| Probe::Same(())), None);
+    assert_eq!(table.remove(7, |_| Probe::Same(())).old, None);
     assert!(!table.replace(7, at(1), at(2)));
     table.walk(|all, _| panic!("{all:?} in an empty table"));
     assert_eq!(table.len(), 0);
@@ -193,7 +194,7 @@ fn a_small_table_takes_one_small_unit() {
 #[test]
 fn an_unreadable_record_does_not_hide_the_key_behind_it() {
     let table = Table::new();
-    (1..=40).for_each(|unit| assert_eq!(table.insert(9, at(unit), |_| Probe::Other), None));
+    (1..=40).for_each(|unit| assert_eq!(table.insert(9, at(unit), |_| Probe::Other).old, None));
     let bad = |found: u64| {
         move |at: Location| match at.unit() {
             unit if unit == found => Probe::Same(()),
@@ -210,8 +211,8 @@ fn an_unreadable_record_does_not_hide_the_key_behind_it() {
 fn an_unreadable_record_is_neither_replaced_nor_removed() {
     let table = Table::new();
     table.insert(9, at(1), |_| Probe::Other);
-    assert_eq!(table.remove(9, |_| Probe::Unreadable), None);
-    assert_eq!(table.insert(9, at(2), |_| Probe::Unreadable), None);
+    assert_eq!(table.remove(9, |_| Probe::Unreadable).old, None);
+    assert_eq!(table.insert(9, at(2), |_| Probe::Unreadable).old, None);
     assert_eq!(table.len(), 2);
 }
 
@@ -235,7 +236,7 @@ fn a_record_that_moves_while_it_is_looked_for_is_found_where_it_is() {
         table.insert(9, at(1), |_| Probe::Other);
         let split_unit = || {
             let keys = if split { 3..5_000 } else { 3..4 };
-            keys.for_each(|unit| assert_eq!(table.insert(mix(unit), at(unit), |_| Probe::Other), None));
+            keys.for_each(|unit| assert_eq!(table.insert(mix(unit), at(unit), |_| Probe::Other).old, None));
         };
         assert_eq!(table.find(9, moving(&table, 9, split_unit)), Found::At(at(2)));
     }
@@ -245,10 +246,10 @@ fn a_record_that_moves_while_it_is_looked_for_is_found_where_it_is() {
 fn a_record_that_moves_before_it_is_replaced_or_removed_is_not_there_twice() {
     let table = Table::new();
     table.insert(9, at(1), |_| Probe::Other);
-    assert_eq!(table.insert(9, at(3), moving(&table, 9, || ())), Some(at(2)));
+    assert_eq!(table.insert(9, at(3), moving(&table, 9, || ())).old, Some(at(2)));
     assert_eq!(table.len(), 1);
-    assert_eq!(table.insert(9, at(1), |_| Probe::Same(())), Some(at(3)));
-    assert_eq!(table.remove(9, moving(&table, 9, || ())), Some(at(2)));
+    assert_eq!(table.insert(9, at(1), |_| Probe::Same(())).old, Some(at(3)));
+    assert_eq!(table.remove(9, moving(&table, 9, || ())).old, Some(at(2)));
     assert_eq!(table.len(), 0);
     assert_eq!(table.find(9, |_| Probe::Same(())), Found::Absent);
 }
@@ -256,7 +257,7 @@ fn a_record_that_moves_before_it_is_replaced_or_removed_is_not_there_twice() {
 #[test]
 fn a_location_that_leads_nowhere_is_named_at_the_second_sight_and_hides_no_key() {
     let table = Table::new();
-    (1..=40).for_each(|unit| assert_eq!(table.insert(9, at(unit), |_| Probe::Other), None));
+    (1..=40).for_each(|unit| assert_eq!(table.insert(9, at(unit), |_| Probe::Other).old, None));
     let seen = AtomicU64::new(0);
     let bad = |found: u64| {
         let seen = &seen;
@@ -274,8 +275,8 @@ fn a_location_that_leads_nowhere_is_named_at_the_second_sight_and_hides_no_key()
     assert_eq!(seen.swap(0, Ordering::Relaxed), 1);
     assert_eq!(table.find(9, bad(0)), Found::Gone(at(30)));
     assert_eq!(seen.swap(0, Ordering::Relaxed), 2);
-    assert_eq!(table.remove(9, bad(0)), None);
-    assert_eq!(table.insert(9, at(41), bad(0)), None);
+    assert_eq!(table.remove(9, bad(0)).old, None);
+    assert_eq!(table.insert(9, at(41), bad(0)).old, None);
     assert_eq!(table.len(), 41);
 }
 
@@ -288,7 +289,7 @@ fn a_mover_changes_nothing_if_the_index_says_another_place() {
     assert!(!table.replace(9 << 38, at(1), at(3)), "another hash");
     assert!(table.replace(9, at(1), at(3)));
     assert_eq!(table.find(9, same(3)), Found::At(at(3)));
-    assert_eq!(table.remove(9, same(3)), Some(at(3)));
+    assert_eq!(table.remove(9, same(3)).old, Some(at(3)));
     assert!(!table.replace(9, at(3), at(4)));
     assert_eq!(table.find(9, |_| Probe::Same(())), Found::Absent);
 }
@@ -418,7 +419,7 @@ fn a_published_key_is_never_missing_while_the_table_grows() {
         let _done = Done(&shared.done);
         for key in 0..KEYS {
             let to = shared.append(key, 0).unwrap();
-            assert_eq!(shared.table.insert(mix(key), to, shared.probe(key)), None);
+            assert_eq!(shared.table.insert(mix(key), to, shared.probe(key)).old, None);
             published.store(key + 1, Ordering::Release);
         }
     });
@@ -471,7 +472,7 @@ fn movers_and_the_inserter_do_not_undo_each_other() {
         for version in 1..=400_000 {
             let key = random.below(KEYS.min(1 + version / 8));
             let before = if random.below(4) == 0 {
-                let removed = shared.table.remove(mix(key), shared.probe(key));
+                let removed = shared.table.remove(mix(key), shared.probe(key)).old;
                 assert_eq!(removed.is_some(), live[key as usize]);
                 live[key as usize] = false;
                 removed
@@ -479,7 +480,7 @@ fn movers_and_the_inserter_do_not_undo_each_other() {
                 let Some(to) = shared.append(key, version) else {
                     break;
                 };
-                let replaced = shared.table.insert(mix(key), to, shared.probe(key));
+                let replaced = shared.table.insert(mix(key), to, shared.probe(key)).old;
                 assert_eq!(replaced.is_some(), std::mem::replace(&mut live[key as usize], true));
                 replaced
             };

@@ -27,10 +27,20 @@ const ALIGN: usize = align_of::<Head>();
 /// The bit in a unit's name that says that its control words have strays.
 const STRAYS: usize = 16;
 
+/// The bit in a unit's name that says that it lies in an image: that is freed as a whole, and has no chains.
+const IMAGE: usize = 32;
+
+/// Bytes of a full unit that is written down, which are its memory: the head, then the buckets.
+pub(crate) const UNIT_LEN: usize = HEAD_LEN + BUCKETS.1 * BUCKET_LEN;
+const HEAD_LEN: usize = size_of::<Head>();
+const BUCKET_LEN: usize = (SLOTS + 1) * size_of::<u64>();
+
 const _: () = {
     assert!(ALIGN == align_of::<Bucket>());
     assert!(BUCKETS.0.is_power_of_two() && BUCKETS.1.is_power_of_two() && BUCKETS.1 <= 256);
-    assert!((BUCKETS.1.ilog2() as usize) < STRAYS && STRAYS < ALIGN);
+    assert!((BUCKETS.1.ilog2() as usize) < STRAYS && STRAYS < IMAGE && IMAGE < ALIGN);
+    #[cfg(not(any(zipcask_loom, zipcask_shuttle)))]
+    assert!(UNIT_LEN == size_of::<Head>() + BUCKETS.1 * size_of::<Bucket>() && UNIT_LEN.is_multiple_of(ALIGN));
 };
 
 /// The first line of a unit.
@@ -92,12 +102,42 @@ pub(crate) fn allocate(draft: &Draft) -> *mut Head {
     name(head, buckets, upper)
 }
 
-/// Frees a unit.
+/// The pointer that a directory names the full unit by that was written down as the bytes at `start`; `None` if they
+/// are none of this depth.
 ///
 /// # Safety
 ///
-/// `named` came from `allocate`, is freed this once, and nobody uses it.
+/// `start` is aligned as a unit is. The `UNIT_LEN` bytes there may be read and written by whoever knows the name, and by
+/// nobody else, for as long as it is used.
+#[cfg(not(any(zipcask_loom, zipcask_shuttle)))]
+pub(crate) unsafe fn adopt(start: NonNull<u8>, depth: u32) -> Option<*mut Head> {
+    // SAFETY: the bytes may be read, by the caller's promise.
+    let head = unsafe { start.cast::<[u8; HEAD_LEN]>().read() };
+    let named = name(start.as_ptr().cast(), BUCKETS.1, Upper::at(depth));
+    (head == head_bytes(depth)).then(|| named.map_addr(|address| address | IMAGE))
+}
+
+/// The head of a unit of this depth that has no chain, as it is in memory: whatever the order of bytes, null is zeros.
+fn head_bytes(depth: u32) -> [u8; HEAD_LEN] {
+    let mut bytes = [0; HEAD_LEN];
+    bytes[..size_of::<u32>()].copy_from_slice(&depth.to_le_bytes());
+    bytes
+}
+
+/// Whether the unit lies in an image.
+pub(crate) fn is_image(named: *mut Head) -> bool {
+    named.addr() & IMAGE != 0
+}
+
+/// Frees a unit, but for one in an image, which it leaves alone.
+///
+/// # Safety
+///
+/// `named` came from `allocate` or `adopt`, is freed this once, and nobody uses it.
 pub(crate) unsafe fn free(named: *mut Head) {
+    if is_image(named) {
+        return;
+    }
     let (head, buckets, _) = parts(named);
     // SAFETY: by the caller's promise this is a unit, and ours alone.
     unsafe {
@@ -139,18 +179,13 @@ fn parts(named: *mut Head) -> (*mut Head, usize, Upper) {
 impl<'p> Unit<'p> {
     /// # Safety
     ///
-    /// `named` came from `allocate`, and is freed only after the pin has gone.
+    /// `named` came from `allocate` or `adopt`, and is freed only after the pin has gone.
     #[inline]
     pub(crate) unsafe fn new(named: *mut Head, _pin: &'p Pin) -> Unit<'p> {
         let (head, buckets, upper) = parts(named);
-        // SAFETY: what `allocate` returns is not null.
+        // SAFETY: what `allocate` and `adopt` return is not null.
         let head = unsafe { NonNull::new_unchecked(head) };
         Unit { head, mask: buckets - 1, upper, pinned: PhantomData }
-    }
-
-    /// The pointer that a directory names this unit by.
-    pub(crate) fn name(self) -> *mut Head {
-        name(self.head.as_ptr(), self.buckets(), self.upper)
     }
 
     pub(crate) fn buckets(self) -> usize {
@@ -316,6 +351,18 @@ impl<'p> Unit<'p> {
         seated.chain(chained.filter_map(|(home, slot)| Some(Entry { word: frozen(slot)?, home, seat: Seat::Chain })))
     }
 
+    /// Writes a full unit down, and returns how many keys it has. Movers may be at it, the inserter is not.
+    pub(crate) fn copy(self, bytes: &mut [u8; UNIT_LEN]) -> Result<u64, Chained> {
+        assert_eq!(self.buckets(), BUCKETS.1, "smaller ones are the only one of their table");
+        if self.links().flat_map(|link| &link.slots).any(|slot| !slot.load().is_empty()) {
+            return Err(Chained);
+        }
+        let (head, buckets) = bytes.split_at_mut(HEAD_LEN);
+        head.copy_from_slice(&head_bytes(self.depth()));
+        let copies = buckets.chunks_exact_mut(BUCKET_LEN).enumerate();
+        Ok(copies.map(|(number, bytes)| self.bucket(number).copy(bytes)).sum())
+    }
+
     /// Every word that names a key. Any thread's.
     pub(crate) fn words(self) -> impl Iterator<Item = Word> {
         let seated = (0..self.buckets()).flat_map(move |bucket| &self.bucket(bucket).slots);
@@ -323,6 +370,10 @@ impl<'p> Unit<'p> {
         seated.chain(chained).map(Slot::load).filter(|word| !word.is_empty())
     }
 }
+
+/// That a unit cannot be written down, because some of its keys are in its chain.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Chained;
 
 /// Puts a word into an empty slot, which nobody else does.
 fn fill(slot: &Slot, word: Word) {

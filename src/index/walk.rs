@@ -4,6 +4,7 @@
 
 use crate::address::Location;
 use crate::index::bucket::Word;
+use crate::index::image::Extent;
 use crate::index::table::Table;
 use crate::reclaim::pin::Pin;
 
@@ -28,8 +29,7 @@ impl Table {
                 // Of this unit, or of what became of it.
                 continue;
             }
-            let hashes = 1_u64.checked_shl(u64::BITS - unit.depth());
-            match hashes.and_then(|count| first.checked_add(count)) {
+            match (Extent { first, depth: unit.depth() }).next() {
                 Some(next) => first = next,
                 None => return,
             }

@@ -215,12 +215,12 @@ pub(crate) fn check_readable(registry: &Registry, table: &Table, change: &Change
 /// written any more.
 pub(crate) fn index_put(registry: &Registry, table: &Table, large: &LargeFolder, put: &Change<'_>) -> Result<()> {
     let (pin, mut failure) = (Pin::new(), None);
-    let old = table.insert(put.hash, put.location, |at| probe_or_note(registry, at, put.key, &mut failure));
+    let changed = table.insert(put.hash, put.location, |at| probe_or_note(registry, at, put.key, &mut failure));
     resolve(registry, put.location, &pin).ok_or_else(|| unknown(put.location))?.0.add_live(put.len);
     if put.large_len > 0 {
         large.add_live(put.large_len);
     }
-    forget(registry, large, old, &pin);
+    forget(registry, large, changed.old, &pin);
     failure.map_or(Ok(()), Err)
 }
 
@@ -264,8 +264,8 @@ pub(crate) fn index_move(store: &Store, to: &Change<'_>, is_source: impl Fn(u64)
 /// As `index_put`.
 pub(crate) fn index_delete(registry: &Registry, table: &Table, large: &LargeFolder, delete: &Change<'_>) -> Result<()> {
     let (pin, mut failure) = (Pin::new(), None);
-    let old = table.remove(delete.hash, |at| probe_or_note(registry, at, delete.key, &mut failure));
-    forget(registry, large, old, &pin);
+    let changed = table.remove(delete.hash, |at| probe_or_note(registry, at, delete.key, &mut failure));
+    forget(registry, large, changed.old, &pin);
     failure.map_or(Ok(()), Err)
 }
 
