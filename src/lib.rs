@@ -47,7 +47,7 @@ pub mod sim {
     pub use crate::platform::sim::disk::{FailedSync, SimDisk};
     pub use crate::platform::sim::fault::{Call, Fault, FaultDisk, Lasts, Written};
     pub use crate::platform::sim::file::SimFile;
-    pub use crate::platform::{Access, Barrier, Clock, Disk, File, Lock, LockError, Mapping, Room};
+    pub use crate::platform::{Access, Barrier, Clock, Disk, File, Lock, LockError, Mapping, PrivateMapping, Room};
     pub use crate::sabotage::{Sabotage, plant};
 
     use crate::sync::Arc;

@@ -347,6 +347,16 @@ fn units_that_are_no_table_are_refused() {
 }
 
 #[test]
+fn units_that_overlap_are_refused() {
+    // One after the other they have as many hashes as there are, but the second begins where no unit of its depth does.
+    let extents =
+        vec![Extent { first: 0, depth: 2 }, Extent { first: 1 << 62, depth: 1 }, Extent { first: 3 << 62, depth: 2 }];
+    let head = |extent: &Extent| [&extent.depth.to_le_bytes()[..], &[0; UNIT_LEN - 4]].concat();
+    let written = Written { bytes: extents.iter().flat_map(head).collect(), extents, len: 0 };
+    assert!(written.open().is_none());
+}
+
+#[test]
 fn no_directory_is_larger_than_so_few_units_need() {
     // Each unit is half of what the one before left.
     let mut extents: Vec<Extent> =

@@ -2,9 +2,9 @@
 //!
 //! Floor 1. Imports `sync`.
 
-use std::io;
+use std::{io, slice};
 
-use crate::platform::{Access, Barrier, Disk, File, LockError, Mapping};
+use crate::platform::{Access, Barrier, Disk, File, LockError, Mapping, PrivateMapping};
 use crate::sync::Arc;
 
 /// Checks all of it. The directory is empty at first, and is not at the end.
@@ -20,6 +20,7 @@ pub(crate) fn check(disk: &dyn Disk) {
     allocated_room_is_zeros(disk);
     room_that_was_given_back_leaves_the_rest(disk);
     a_mapping_shows_what_is_written_later(disk);
+    what_is_written_to_a_private_mapping_stays_there(disk);
     the_device_holds_what_was_written(disk);
     syncs_succeed(disk);
     the_lock_has_one_holder(disk);
@@ -183,6 +184,29 @@ pub(crate) fn a_mapping_shows_what_is_written_later(disk: &dyn Disk) {
     let second = disk.open("mapped", Access::Read).unwrap().map(4096).unwrap();
     assert_eq!(second.len(), 4096);
     assert_eq!(bytes(&*second, 0, 6), b"BEfore");
+}
+
+pub(crate) fn what_is_written_to_a_private_mapping_stays_there(disk: &dyn Disk) {
+    let pattern: Vec<u8> = (0..200_000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let file = disk.create("private").unwrap();
+    assert!(file.map_private(1).is_err(), "there is nothing to map");
+    file.write_at(&pattern, 0).unwrap();
+    assert!(file.map_private(pattern.len() + 1).is_err());
+    let file = disk.open("private", Access::Read).unwrap();
+    let (one, other) = (file.map_private(pattern.len()).unwrap(), file.map_private(150_000).unwrap());
+    // SAFETY: each mapping is this function's alone, and lives longer than the slice.
+    let bytes = |map: &dyn PrivateMapping| unsafe { slice::from_raw_parts_mut(map.start().as_ptr(), map.len()) };
+    assert!([&one, &other].iter().all(|map| map.start().as_ptr().align_offset(4096) == 0));
+    assert!(*bytes(&*one) == pattern && *bytes(&*other) == pattern[..150_000]);
+    one.read_ahead(99_999..123_456).unwrap();
+    bytes(&*one)[100_000..].fill(7);
+    bytes(&*other)[0] = !pattern[0];
+    assert!(bytes(&*one)[..100_000] == pattern[..100_000] && bytes(&*one)[100_000..].iter().all(|&byte| byte == 7));
+    assert!(bytes(&*other)[1..] == pattern[1..150_000]);
+    assert!(read(&file) == pattern, "nothing reaches the file");
+    disk.remove("private").unwrap();
+    drop((file, one));
+    assert_eq!(bytes(&*other)[..2], [!pattern[0], pattern[1]]);
 }
 
 pub(crate) fn the_device_holds_what_was_written(disk: &dyn Disk) {

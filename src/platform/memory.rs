@@ -6,7 +6,9 @@
 //! reserving room costs nothing until it is used; a mapping is a second handle to that buffer.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::Path;
+use std::ptr::NonNull;
 use std::{fmt, io, ptr};
 
 use memmap2::{MmapOptions, MmapRaw};
@@ -14,7 +16,7 @@ use memmap2::{MmapOptions, MmapRaw};
 use crate::platform::clock::SystemClock;
 use crate::platform::name;
 use crate::platform::random;
-use crate::platform::{Access, Barrier, Clock, Disk, File, Lock, LockError, Mapping, Room};
+use crate::platform::{Access, Barrier, Clock, Disk, File, Lock, LockError, Mapping, PrivateMapping, Room};
 use crate::sync::Arc;
 use crate::sync::plain::{Mutex, MutexGuard, PoisonError};
 
@@ -321,6 +323,38 @@ impl File for MemoryFile {
         }
         let buffer = Arc::clone(&contents.buffer);
         Ok(Box::new(MemoryMapping { buffer, len }))
+    }
+
+    fn map_private(&self, len: usize) -> io::Result<Box<dyn PrivateMapping>> {
+        let shared = self.map(len)?;
+        let buffer = Buffer::zeroed(len.max(1))?;
+        // SAFETY: `len` bytes lie in either, and nobody else knows the new one. The file is not written meanwhile
+        // (`File::map_private`).
+        unsafe { ptr::copy_nonoverlapping(shared.as_ptr(), buffer.start(), len) };
+        Ok(Box::new(MemoryCopy { buffer, len }))
+    }
+}
+
+/// A copy of a file's first bytes.
+#[derive(Debug)]
+struct MemoryCopy {
+    buffer: Buffer,
+    len: usize,
+}
+
+// SAFETY: the buffer begins at a page, is this value's alone and stays where it is as long as this lives.
+unsafe impl PrivateMapping for MemoryCopy {
+    fn start(&self) -> NonNull<u8> {
+        NonNull::new(self.buffer.start()).expect("nothing is mapped at address 0")
+    }
+
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    /// It is in memory.
+    fn read_ahead(&self, _range: Range<usize>) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -23,7 +23,7 @@ pub(crate) mod real;
 #[allow(unreachable_pub, reason = "lib.rs opens it to the crash tests")]
 pub mod sim;
 
-use std::{fmt, io, path::Path};
+use std::{fmt, io, ops::Range, path::Path, ptr::NonNull};
 
 use crate::sync::Arc;
 
@@ -156,6 +156,10 @@ pub trait File: Send + Sync + fmt::Debug {
 
     /// Maps the first `len` bytes for reading. The file is at least that long and never shrinks.
     fn map(&self, len: usize) -> io::Result<Box<dyn Mapping>>;
+
+    /// The first `len` bytes in memory that can be written, which never reaches the file. The file is at least that long,
+    /// and nobody writes it meanwhile.
+    fn map_private(&self, len: usize) -> io::Result<Box<dyn PrivateMapping>>;
 }
 
 /// How much a barrier promises.
@@ -178,6 +182,24 @@ pub unsafe trait Mapping: Send + Sync + fmt::Debug {
     fn as_ptr(&self) -> *const u8;
     /// How many bytes.
     fn len(&self) -> usize;
+}
+
+/// Bytes in memory that were a file's, and are their holder's own from then on.
+///
+/// # Safety
+/// `start` is aligned to 4096 and stays valid for reads and writes of `len` bytes, at the same address, until the mapping
+/// is dropped. Nothing else writes them.
+#[allow(clippy::len_without_is_empty, reason = "a length in bytes, not a collection")]
+pub unsafe trait PrivateMapping: Send + Sync + fmt::Debug {
+    /// The first byte.
+    fn start(&self) -> NonNull<u8>;
+    /// How many bytes.
+    fn len(&self) -> usize;
+    /// Reads these bytes from the device, if they are not in memory.
+    ///
+    /// # Errors
+    /// As the system says, if they cannot be read and it tells. Where it does not, to look at them is SIGBUS.
+    fn read_ahead(&self, range: Range<usize>) -> io::Result<()>;
 }
 
 /// The time: injected, so that tests own it.

@@ -7,10 +7,10 @@ use std::{fs, io};
 
 use crate::platform::clock::SystemClock;
 use crate::platform::lock::RealLock;
-use crate::platform::map::Map;
+use crate::platform::map::{Map, PrivateMap};
 use crate::platform::os;
 use crate::platform::random;
-use crate::platform::{Access, Barrier, Clock, Disk, File, Lock, LockError, Mapping, Room};
+use crate::platform::{Access, Barrier, Clock, Disk, File, Lock, LockError, Mapping, PrivateMapping, Room};
 use crate::sync::Arc;
 
 /// A directory of the file system.
@@ -179,6 +179,10 @@ impl File for RealFile {
 
     fn map(&self, len: usize) -> io::Result<Box<dyn Mapping>> {
         Ok(Box::new(Map::new(&self.0, len)?))
+    }
+
+    fn map_private(&self, len: usize) -> io::Result<Box<dyn PrivateMapping>> {
+        Ok(Box::new(PrivateMap::new(&self.0, len)?))
     }
 }
 

@@ -5,7 +5,7 @@
 use std::io;
 
 use crate::address::ArchiveId;
-use crate::platform::{Barrier, Disk, File, Mapping};
+use crate::platform::{Barrier, Disk, File, Mapping, PrivateMapping};
 use crate::sync::Arc;
 
 /// The file that a segment lies in.
@@ -120,6 +120,10 @@ impl File for Window {
     }
 
     fn map(&self, _len: usize) -> io::Result<Box<dyn Mapping>> {
+        read_only()
+    }
+
+    fn map_private(&self, _len: usize) -> io::Result<Box<dyn PrivateMapping>> {
         read_only()
     }
 }

@@ -5,7 +5,9 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use zipcask::sim::{Access, Barrier, Clock, Disk, File, Lock, LockError, Mapping, Random, Room, SimDisk};
+use zipcask::sim::{
+    Access, Barrier, Clock, Disk, File, Lock, LockError, Mapping, PrivateMapping, Random, Room, SimDisk,
+};
 
 /// Asked with the call's name and the file's before each call; an error is what the call returns.
 pub(crate) type Hook = Arc<dyn Fn(&str, &str) -> io::Result<()> + Send + Sync>;
@@ -161,5 +163,8 @@ impl File for HookFile {
     }
     fn map(&self, len: usize) -> io::Result<Box<dyn Mapping>> {
         self.inside.map(len)
+    }
+    fn map_private(&self, len: usize) -> io::Result<Box<dyn PrivateMapping>> {
+        self.inside.map_private(len)
     }
 }

@@ -3,9 +3,11 @@
 //! Floor 1. Imports `platform`, `sync`.
 
 use std::num::NonZeroU64;
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd};
 use std::{fs, io, ptr};
 
+use memmap2::MmapRaw;
 use rustix::fs::{Advice, FallocateFlags, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::mm::{MapFlags, ProtFlags};
@@ -35,6 +37,18 @@ pub(crate) fn barrier(file: &fs::File, _level: Barrier) -> io::Result<Barrier> {
 /// Makes a file or the names in a folder durable.
 pub(crate) fn sync(fd: &impl AsFd) -> io::Result<()> {
     Ok(rustix::fs::fsync(fd)?)
+}
+
+/// Reads what a mapping shows, if it is not in memory: an error here would be SIGBUS later.
+///
+/// # Errors
+///
+/// As the system says; none from a kernel before 5.14, which cannot.
+pub(crate) fn read_ahead(map: &MmapRaw, range: Range<usize>) -> io::Result<()> {
+    match map.advise_range(memmap2::Advice::PopulateRead, range.start, range.len()) {
+        Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => Ok(()),
+        done => done,
+    }
 }
 
 /// How the file system writes. One that nobody knows is taken for the usual kind.

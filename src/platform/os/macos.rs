@@ -2,10 +2,13 @@
 //!
 //! Floor 1. Imports `platform`, `sync`.
 
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd};
 use std::{fs, io};
 
 use rustix::io::Errno;
+
+use memmap2::MmapRaw;
 
 use crate::platform::os;
 use crate::platform::real::read_through;
@@ -66,4 +69,9 @@ pub(crate) fn read_device_at(file: &fs::File, bytes: &mut [u8], offset: u64) -> 
 /// Apple has no such memory (`VM_INHERIT_NONE` would make looking a fault).
 pub(crate) fn word_wiped_on_fork() -> Option<&'static AtomicU64> {
     None
+}
+
+/// Left to the system: it has no call that would tell of an error.
+pub(crate) fn read_ahead(_map: &MmapRaw, _range: Range<usize>) -> io::Result<()> {
+    Ok(())
 }

@@ -2,8 +2,11 @@
 //!
 //! Floor 1. Imports `platform`, `sync`.
 
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::{fs, io};
+
+use memmap2::MmapRaw;
 
 use crate::platform::os;
 use crate::platform::real::read_through;
@@ -39,4 +42,9 @@ pub(crate) fn read_device_at(file: &fs::File, bytes: &mut [u8], offset: u64) -> 
 /// None that all of them share.
 pub(crate) fn word_wiped_on_fork() -> Option<&'static AtomicU64> {
     None
+}
+
+/// Left to the system: it has no call that would tell of an error.
+pub(crate) fn read_ahead(_map: &MmapRaw, _range: Range<usize>) -> io::Result<()> {
+    Ok(())
 }

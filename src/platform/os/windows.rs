@@ -6,9 +6,12 @@
 //! mapping of it exists.
 
 use std::fs::OpenOptions;
+use std::ops::Range;
 use std::os::windows::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
+
+use memmap2::MmapRaw;
 
 use crate::platform::name;
 use crate::platform::os;
@@ -198,4 +201,9 @@ pub(crate) fn sync(file: &fs::File) -> io::Result<()> {
 /// Windows does not fork.
 pub(crate) fn word_wiped_on_fork() -> Option<&'static AtomicU64> {
     None
+}
+
+/// Left to the system: it has no call that would tell of an error.
+pub(crate) fn read_ahead(_map: &MmapRaw, _range: Range<usize>) -> io::Result<()> {
+    Ok(())
 }

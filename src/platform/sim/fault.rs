@@ -6,7 +6,7 @@ use std::{io, path::Path};
 
 use crate::platform::sim::disk::SimDisk;
 use crate::platform::sim::file::SimFile;
-use crate::platform::{Access, Barrier, Clock, Disk, File, Lock, LockError, Mapping, Room};
+use crate::platform::{Access, Barrier, Clock, Disk, File, Lock, LockError, Mapping, PrivateMapping, Room};
 use crate::sync::Arc;
 use crate::sync::plain::{Mutex, MutexGuard, PoisonError};
 
@@ -34,11 +34,12 @@ pub enum Call {
     Barrier,
     Sync,
     Map,
+    MapPrivate,
 }
 
 impl Call {
     /// All of them, for sweeps.
-    pub const ALL: [Call; 20] = [
+    pub const ALL: [Call; 21] = [
         Call::List,
         Call::CreateDir,
         Call::Open,
@@ -59,6 +60,7 @@ impl Call {
         Call::Barrier,
         Call::Sync,
         Call::Map,
+        Call::MapPrivate,
     ];
 }
 
@@ -327,6 +329,11 @@ impl File for FaultFile {
         self.disk.strike(Call::Map)?;
         self.inside.map(len)
     }
+
+    fn map_private(&self, len: usize) -> io::Result<Box<dyn PrivateMapping>> {
+        self.disk.strike(Call::MapPrivate)?;
+        self.inside.map_private(len)
+    }
 }
 
 #[cfg(test)]
@@ -366,6 +373,7 @@ mod tests {
         note(Call::Barrier, file.barrier(Barrier::Ordered).is_ok());
         note(Call::Sync, file.sync().is_ok());
         note(Call::Map, file.map(1).is_ok());
+        note(Call::MapPrivate, file.map_private(1).is_ok());
         failed
     }
 

@@ -7,11 +7,11 @@
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::collections::BTreeSet;
-use std::{fmt, io, ptr::NonNull};
+use std::{fmt, io, ops::Range, ptr::NonNull};
 
 use crate::platform::sim::disk::{FailedSync, Inner, SimDisk};
 use crate::platform::sim::medium::{Content, FileId, Item, Op, SECTOR, pieces};
-use crate::platform::{Access, Barrier, File, Mapping};
+use crate::platform::{Access, Barrier, File, Mapping, PrivateMapping};
 use crate::sabotage::{Sabotage, planted};
 use crate::sync::Arc;
 
@@ -194,6 +194,16 @@ impl File for SimFile {
         }
         Ok(Box::new(SimMapping { buffer: node.buffer(len), len }))
     }
+
+    fn map_private(&self, len: usize) -> io::Result<Box<dyn PrivateMapping>> {
+        let mut bytes = vec![0; len];
+        if self.read_at(&mut bytes, 0)? < len {
+            return Err(io::Error::from(io::ErrorKind::InvalidInput));
+        }
+        let buffer = Buffer::new(len);
+        buffer.put(&bytes, 0);
+        Ok(Box::new(SimCopy { buffer, len }))
+    }
 }
 
 impl fmt::Debug for SimFile {
@@ -273,5 +283,28 @@ unsafe impl Mapping for SimMapping {
 
     fn len(&self) -> usize {
         self.len
+    }
+}
+
+/// A copy of a file's first bytes.
+#[derive(Debug)]
+struct SimCopy {
+    buffer: Buffer,
+    len: usize,
+}
+
+// SAFETY: a buffer starts at a multiple of 4096, is at least `len` long and never moves. The disk does not know this one.
+unsafe impl PrivateMapping for SimCopy {
+    fn start(&self) -> NonNull<u8> {
+        self.buffer.start
+    }
+
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    /// It is in memory.
+    fn read_ahead(&self, _range: Range<usize>) -> io::Result<()> {
+        Ok(())
     }
 }

@@ -8,7 +8,7 @@ use std::io;
 use crate::address::SegmentId;
 use crate::format::names;
 use crate::limits::SECTOR;
-use crate::platform::{Barrier, File, Mapping};
+use crate::platform::{Barrier, File, Mapping, PrivateMapping};
 use crate::sync::Arc;
 use crate::sync::plain::Mutex;
 use crate::zipfile::read::Contents;
@@ -80,6 +80,10 @@ impl File for Sparse {
     }
 
     fn map(&self, _len: usize) -> io::Result<Box<dyn Mapping>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn map_private(&self, _len: usize) -> io::Result<Box<dyn PrivateMapping>> {
         Err(io::ErrorKind::Unsupported.into())
     }
 }

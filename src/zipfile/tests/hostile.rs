@@ -7,7 +7,7 @@ use std::io;
 use crate::address::ArchiveId;
 use crate::error::{Error, ErrorKind};
 use crate::format::names::MANIFEST;
-use crate::platform::{Barrier, File, Mapping};
+use crate::platform::{Barrier, File, Mapping, PrivateMapping};
 use crate::sync::Arc;
 use crate::sync::plain::{AtomicU64, Ordering};
 use crate::zipfile::read::Contents;
@@ -215,6 +215,10 @@ impl File for Watched {
     }
 
     fn map(&self, _len: usize) -> io::Result<Box<dyn Mapping>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn map_private(&self, _len: usize) -> io::Result<Box<dyn PrivateMapping>> {
         Err(io::ErrorKind::Unsupported.into())
     }
 }
