@@ -80,6 +80,9 @@ pub(crate) const JOB_LEN_MAX: u64 = 512 << 20;
 /// Sealed segments that keep their files open where they are read by position: the oldest.
 pub(crate) const FILES_KEPT_MAX: u64 = 64;
 
+/// Bytes of a unit of the index, where it is written down.
+pub(crate) const INDEX_UNIT_LEN: u64 = 64 + 256 * 64;
+
 /// Bits of an address: it counts units of `RECORD_ALIGN` bytes in one linear space of 16 TiB.
 pub(crate) const ADDRESS_BITS: u32 = 41;
 /// Bytes of one place of the registry; a file takes as many as it spans.

@@ -1,6 +1,6 @@
 //! The part of a table that grows as one: a head line, and behind it in the same allocation up to 256 buckets.
 //!
-//! Floor 2. Imports `index`, `model`, `reclaim`.
+//! Floor 2. Imports `index`, `limits`, `model`, `reclaim`.
 //!
 //! A directory names a unit by a pointer to its head, in whose lowest bits is the logarithm of its number of buckets, and
 //! whether they know strays. So a `get` needs nothing of the head, and reads but one line of the unit.
@@ -13,6 +13,7 @@ use std::ptr::{self, NonNull};
 use crate::index::bucket::{self, Bucket, Early, Reach, SLOTS, Slot, Upper, WINDOW, Word};
 use crate::index::draft::{BUCKETS, Draft, Entry, Seat};
 use crate::index::published::Published;
+use crate::limits::INDEX_UNIT_LEN;
 use crate::model::{self, Flaw, Life};
 use crate::reclaim::pin::Pin;
 
@@ -41,6 +42,8 @@ const _: () = {
     assert!((BUCKETS.1.ilog2() as usize) < STRAYS && STRAYS < IMAGE && IMAGE < ALIGN);
     #[cfg(not(any(zipcask_loom, zipcask_shuttle)))]
     assert!(UNIT_LEN == size_of::<Head>() + BUCKETS.1 * size_of::<Bucket>() && UNIT_LEN.is_multiple_of(ALIGN));
+    #[cfg(not(any(zipcask_loom, zipcask_shuttle)))]
+    assert!(UNIT_LEN as u64 == INDEX_UNIT_LEN);
 };
 
 /// The first line of a unit.
