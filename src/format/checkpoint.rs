@@ -49,7 +49,8 @@ pub(crate) const UNITS_START: u64 = RECORDS_START;
 ///      68      4  large count
 ///      72      4  unit count
 ///      76      4  lists' crc   crc32c of the lists
-///      80    428  zero
+///      80      8  large live   bytes of the large values that the units lead to
+///      88    420  zero
 ///     508      4  crc          crc32c of bytes 0..508
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,6 +60,7 @@ pub(crate) struct Header {
     pub(crate) hash_seed: [u8; 16],
     pub(crate) from: Seqno,
     pub(crate) key_count: u64,
+    pub(crate) large_live_bytes: u64,
     file_count: u32,
     large_count: u32,
     unit_count: u32,
@@ -129,7 +131,7 @@ pub(crate) struct Lists {
 }
 
 impl Header {
-    /// The header of a file that ends with `lists`, whose bytes are `encoded`.
+    /// The header of a file that ends with `lists`, whose bytes are `encoded`; what it counts is the caller's to say.
     ///
     /// `None` if there are more of anything than a file can list.
     pub(crate) fn of(
@@ -138,13 +140,23 @@ impl Header {
         (hash_kind, hash_seed): (HashKind, [u8; 16]),
         database: [u8; 16],
         from: Seqno,
-        key_count: u64,
     ) -> Option<Header> {
         let file_count = u32::try_from(lists.files.len()).ok()?;
         let large_count = u32::try_from(lists.large.len()).ok()?;
         let unit_count = u32::try_from(lists.units.len()).ok()?;
         let lists_crc = checksum::crc(encoded);
-        Some(Header { hash_kind, database, hash_seed, from, key_count, file_count, large_count, unit_count, lists_crc })
+        Some(Header {
+            hash_kind,
+            database,
+            hash_seed,
+            from,
+            key_count: 0,
+            large_live_bytes: 0,
+            file_count,
+            large_count,
+            unit_count,
+            lists_crc,
+        })
     }
 
     /// The first sector of the file.
@@ -160,6 +172,7 @@ impl Header {
             .put(&self.large_count.to_le_bytes())
             .put(&self.unit_count.to_le_bytes())
             .put(&self.lists_crc.to_le_bytes())
+            .put(&self.large_live_bytes.to_le_bytes())
             .finish(0)
     }
 
@@ -173,17 +186,19 @@ impl Header {
         let Some(hash_kind) = HashKind::from_byte(hash_kind).filter(|_| version == VERSION) else {
             return Err(damaged(format!("version {version} with hash kind {hash_kind} is none")));
         };
-        let header = Header {
+        let mut header = Header {
             hash_kind,
             database: fields.array()?,
             hash_seed: fields.array()?,
             from: Seqno::from(fields.u64()?),
             key_count: fields.u64()?,
+            large_live_bytes: 0,
             file_count: fields.u32()?,
             large_count: fields.u32()?,
             unit_count: fields.u32()?,
             lists_crc: fields.u32()?,
         };
+        header.large_live_bytes = fields.u64()?;
         fields.only_zeros_left()?;
         if u64::from(header.from) > SEQNO_MAX {
             return Err(damaged(format!("seqno {} has more than 48 bits", header.from)));
@@ -351,7 +366,8 @@ mod tests {
     fn header(lists: &Lists) -> Header {
         let database = std::array::from_fn(|i| 0x10 + i as u8);
         let hash = (HashKind::Sip, std::array::from_fn(|i| 0x30 + i as u8));
-        Header::of(lists, &lists.encode(), hash, database, Seqno::from(0x0605_0403_0201), 0x0807_0605).unwrap()
+        let header = Header::of(lists, &lists.encode(), hash, database, Seqno::from(0x0605_0403_0201)).unwrap();
+        Header { key_count: 0x0807_0605, large_live_bytes: 0x0a09, ..header }
     }
 
     #[test]
@@ -372,6 +388,7 @@ mod tests {
             5a43494e4445580a 01000000 02000000 101112131415161718191a1b1c1d1e1f
             303132333435363738393a3b3c3d3e3f 0102030405060000 0506070800000000 02000000 02000000 02000000");
         sector.extend(checksum::crc(&encoded).to_le_bytes());
+        sector.extend(hex("090a000000000000"));
         sector.resize(508, 0);
         sector.extend(checksum::crc(&sector).to_le_bytes());
         assert_eq!(header(&lists).encode().to_vec(), sector);
@@ -448,7 +465,7 @@ mod tests {
 
     #[test]
     fn a_header_that_makes_no_sense_is_refused_whatever_the_crc_says() {
-        let fields = [(8, 0), (8, 2), (12, 0), (12, 3), (13, 1), (15, 1), (54, 1), (80, 1), (507, 1)];
+        let fields = [(8, 0), (8, 2), (12, 0), (12, 3), (13, 1), (15, 1), (54, 1), (88, 1), (507, 1)];
         for (at, field) in fields {
             let mut sector = header(&lists()).encode();
             sector[at] = field;

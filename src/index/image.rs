@@ -175,6 +175,14 @@ mod opening {
     }
 }
 
+/// Where the models run, units are no plain memory.
+#[cfg(any(zipcask_loom, zipcask_shuttle))]
+impl Table {
+    pub(crate) fn open(_memory: Memory, _extents: &[Extent], _len: u64) -> Option<Table> {
+        None
+    }
+}
+
 #[cfg(all(test, zipcask_loom))]
 #[path = "../../loom-tests/image.rs"]
 mod loom_models;

@@ -25,13 +25,13 @@ pub(crate) mod ahead;
 pub(crate) mod hash;
 pub(crate) mod image;
 pub(crate) mod table;
+pub(crate) mod unit;
 
 mod bucket;
 mod draft;
 mod grow;
 mod inserter;
 mod published;
-mod unit;
 mod walk;
 
 #[cfg(test)]

@@ -13,7 +13,6 @@ use std::ptr::{self, NonNull};
 use crate::index::bucket::{self, Bucket, Early, Reach, SLOTS, Slot, Upper, WINDOW, Word};
 use crate::index::draft::{BUCKETS, Draft, Entry, Seat};
 use crate::index::published::Published;
-use crate::limits::INDEX_UNIT_LEN;
 use crate::model::{self, Flaw, Life};
 use crate::reclaim::pin::Pin;
 
@@ -43,7 +42,7 @@ const _: () = {
     #[cfg(not(any(zipcask_loom, zipcask_shuttle)))]
     assert!(UNIT_LEN == size_of::<Head>() + BUCKETS.1 * size_of::<Bucket>() && UNIT_LEN.is_multiple_of(ALIGN));
     #[cfg(not(any(zipcask_loom, zipcask_shuttle)))]
-    assert!(UNIT_LEN as u64 == INDEX_UNIT_LEN);
+    assert!(UNIT_LEN as u64 == crate::limits::INDEX_UNIT_LEN);
 };
 
 /// The first line of a unit.

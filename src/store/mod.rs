@@ -5,6 +5,7 @@
 pub(crate) mod archived;
 pub(crate) mod archives;
 pub(crate) mod hints;
+mod image;
 mod init;
 mod inventory;
 pub(crate) mod open;
