@@ -99,6 +99,11 @@ impl<'a> Scan<'a> {
         }
     }
 
+    /// The same, from the record at `offset` on.
+    pub(crate) fn from(self, offset: u64) -> Scan<'a> {
+        Scan { offset, ..self }
+    }
+
     /// Where the next record begins; after a stop, where there is none.
     pub(crate) fn offset(&self) -> u64 {
         self.offset

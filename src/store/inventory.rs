@@ -97,8 +97,16 @@ impl Inventory {
             ignored: Vec::new(),
         };
         // Segments first: one that a job packs between the two listings is there twice, and not missing.
-        let segments = inventory.list_segments(disk)?;
+        let mut segments = inventory.list_segments(disk)?;
         inventory.take_archives(disk, identity)?;
+        // Beside a writer: what a job left out of an archive is replaced by something in a segment that may be newer than
+        // the first listing.
+        let last = segments.last().copied();
+        let newer = segment_names(disk)?.into_iter().filter_map(|name| match names::parse_segments_entry(&name) {
+            SegmentsEntry::Segment(id) => Some(id).filter(|id| Some(*id) > last),
+            _ => None,
+        });
+        segments.extend(newer);
         let covered = |id: SegmentId| inventory.files.iter().any(|file| file.ids().0 <= id && id <= file.ids().1);
         let (old, counting): (Vec<_>, Vec<_>) = segments.into_iter().partition(|id| covered(*id));
         inventory.superseded.extend(old.into_iter().map(names::segment));
@@ -114,14 +122,8 @@ impl Inventory {
     /// The ids of the segments in files of their own.
     fn list_segments(&mut self, disk: &dyn Disk) -> Result<BTreeSet<SegmentId>> {
         let folder = disk.path().join(names::SEGMENTS);
-        let entries = disk.list(names::SEGMENTS).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => {
-                Error::corruption(folder.display(), 0, "the folder is missing; restore it from a backup")
-            }
-            _ => failed(disk, "list", names::SEGMENTS)(error),
-        })?;
         let mut segments = BTreeSet::new();
-        for name in entries {
+        for name in segment_names(disk)? {
             match names::parse_segments_entry(&name) {
                 SegmentsEntry::Segment(id) => drop(segments.insert(id)),
                 SegmentsEntry::New(id) => self.leftovers.push(names::new_segment(id)),
@@ -193,6 +195,17 @@ impl Inventory {
         self.next_id = expected;
         Ok(())
     }
+}
+
+/// What lies in `segments/`.
+fn segment_names(disk: &dyn Disk) -> Result<Vec<String>> {
+    disk.list(names::SEGMENTS).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            let folder = disk.path().join(names::SEGMENTS);
+            Error::corruption(folder.display(), 0, "the folder is missing; restore it from a backup")
+        }
+        _ => failed(disk, "list", names::SEGMENTS)(error),
+    })
 }
 
 /// Opens one segment and checks that it is whole, ours and the one that its name says.

@@ -16,7 +16,7 @@ use crate::format::segment::{Footer, SegmentHeader, SegmentKind};
 use crate::index::hash::Hasher;
 use crate::index::table::Table;
 use crate::limits::{FOOTER_LEN, RECORDS_START};
-use crate::platform::{Access, Disk};
+use crate::platform::{Access, Disk, File};
 use crate::sabotage::{Sabotage, planted};
 use crate::segment::active::Active;
 use crate::segment::home::Home;
@@ -177,7 +177,7 @@ impl<'a> Recovery<'a> {
             expected: successor.map(|next| (u64::from(next) - 1).into()),
             source: if successor.is_some() { Source::Cache } else { Source::Device },
         };
-        let sealed = self.footer(&unsealed, header)?;
+        let sealed = footer(&unsealed, header)?;
         let end = match sealed {
             Some(end) => end,
             None => unsealed.find_end()?,
@@ -231,46 +231,14 @@ impl<'a> Recovery<'a> {
         Ok(())
     }
 
-    /// Where a sealed segment ends, by its footer; `None` without a valid one.
-    fn footer(&self, segment: &Unsealed<'_>, header: &SegmentHeader) -> Result<Option<End>> {
-        if segment.readable < segment.len {
-            return Ok(None);
-        }
-        let mut bytes = [0; FOOTER_LEN as usize];
-        let offset = segment.len - FOOTER_LEN;
-        segment.source.read_exact(segment.file, segment.path, &mut bytes, offset)?;
-        let footer = Footer::decode(&bytes, segment.salt);
-        footer.map(|footer| checked(&footer, header, segment.path)).transpose()
-    }
-
     /// Replays the records below `end`, whose chain must be whole.
     fn replay(&mut self, segment: &Segment, end: &End) -> Result<()> {
-        let (path, salt) = (segment.path(), segment.salt());
-        let file = segment.file()?;
-        let mut scan = Scan::new(&*file, path, salt, end.offset, Source::Cache, Values::Skip);
         let mut replay = Replay::new(self.registry, self.table, self.large, segment.place());
-        let mut order = Order::before(segment.kind(), end);
-        while scan.offset() < end.offset {
-            match scan.step()? {
-                Step::Record(record) => {
-                    order.take(&record, path)?;
-                    self.check_known(&record, path)?;
-                    self.unnamed.note(&record);
-                    replay.add(&record, self.hasher.hash(record.key()))?;
-                }
-                Step::Stop(flaw) => {
-                    let what =
-                        format_args!("{flaw}; what follows cannot be found without it; restore the file from a backup");
-                    return Err(Error::corruption(path, scan.offset(), what));
-                }
-            }
-        }
-        let whole = replay.finish()?;
-        if !order.is_complete(end) || !whole {
-            let what = format_args!("the records end with {}, {} is expected", order.last, end.last_seqno);
-            return Err(Error::corruption(path, end.offset, what));
-        }
-        Ok(())
+        read_records(&*segment.file()?, segment, None, end, |record| {
+            self.unnamed.note(record);
+            replay.add(record, self.hasher.hash(record.key()))
+        })?;
+        replay.finish(segment.path(), end)
     }
 
     /// Before anything of the store is changed.
@@ -278,24 +246,9 @@ impl<'a> Recovery<'a> {
         let (path, salt) = (segment.path, segment.salt);
         let mut scan = Scan::new(segment.file, path, salt, end.offset, segment.source, Values::Skip);
         while let Step::Record(record) = scan.step()? {
-            self.check_known(&record, path)?;
+            check_known(&record, path)?;
         }
         Ok(())
-    }
-
-    fn check_known(&self, record: &Scanned<'_>, path: &str) -> Result<()> {
-        let (kind, keyspace) = (record.header.kind, record.header.keyspace);
-        let plain = matches!(kind, Kind::Put | Kind::PutLarge | Kind::Delete | Kind::Pad) && !record.header.has_expiry;
-        if plain && keyspace == DEFAULT_KEYSPACE {
-            return Ok(());
-        }
-        let what = format!(
-            "{path} has at offset {} a record ({kind:?}, keyspace {keyspace}, or with an expiry) that this version \
-             does not know; \
-             open the store with a newer one",
-            record.offset
-        );
-        Err(Error::new(ErrorKind::FormatVersion, what))
     }
 
     /// Seals the newest segment where its records end, having kept a copy of what is cut off.
@@ -322,6 +275,71 @@ impl<'a> Recovery<'a> {
         }
         Ok(())
     }
+}
+
+/// Where a sealed segment ends, by its footer; `None` without a valid one.
+///
+/// # Errors
+/// `Corruption` if the footer says what cannot be; as the system says.
+pub(super) fn footer(segment: &Unsealed<'_>, header: &SegmentHeader) -> Result<Option<End>> {
+    if segment.readable < segment.len {
+        return Ok(None);
+    }
+    let mut bytes = [0; FOOTER_LEN as usize];
+    let offset = segment.len - FOOTER_LEN;
+    segment.source.read_exact(segment.file, segment.path, &mut bytes, offset)?;
+    let footer = Footer::decode(&bytes, segment.salt);
+    footer.map(|footer| checked(&footer, header, segment.path)).transpose()
+}
+
+/// Shows `each` the records of a segment below `end`: all, or those from an earlier end on. Their chain must be whole.
+///
+/// # Errors
+/// `Corruption` if it is not; `FormatVersion`; those of `each`.
+pub(super) fn read_records(
+    file: &dyn File,
+    segment: &Segment,
+    from: Option<&End>,
+    end: &End,
+    mut each: impl FnMut(&Scanned<'_>) -> Result<()>,
+) -> Result<()> {
+    let (path, start) = (segment.path(), from.map_or(RECORDS_START, |from| from.offset));
+    let mut scan = Scan::new(file, path, segment.salt(), end.offset, Source::Cache, Values::Skip).from(start);
+    let mut order = from.map_or_else(|| Order::before(segment.kind(), end), Order::after);
+    while scan.offset() < end.offset {
+        match scan.step()? {
+            Step::Record(record) => {
+                order.take(&record, path)?;
+                check_known(&record, path)?;
+                each(&record)?;
+            }
+            Step::Stop(flaw) => {
+                let what =
+                    format_args!("{flaw}; what follows cannot be found without it; restore the file from a backup");
+                return Err(Error::corruption(path, scan.offset(), what));
+            }
+        }
+    }
+    if !order.is_complete(end) {
+        let what = format_args!("the records end with {}, {} is expected", order.last, end.last_seqno);
+        return Err(Error::corruption(path, end.offset, what));
+    }
+    Ok(())
+}
+
+fn check_known(record: &Scanned<'_>, path: &str) -> Result<()> {
+    let (kind, keyspace) = (record.header.kind, record.header.keyspace);
+    let plain = matches!(kind, Kind::Put | Kind::PutLarge | Kind::Delete | Kind::Pad) && !record.header.has_expiry;
+    if plain && keyspace == DEFAULT_KEYSPACE {
+        return Ok(());
+    }
+    let what = format!(
+        "{path} has at offset {} a record ({kind:?}, keyspace {keyspace}, or with an expiry) that this version \
+         does not know; \
+         open the store with a newer one",
+        record.offset
+    );
+    Err(Error::new(ErrorKind::FormatVersion, what))
 }
 
 /// A footer's numbers, if they fit the segment that it stands in.
@@ -356,6 +374,11 @@ impl Order {
             SegmentKind::Packed => 0,
         };
         Order { kind, last, count: 0 }
+    }
+
+    /// After the last record before an end of a segment of the log.
+    fn after(end: &End) -> Order {
+        Order { kind: SegmentKind::Log, last: end.last_seqno.into(), count: end.record_count }
     }
 
     fn take(&mut self, record: &Scanned<'_>, path: &str) -> Result<()> {

@@ -5,13 +5,14 @@
 use std::ops::Range;
 
 use crate::address::Location;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::record::Kind;
 use crate::index::table::Table;
 use crate::segment::large::LargeFolder;
 use crate::segment::registry::Registry;
 use crate::segment::scan::Scanned;
 use crate::store::read::{self, AHEAD, Change};
+use crate::store::torn::End;
 
 /// The records of one segment that were read and are not in the index yet.
 pub(super) struct Replay<'a> {
@@ -57,13 +58,16 @@ impl<'a> Replay<'a> {
         if self.whole >= AHEAD { self.apply() } else { Ok(()) }
     }
 
-    /// Brings what is left into the index; `false` if the last batch has no end.
+    /// Brings what is left into the index.
     ///
     /// # Errors
-    /// `Io` in positioned mode.
-    pub(super) fn finish(mut self) -> Result<bool> {
+    /// `Corruption` if the last batch has no end in the file at `path`; `Io` in positioned mode.
+    pub(super) fn finish(mut self, path: &str, end: &End) -> Result<()> {
         self.apply()?;
-        Ok(self.members.is_empty())
+        if self.members.is_empty() {
+            return Ok(());
+        }
+        Err(Error::corruption(path, end.offset, "the last batch has no end"))
     }
 
     fn apply(&mut self) -> Result<()> {

@@ -55,37 +55,73 @@ impl Unsealed<'_> {
     /// # Errors
     /// `Corruption` if the records stop before something that vouches for more; `Io` as the system says.
     pub(super) fn find_end(&self) -> Result<End> {
-        let limit = self.limit();
-        let mut scan = Scan::new(self.file, self.path, self.salt, limit, self.source, Values::Check);
-        let before = u64::from(self.first_seqno) - 1;
-        let mut walk = Walk::new(End { offset: RECORDS_START, last_seqno: before.into(), record_count: 0, crc: 0 });
+        let mut scan = self.scan();
         let slots = self.slots()?;
-        let flaw = loop {
-            if self.expected == Some(walk.end.last_seqno) {
-                return Ok(walk.end);
-            }
-            let step = match scan.step()? {
-                Step::Record(record) => walk.see(&record, slots),
-                Step::Stop(flaw) => break (scan.offset(), flaw),
-            };
-            match step {
-                Seen::InBatch => {}
-                Seen::BatchEnds => walk.close(scan.offset(), scan.crc()),
-                Seen::OutOfOrder(at, flaw) => break (at, flaw),
-            }
+        let (end, flaw) = match self.walk(&mut scan, Walk::new(self.start()), slots)? {
+            (walk, None) => return Ok(walk.end),
+            (walk, Some(flaw)) => (walk.finish(), flaw),
         };
-        let end = walk.finish();
         let vouched = match scan.horizon_beyond(end.offset, end.last_seqno.into())? {
             Some(horizon) => Some(horizon),
             None => slots.filter(|horizon| *horizon > end.offset),
         };
-        if let Some(horizon) = vouched {
-            return Err(self.cut_short(&flaw, format_args!("everything before offset {horizon} was durable")));
+        self.check_vouched(&flaw, vouched)?;
+        Ok(end)
+    }
+
+    /// Finds the end that a writer has reached since it was at `from`, and the highest horizon on the way there. What is no
+    /// record is the end for now, though something behind it may be one by the time that it is looked at.
+    ///
+    /// # Errors
+    /// As `find_end`.
+    pub(super) fn find_end_from(&self, from: End) -> Result<(End, u64)> {
+        // Before the records: what they vouch for was there then.
+        let slots = self.slots()?;
+        let (walk, flaw) = self.walk(&mut self.scan().from(from.offset), Walk::new(from), slots)?;
+        let (Some(flaw), horizon) = (flaw, walk.horizon) else { return Ok((walk.end, walk.horizon)) };
+        let end = walk.finish();
+        self.check_vouched(&flaw, slots.filter(|horizon| *horizon > end.offset))?;
+        Ok((end, horizon))
+    }
+
+    /// Before the first record.
+    pub(super) fn start(&self) -> End {
+        let before = u64::from(self.first_seqno) - 1;
+        End { offset: RECORDS_START, last_seqno: before.into(), record_count: 0, crc: 0 }
+    }
+
+    fn scan(&self) -> Scan<'_> {
+        Scan::new(self.file, self.path, self.salt, self.limit(), self.source, Values::Check)
+    }
+
+    /// Goes on until the last record that is expected, or until there is none: says where and why then.
+    fn walk(&self, scan: &mut Scan<'_>, mut walk: Walk, slots: Option<u64>) -> Result<(Walk, Option<(u64, Flaw)>)> {
+        loop {
+            if self.expected == Some(walk.end.last_seqno) {
+                return Ok((walk, None));
+            }
+            let step = match scan.step()? {
+                Step::Record(record) => walk.see(&record, slots),
+                Step::Stop(flaw) => return Ok((walk, Some((scan.offset(), flaw)))),
+            };
+            match step {
+                Seen::InBatch => {}
+                Seen::BatchEnds => walk.close(scan.offset(), scan.crc()),
+                Seen::OutOfOrder(at, flaw) => return Ok((walk, Some((at, flaw)))),
+            }
+        }
+    }
+
+    /// # Errors
+    /// `Corruption` if the records stop, because of this flaw, before something that vouches for more.
+    fn check_vouched(&self, flaw: &(u64, Flaw), horizon: Option<u64>) -> Result<()> {
+        if let Some(horizon) = horizon {
+            return Err(self.cut_short(flaw, format_args!("everything before offset {horizon} was durable")));
         }
         if let Some(expected) = self.expected {
-            return Err(self.cut_short(&flaw, format_args!("the next segment begins after record {expected}")));
+            return Err(self.cut_short(flaw, format_args!("the next segment begins after record {expected}")));
         }
-        Ok(end)
+        Ok(())
     }
 
     /// No record reaches beyond.
@@ -137,6 +173,8 @@ struct Walk {
     doubt: Option<(u64, End)>,
     last_seqno: u64,
     record_count: u64,
+    /// The highest that a record had.
+    horizon: u64,
 }
 
 enum Seen {
@@ -147,7 +185,7 @@ enum Seen {
 
 impl Walk {
     fn new(end: End) -> Walk {
-        Walk { end, doubt: None, last_seqno: end.last_seqno.into(), record_count: 0 }
+        Walk { end, doubt: None, last_seqno: end.last_seqno.into(), record_count: end.record_count, horizon: 0 }
     }
 
     fn see(&mut self, record: &Scanned<'_>, slots: Option<u64>) -> Seen {
@@ -158,7 +196,9 @@ impl Walk {
         }
         self.last_seqno = seqno;
         self.record_count += 1;
-        let vouched = slots.max(record.header.horizon(record.head));
+        let horizon = record.header.horizon(record.head);
+        self.horizon = self.horizon.max(horizon.unwrap_or(0));
+        let vouched = slots.max(horizon);
         if self.doubt.is_some_and(|(doubtful, _)| vouched >= Some(doubtful)) {
             // What failed was durable once: it rotted, and costs that key alone.
             self.doubt = None;
