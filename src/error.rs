@@ -44,7 +44,8 @@ enum Cause {
 pub enum ErrorKind {
     /// An argument or option that makes no sense here, or a directory that is no store of ours: mend the call.
     Invalid,
-    /// There is no store there, and `create_if_missing` is off.
+    /// There is no store there, and `create_if_missing` is off. Of a handle for reading only also: the large value that a key had
+    /// is gone, and so is the key, or it has another one: refresh.
     NotFound,
     /// A key, value or batch beyond its limit; nothing was written.
     TooLarge,
@@ -52,7 +53,7 @@ pub enum ErrorKind {
     Conflict,
     /// Another process, or another handle in this one, has the store open.
     Locked,
-    /// The store, its medium or this handle does not take writes.
+    /// The store, its medium or this handle (see [`Db::open_read_only`](crate::Db::open_read_only)) does not take writes.
     ReadOnly,
     /// No space left (or a quota is used up): the write is not in the store, everything else is. Free some and go on.
     NoSpace,
@@ -104,6 +105,11 @@ impl Error {
     /// A failed system call that is `kind` whatever its errno says, such as a barrier that ran out of space.
     pub(crate) fn io_as(kind: ErrorKind, what: impl Into<String>, source: io::Error) -> Error {
         Error(Arc::new(Inner { kind, place: None, text: what.into(), source: Some(Cause::Io(source)) }))
+    }
+
+    /// Whether a file was asked for that is not there.
+    pub(crate) fn is_missing(&self) -> bool {
+        matches!(&self.0.source, Some(Cause::Io(source)) if source.kind() == io::ErrorKind::NotFound)
     }
 
     /// The same error as another kind, before anyone else has it.

@@ -39,7 +39,7 @@ impl Batch {
         if self.refused.is_some() {
             return self;
         }
-        let added = self.check(keyspace.as_ref()).and_then(|()| self.shared.open_store());
+        let added = self.check(keyspace.as_ref()).and_then(|()| self.shared.writable_store());
         let added = added.and_then(|store| large::put(store, &mut self.records, key, value.as_ref()));
         self.note(added)
     }
@@ -83,7 +83,7 @@ impl Batch {
     /// As [`Batch::commit`].
     pub fn commit_with(self, durability: Durability) -> Result<Seqno> {
         let Batch { shared, records, refused } = self;
-        shared.open_store()?;
+        shared.writable_store()?;
         if let Some(error) = refused {
             return Err(error);
         }

@@ -50,7 +50,7 @@ impl Keyspace {
     /// # Errors
     /// As `put`.
     pub fn put_with(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, options: PutOptions) -> Result<Seqno> {
-        let store = self.shared.open_store()?;
+        let store = self.shared.writable_store()?;
         let (key, mut records) = (key.as_ref(), Records::new());
         large::put(store, &mut records, key, value.as_ref())?;
         let durability = options.durability.unwrap_or(self.shared.durability);
@@ -125,7 +125,7 @@ impl Keyspace {
     /// # Errors
     /// As [`Keyspace::delete`].
     pub fn delete_with(&self, key: impl AsRef<[u8]>, durability: Durability) -> Result<bool> {
-        let store = self.shared.open_store()?;
+        let store = self.shared.writable_store()?;
         let (key, mut records) = (key.as_ref(), Records::new());
         records.delete(store.hash(key), key)?;
         self.shared.commit(records, Rule::IfPresent, durability).map(|done| done != Done::NotPresent)

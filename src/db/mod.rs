@@ -69,10 +69,44 @@ impl Db {
         Options::new().open(dir)
     }
 
+    /// Opens the store in `dir` for reading only, with default options: beside a process that writes it, or without one, in as
+    /// many processes as you like.
+    ///
+    /// ```
+    /// # fn main() -> zipcask::Result<()> {
+    /// # let dir = std::env::temp_dir().join(format!("zipcask-read-only-{}", std::process::id()));
+    /// use zipcask::{Db, ErrorKind};
+    ///
+    /// let writer = Db::open(&dir)?; // here, or in another process
+    /// let reader = Db::open_read_only(&dir)?;
+    /// writer.put("apple", "red")?;
+    /// assert_eq!(reader.get("apple")?, None);
+    /// reader.refresh()?;
+    /// assert_eq!(reader.get("apple")?.unwrap(), b"red");
+    /// assert_eq!(reader.put("pear", "green").unwrap_err().kind(), ErrorKind::ReadOnly);
+    /// # writer.close()?;
+    /// # std::fs::remove_dir_all(&dir).expect("it is ours");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Options::open_read_only`].
+    pub fn open_read_only(dir: impl AsRef<Path>) -> Result<Db> {
+        Options::new().open_read_only(dir)
+    }
+
     pub(crate) fn start(disk: Arc<dyn Disk>, settings: Settings, durability: Durability) -> Result<Db> {
-        let fork = ForkGuard::new();
         let settings = Settings { barrier: durability.barrier(), ..settings };
-        let store = Arc::new(store::open::open(disk, settings)?);
+        Db::share(ForkGuard::new(), store::open::open(disk, settings)?, durability)
+    }
+
+    pub(crate) fn start_read_only(disk: Arc<dyn Disk>, settings: Settings, durability: Durability) -> Result<Db> {
+        Db::share(ForkGuard::new(), store::open::open_read_only(disk, settings)?, durability)
+    }
+
+    fn share(fork: ForkGuard, store: Store, durability: Durability) -> Result<Db> {
+        let store = Arc::new(store);
         let compactor = Arc::new(Worker::new());
         if store.settings().background {
             let (compactor, weak) = (Arc::downgrade(&compactor), Arc::downgrade(&store));
@@ -94,6 +128,21 @@ impl Db {
         store.pool().make(len)
     }
 
+    /// Follows the process that writes the store, where this handle is for reading only, and returns the last write that can be
+    /// read from here on; otherwise the same as [`Db::last_seqno`]. A handle for reading only shows the same until the next
+    /// `refresh` of it or one of its clones. (While that runs, reads of single keys may see a part of it; [`Keyspace::iter`] waits.)
+    ///
+    /// Where nothing was written it costs some system calls, else what was written is read. Where segments or archives came or
+    /// went, each file of the store is opened and its header read, and every record of each new archive that a compaction rewrote.
+    /// If a session of the writer failed and left less than it showed, all of the log is read again.
+    ///
+    /// # Errors
+    /// `Corruption`, naming file and offset; `FormatVersion`; `ResourceLimit`; `Io`, also if files change faster than they can
+    /// be listed. What could be read before can be read still. `Closed`, `Forked`.
+    pub fn refresh(&self) -> Result<Seqno> {
+        self.default.shared.open_store()?.refresh()
+    }
+
     /// The store's directory, in its canonical form.
     pub fn path(&self) -> &Path {
         self.default.shared.store.disk().path()
@@ -109,7 +158,7 @@ impl Db {
     /// # Errors
     /// `Io`: what is durable is unknown then, and the store is `Poisoned` for writes. `Closed`, `Forked`.
     pub fn sync(&self) -> Result<Seqno> {
-        self.default.shared.open_store()?;
+        self.default.shared.writable_store()?;
         self.default
             .shared
             .commit(Records::new(), Rule::Always, Durability::Sync)
@@ -149,7 +198,7 @@ impl Db {
     /// As [`Db::sync`].
     pub fn seal(&self) -> Result<()> {
         let shared = &self.default.shared;
-        shared.open_store()?;
+        shared.writable_store()?;
         let barrier = Some(Barrier::Durable);
         let member = Member { records: Records::new(), rule: Rule::Always, barrier, seal: true };
         commit::commit(&shared.store, &shared.queue, member).map(drop)
@@ -238,9 +287,22 @@ impl Shared {
         Ok(&self.store)
     }
 
+    /// The same, if it takes writes: every call that changes something asks here.
+    ///
+    /// # Errors
+    /// `ReadOnly`, `Closed`, `Forked`.
+    #[inline]
+    pub(super) fn writable_store(&self) -> Result<&Arc<Store>> {
+        let store = self.open_store()?;
+        if store.is_read_only() {
+            return Err(Error::new(ErrorKind::ReadOnly, "the store was opened for reading only (open_read_only)"));
+        }
+        Ok(store)
+    }
+
     /// Runs jobs, here and now.
     fn run(&self, task: Task) -> Result<CompactionReport> {
-        let store = self.open_store()?;
+        let store = self.writable_store()?;
         let pace = Pace::new(store.disk().clock(), self.compactor.stop());
         let mut report = CompactionReport::default();
         let done = compact::run(store, task, &pace, &mut report);

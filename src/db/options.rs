@@ -113,19 +113,25 @@ impl Options {
     /// which opening needs; `NoSpace`; `Io`. Nothing of an existing store is changed then.
     pub fn open(self, dir: impl AsRef<Path>) -> Result<Db> {
         let checked = self.checked()?;
-        let dir = dir.as_ref();
-        let create = checked.settings.create_if_missing;
-        let disk = RealDisk::open(dir, create).map_err(|error| {
-            let what = format!("cannot open {}", dir.display());
-            match error.kind() {
-                std::io::ErrorKind::NotFound if !create => {
-                    Error::io_as(ErrorKind::NotFound, store::open::none_in(dir), error)
-                }
-                std::io::ErrorKind::NotADirectory => Error::io_as(ErrorKind::Invalid, what, error),
-                _ => Error::io(what, error),
-            }
-        })?;
-        checked.open_on(Arc::new(disk))
+        let disk = disk_at(dir.as_ref(), checked.settings.create_if_missing)?;
+        checked.open_on(disk)
+    }
+
+    /// Opens the store in `dir` for reading only: any number of processes may, beside one that writes it or without one, and on
+    /// media that cannot be written. No lock is taken and nothing is written, made or removed: a tail that was torn by a crash
+    /// is left alone, and not shown.
+    ///
+    /// It shows the store as it is now, writes included that are not durable yet, until [`Db::refresh`]. What values, readers
+    /// and iterators show stays, though the writer removes files; of a large value (see [`Keyspace::put`](crate::Keyspace::put))
+    /// the file may be gone before it is asked for: that is `NotFound`, and says to refresh. Everything that writes is `ReadOnly`.
+    ///
+    /// With [`ReadMode::Positioned`], each file takes a descriptor.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no store; else as [`Options::open`], but never `Locked`.
+    pub fn open_read_only(self, dir: impl AsRef<Path>) -> Result<Db> {
+        let checked = self.checked()?;
+        Db::start_read_only(disk_at(dir.as_ref(), false)?, checked.settings, checked.durability)
     }
 
     /// Opens an empty store of the same engine on a disk that is memory: for tests and caches.
@@ -165,6 +171,21 @@ impl Options {
             format!("segment_size is {size}; it must be from {SEGMENT_SIZE_MIN} to {SEGMENT_SIZE_MAX}"),
         ))
     }
+}
+
+/// The directory, which is made if need be and wanted.
+fn disk_at(dir: &Path, create: bool) -> Result<Arc<dyn Disk>> {
+    let disk = RealDisk::open(dir, create).map_err(|error| {
+        let what = format!("cannot open {}", dir.display());
+        match error.kind() {
+            std::io::ErrorKind::NotFound if !create => {
+                Error::io_as(ErrorKind::NotFound, store::open::none_in(dir), error)
+            }
+            std::io::ErrorKind::NotADirectory => Error::io_as(ErrorKind::Invalid, what, error),
+            _ => Error::io(what, error),
+        }
+    })?;
+    Ok(Arc::new(disk))
 }
 
 impl fmt::Debug for Options {

@@ -49,7 +49,7 @@ pub struct PutWriter {
 
 impl PutWriter {
     pub(super) fn new(shared: &Arc<Shared>, key: &[u8], len: u64) -> Result<PutWriter> {
-        let store = shared.open_store()?;
+        let store = shared.writable_store()?;
         check_lens(key, len)?;
         let is_large = len > store.settings().inline_value_len_max();
         let file = if is_large { Some(large::create(store, key, len)?) } else { None };

@@ -61,6 +61,8 @@ pub enum ReadMode {
 pub(crate) struct Reading {
     pub(crate) mode: ReadMode,
     pub(crate) verify: Verify,
+    /// Whether another process may remove files that are in use here.
+    pub(crate) beside_writer: bool,
 }
 
 /// The number of the next segment that is opened.
@@ -86,6 +88,7 @@ pub(crate) struct Segment {
     salt: Salt,
     /// Which of all segments that this process opened.
     number: u64,
+    beside_writer: bool,
     id: SegmentId,
     kind: SegmentKind,
     epoch: [u8; 16],
@@ -157,6 +160,7 @@ impl Segment {
             trust: Trust::new(verify, len),
             salt: header.salt(),
             number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
+            beside_writer: reading.beside_writer,
             id: header.id,
             kind: header.kind,
             epoch: header.epoch,
@@ -314,11 +318,12 @@ impl Segment {
     }
 
     /// Notes the state. What is no longer written gives its descriptor back where it can: mapped, it needs none; read by
-    /// position, it is opened for each read once `FILES_KEPT_MAX` others are.
+    /// position, it is opened for each read once `FILES_KEPT_MAX` others are, unless its name may be gone by then.
     pub(crate) fn set_state(&self, state: State) {
         self.state.store(state as u8, Ordering::Relaxed);
         let order = self.archive().map_or(self.id.0, |archive| archive.0);
-        if state == State::Sealed && (self.base.start.is_some() || order > FILES_KEPT_MAX) {
+        let can_reopen = order > FILES_KEPT_MAX && !self.beside_writer;
+        if state == State::Sealed && (self.base.start.is_some() || can_reopen) {
             self.file.release();
         }
     }

@@ -74,6 +74,11 @@ impl Archives {
         self.all.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|archive| archive.id == id)
     }
 
+    /// Forgets them all: they are to be found anew.
+    pub(crate) fn clear(&self) {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Puts `new` in the place of the archives that it replaces.
     pub(crate) fn replace(&self, new: Arc<Adopted>, replaced: &[ArchiveId]) {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);

@@ -81,17 +81,23 @@ fn read_identity(disk: &dyn Disk) -> Result<Identity> {
     }
     let path = disk.path().join(names::IDENTITY).display().to_string();
     let (identity, _damaged_copy) = Identity::decode(&bytes[..len], &path)?;
-    refuse_newer(&path, &identity)?;
     Ok(identity)
 }
 
-/// Features that a newer version wrote and that forbid writing: this version has no way to only read.
-fn refuse_newer(path: &str, identity: &Identity) -> Result<()> {
+/// Features that a newer version wrote and that forbid writing.
+///
+/// # Errors
+/// `FormatVersion` if there are any.
+pub(super) fn refuse_newer(disk: &dyn Disk, identity: &Identity) -> Result<()> {
+    let path = disk.path().join(names::IDENTITY);
     match identity.ro_compat_unknown() {
         0 => Ok(()),
         bits => Err(Error::new(
             ErrorKind::FormatVersion,
-            format!("{path} has features ({bits:#x}) that this version must not write beside; use a newer one"),
+            format!(
+                "{} has features ({bits:#x}) that this version must not write beside; use a newer one, or open it for reading only",
+                path.display()
+            ),
         )),
     }
 }

@@ -58,7 +58,7 @@ impl StoreFile {
         }
     }
 
-    fn path(&self) -> &str {
+    pub(super) fn path(&self) -> &str {
         match self {
             StoreFile::Segment(found) => &found.path,
             StoreFile::Archive(archive) => &archive.path,

@@ -4,6 +4,7 @@
 
 pub(crate) mod archived;
 pub(crate) mod archives;
+mod follow;
 pub(crate) mod hints;
 mod image;
 mod init;
@@ -36,6 +37,7 @@ use crate::segment::pool::Pool;
 use crate::segment::registry::Registry;
 use crate::segment::{Reading, Segment};
 use crate::store::archives::Archives;
+use crate::store::follow::Following;
 use crate::store::recovery::RecoveryReport;
 use crate::store::watermark::Watermark;
 use crate::sync::Arc;
@@ -127,6 +129,8 @@ pub(crate) struct Store {
     lock: Mutex<Option<Box<dyn Lock>>>,
     /// Whom to tell that a segment was sealed.
     on_sealed: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    /// How far the writer has been followed; `None` of a store that takes writes itself.
+    following: Option<Mutex<Following>>,
 }
 
 /// What only the one writer of the log touches.

@@ -1,20 +1,23 @@
 //! Opening: lock, identity, recovery, and what that leaves to be sealed.
 //!
-//! Floor 3. Imports `error`, `format`, `index`, `platform`, `segment`, `store`, `sync`.
+//! Floor 3. Imports `address`, `error`, `format`, `index`, `platform`, `segment`, `store`, `sync`.
 
 use std::path::Path;
+use std::time::Duration;
 
+use crate::address::{ArchiveId, SegmentId, Seqno};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::identity::HashKind;
+use crate::format::identity::{HashKind, Identity};
 use crate::index::hash::Hasher;
 use crate::index::table::Table;
 use crate::platform::Disk;
+use crate::segment::Reading;
 use crate::segment::large::LargeFolder;
 use crate::segment::pool::Pool;
 use crate::segment::registry::Registry;
 use crate::store::archives::Archives;
 use crate::store::init::{self, Found};
-use crate::store::recovery::Recovery;
+use crate::store::recovery::{Recovery, RecoveryReport};
 use crate::store::watermark::Watermark;
 use crate::store::{Log, Settings, Store, take_lock};
 use crate::sync::Arc;
@@ -29,20 +32,17 @@ use crate::sync::plain::{Mutex, OnceLock};
 /// `NotFound`, `Invalid`, `FormatVersion`, `Locked`, `Corruption`, `ReadOnly`, or as the system says.
 pub(crate) fn open(disk: Arc<dyn Disk>, settings: Settings) -> Result<Store> {
     let look = || init::look(&*disk, settings.create_if_missing);
-    refuse_missing(&*disk, &settings, &look()?)?;
+    refuse(&*disk, &settings, &look()?)?;
     let lock = take_lock(&*disk)?;
     // Again under the lock: another process may have made it meanwhile.
     let found = look()?;
-    refuse_missing(&*disk, &settings, &found)?;
+    refuse(&*disk, &settings, &found)?;
     let identity = match found {
         Found::Store(identity) => identity,
         Found::Nothing if settings.untrusted_keys => init::create(&*disk, HashKind::Sip)?,
         Found::Nothing => init::create(&*disk, HashKind::Rapid)?,
     };
-    let hasher = match identity.hash_kind {
-        HashKind::Rapid => Hasher::rapid(identity.hash_seed),
-        HashKind::Sip => Hasher::sip(identity.hash_seed),
-    };
+    let hasher = hasher_of(&identity);
     let (registry, table) = (Registry::new(), Table::new());
     let large = Arc::new(LargeFolder::new(&disk, settings.reading));
     let outcome = Recovery::new(&disk, &settings, &identity, &hasher, &registry, &large, &table).run()?;
@@ -60,6 +60,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, settings: Settings) -> Result<Store> {
         recovery: outcome.report,
         lock: Mutex::new(Some(lock)),
         on_sealed: OnceLock::new(),
+        following: None,
         archives: Archives::new(outcome.archives, outcome.next_archive),
         pool: Pool::new(&disk, settings.barrier, settings.background),
         disk,
@@ -77,8 +78,59 @@ pub(crate) fn open(disk: Arc<dyn Disk>, settings: Settings) -> Result<Store> {
     Ok(store)
 }
 
-fn refuse_missing(disk: &dyn Disk, settings: &Settings, found: &Found) -> Result<()> {
+/// Opens the store in `disk` for reading only: takes no lock, and writes nothing.
+///
+/// # Errors
+/// `NotFound`, `Invalid`, `FormatVersion`, `Corruption`, or as the system says.
+pub(crate) fn open_read_only(disk: Arc<dyn Disk>, settings: Settings) -> Result<Store> {
+    let start = disk.clock().monotonic_ns();
+    let reading = Reading { beside_writer: true, ..settings.reading };
+    let settings = Settings { create_if_missing: false, background: false, reading, ..settings };
+    let identity = match init::look(&*disk, false)? {
+        Found::Store(identity) => identity,
+        Found::Nothing => return Err(Error::new(ErrorKind::NotFound, none_in(disk.path()))),
+    };
+    let mut store = Store {
+        watermark: Watermark::new(Seqno::default(), Seqno::default()),
+        log: Mutex::new(Log {
+            active: None,
+            next_id: SegmentId::FIRST,
+            next_len: settings.segment_size,
+            spare_asked: false,
+            names_synced: false,
+            last_seqno: Seqno::default(),
+        }),
+        poison: OnceLock::new(),
+        recovery: RecoveryReport::default(),
+        lock: Mutex::new(None),
+        on_sealed: OnceLock::new(),
+        following: Some(Mutex::default()),
+        archives: Archives::new(Vec::new(), ArchiveId(1)),
+        pool: Pool::new(&disk, None, false),
+        hasher: hasher_of(&identity),
+        registry: Registry::new(),
+        large: Arc::new(LargeFolder::new(&disk, settings.reading)),
+        table: Table::new(),
+        disk,
+        settings,
+        identity,
+    };
+    store.refresh()?;
+    let end = store.disk.clock().monotonic_ns();
+    store.recovery = store.follow_report(Duration::from_nanos(end.saturating_sub(start)));
+    Ok(store)
+}
+
+fn hasher_of(identity: &Identity) -> Hasher {
+    match identity.hash_kind {
+        HashKind::Rapid => Hasher::rapid(identity.hash_seed),
+        HashKind::Sip => Hasher::sip(identity.hash_seed),
+    }
+}
+
+fn refuse(disk: &dyn Disk, settings: &Settings, found: &Found) -> Result<()> {
     match found {
+        Found::Store(identity) => init::refuse_newer(disk, identity),
         Found::Nothing if !settings.create_if_missing => Err(Error::new(ErrorKind::NotFound, none_in(disk.path()))),
         _ => Ok(()),
     }

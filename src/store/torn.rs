@@ -35,6 +35,14 @@ pub(super) struct End {
     pub(super) crc: u32,
 }
 
+impl End {
+    /// Before the first record of a segment of the log.
+    pub(super) fn before(first_seqno: Seqno) -> End {
+        let last_seqno = (u64::from(first_seqno) - 1).into();
+        End { offset: RECORDS_START, last_seqno, record_count: 0, crc: 0 }
+    }
+}
+
 /// What is known of an unsealed segment before its records are read.
 pub(super) struct Unsealed<'a> {
     pub(super) file: &'a dyn File,
@@ -57,7 +65,7 @@ impl Unsealed<'_> {
     pub(super) fn find_end(&self) -> Result<End> {
         let mut scan = self.scan();
         let slots = self.slots()?;
-        let (end, flaw) = match self.walk(&mut scan, Walk::new(self.start()), slots)? {
+        let (end, flaw) = match self.walk(&mut scan, Walk::new(End::before(self.first_seqno)), slots)? {
             (walk, None) => return Ok(walk.end),
             (walk, Some(flaw)) => (walk.finish(), flaw),
         };
@@ -82,12 +90,6 @@ impl Unsealed<'_> {
         let end = walk.finish();
         self.check_vouched(&flaw, slots.filter(|horizon| *horizon > end.offset))?;
         Ok((end, horizon))
-    }
-
-    /// Before the first record.
-    pub(super) fn start(&self) -> End {
-        let before = u64::from(self.first_seqno) - 1;
-        End { offset: RECORDS_START, last_seqno: before.into(), record_count: 0, crc: 0 }
     }
 
     fn scan(&self) -> Scan<'_> {

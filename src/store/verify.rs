@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::identity::Identity;
 use crate::format::names;
 use crate::format::record::Flaw;
@@ -100,7 +100,8 @@ impl Store {
             // One that a job has replaced since is gone, and no damage.
             let opened = Archive::open(disk, &archive.name, archive.id, identity);
             let wrong = opened.and_then(|opened| opened.wrong_entries());
-            if self.archives().has(archive.id) {
+            let gone = wrong.as_ref().is_err_and(|error| error.is_missing() && self.is_behind());
+            if self.archives().has(archive.id) && !gone {
                 for (at, what) in report.note(wrong, &path, 0)?.unwrap_or_default() {
                     report.add(&path, at, what);
                 }
@@ -108,8 +109,9 @@ impl Store {
         }
         for segment in &segments {
             let read = self.verify_segment(segment, &mut report);
-            if read.is_err() && !self.segments().iter().any(|there| there.number() == segment.number()) {
-                // A job has compacted it meanwhile.
+            let gone = || !self.segments().iter().any(|there| there.number() == segment.number());
+            if read.as_ref().is_err_and(|error| gone() || error.is_missing() && self.is_behind()) {
+                // A job has compacted it meanwhile, here or in the process that writes.
                 continue;
             }
             report.note(read, segment.path(), 0)?;
@@ -135,8 +137,8 @@ impl Store {
     }
 
     fn verify_segment(&self, segment: &Segment, report: &mut VerifyReport) -> Result<()> {
-        report.files += 1;
         let (file, path) = (segment.file()?, segment.path());
+        report.files += 1;
         let file = &*file;
         let mut first: Option<SegmentHeader> = None;
         for at in [0, HEADER_COPY] {
@@ -195,7 +197,11 @@ impl Store {
                     if let Some(large) = record.large {
                         report.files += 1;
                         report.bytes += large.len;
-                        let read = self.large().verify(&large);
+                        let read = self.large().verify(&large).or_else(|error| match error.is_missing() {
+                            true if self.is_behind() => Ok(()),
+                            true => Err(Error::corruption(path, record.offset, error)),
+                            false => Err(error),
+                        });
                         // What nobody can ask for any more is not missed: else a loss could never be made good.
                         if read.is_ok() || self.is_newest(segment, &record) {
                             report.note(read, path, record.offset)?;

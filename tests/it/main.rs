@@ -26,6 +26,7 @@ mod limits;
 #[cfg(target_os = "linux")]
 mod mount;
 mod mutations;
+mod read_only;
 #[cfg(unix)]
 mod reads;
 mod recovery;

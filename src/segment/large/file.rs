@@ -12,10 +12,10 @@ use crate::format::checksum;
 use crate::format::large::LargeValue;
 use crate::format::names;
 use crate::platform::{Access, Disk, File, Mapping};
-use crate::segment::ReadMode;
 use crate::segment::fetched::{bytes, bytes_mut};
 use crate::segment::source::Source;
 use crate::segment::trust::Verify;
+use crate::segment::{ReadMode, Reading};
 use crate::sync::Arc;
 use crate::sync::plain::{AtomicBool, Ordering};
 
@@ -43,12 +43,12 @@ impl LargeFile {
     /// Maps the whole file; `None` in positioned mode, and where it cannot be mapped.
     ///
     /// # Errors
-    /// `Corruption` if the file is missing or has another length; `Io`, `ResourceLimit`.
-    pub(super) fn map(disk: &dyn Disk, large: &LargeValue, mode: ReadMode) -> Result<Option<LargeFile>> {
-        let (ReadMode::Mmap, Ok(len)) = (mode, usize::try_from(large.len)) else {
+    /// `Corruption` if the file is missing (`NotFound` beside a writer) or has another length; `Io`, `ResourceLimit`.
+    pub(super) fn map(disk: &dyn Disk, large: &LargeValue, reading: Reading) -> Result<Option<LargeFile>> {
+        let (ReadMode::Mmap, Ok(len)) = (reading.mode, usize::try_from(large.len)) else {
             return Ok(None);
         };
-        let (file, path) = open(disk, large)?;
+        let (file, path) = open(disk, large, reading)?;
         let map = file.map(len).ok().filter(|map| map.len() == len);
         Ok(map.map(|map| LargeFile::new(large, path, Content::Mapped(map))))
     }
@@ -57,8 +57,8 @@ impl LargeFile {
     ///
     /// # Errors
     /// As `map`, and `ResourceLimit` without the memory.
-    pub(super) fn read(disk: &dyn Disk, large: &LargeValue, part: Range<u64>) -> Result<LargeFile> {
-        let (file, path) = open(disk, large)?;
+    pub(super) fn read(disk: &dyn Disk, large: &LargeValue, reading: Reading, part: Range<u64>) -> Result<LargeFile> {
+        let (file, path) = open(disk, large, reading)?;
         let short_of_memory = || {
             let what = format!("cannot read {path}: there is no memory for {} bytes", part.end - part.start);
             Error::new(ErrorKind::ResourceLimit, what)
@@ -114,8 +114,8 @@ impl LargeFile {
     ///
     /// # Errors
     /// As `map`, and `Corruption` if the checksum is wrong.
-    pub(super) fn verify(disk: &dyn Disk, large: &LargeValue) -> Result<()> {
-        let (file, path) = open(disk, large)?;
+    pub(super) fn verify(disk: &dyn Disk, large: &LargeValue, reading: Reading) -> Result<()> {
+        let (file, path) = open(disk, large, reading)?;
         let mut window = vec![0; WINDOW_LEN];
         let (mut at, mut crc) = (0, 0);
         while at < large.len {
@@ -130,10 +130,14 @@ impl LargeFile {
 }
 
 /// The file that a record names, if it is as long as the record says; and its path, for messages.
-fn open(disk: &dyn Disk, large: &LargeValue) -> Result<(Arc<dyn File>, String)> {
+fn open(disk: &dyn Disk, large: &LargeValue, reading: Reading) -> Result<(Arc<dyn File>, String)> {
     let name = names::large(large.id);
     let path = disk.path().join(&name).display().to_string();
     let file = disk.open(&name, Access::Read).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound if reading.beside_writer => {
+            let what = format!("{path} is gone, with the key that had it or its old value; refresh, and ask again");
+            Error::io_as(ErrorKind::NotFound, what, error)
+        }
         std::io::ErrorKind::NotFound => {
             Error::corruption(&path, 0, "the file is missing, though a record names it; restore it from a backup")
         }

@@ -57,7 +57,7 @@ mod tests {
     use crate::format::names;
     use crate::platform::Disk;
     use crate::platform::memory::MemoryDisk;
-    use crate::segment::ReadMode;
+    use crate::segment::Reading;
     use crate::segment::large::file::LargeFile;
     use crate::sync::Arc;
 
@@ -68,7 +68,7 @@ mod tests {
         if let Ok(file) = disk.create(&names::large(large.id)) {
             file.write_at(&[1], 0).unwrap();
         }
-        Arc::new(LargeFile::map(disk, &large, ReadMode::Mmap).unwrap().unwrap())
+        Arc::new(LargeFile::map(disk, &large, Reading::default()).unwrap().unwrap())
     }
 
     #[test]

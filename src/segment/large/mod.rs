@@ -61,7 +61,7 @@ impl LargeFolder {
     /// The value of a record: a large one from its file.
     ///
     /// # Errors
-    /// `Corruption` if the file is missing, has another length, or fails its checksum; `Io`, `ResourceLimit`.
+    /// `Corruption` if the file is missing (`NotFound` beside a writer), has another length, or fails its checksum; `Io`, `ResourceLimit`.
     #[inline(never)]
     pub(crate) fn value(&self, record: &Fetched) -> Result<Value> {
         match record.large() {
@@ -80,7 +80,9 @@ impl LargeFolder {
             Some(large) if clip(range, large.len) == (0..large.len) => self.whole(large, None).map(Value::large),
             Some(large) => match self.mapped(large)? {
                 Some(file) => Ok(Value::large(file).part(range)),
-                None => LargeFile::read(&*self.disk, large, clip(range, large.len)).map(Arc::new).map(Value::large),
+                None => LargeFile::read(&*self.disk, large, self.reading, clip(range, large.len))
+                    .map(Arc::new)
+                    .map(Value::large),
             },
         }
     }
@@ -94,7 +96,7 @@ impl LargeFolder {
             Some(kept) => kept,
             None => match self.mapped(large)? {
                 Some(file) => file,
-                None => Arc::new(LargeFile::read(&*self.disk, large, 0..large.len)?),
+                None => Arc::new(LargeFile::read(&*self.disk, large, self.reading, 0..large.len)?),
             },
         };
         file.check(self.reading.verify, self.distrusted.load(Ordering::Relaxed))?;
@@ -107,7 +109,7 @@ impl LargeFolder {
         if known.is_some() {
             return Ok(known);
         }
-        let Some(file) = LargeFile::map(&*self.disk, large, self.reading.mode)? else {
+        let Some(file) = LargeFile::map(&*self.disk, large, self.reading)? else {
             return Ok(None);
         };
         let (file, not_wanted) = enter(&self.mapped).add(Arc::new(file));
@@ -121,7 +123,7 @@ impl LargeFolder {
     /// # Errors
     /// As `value`.
     pub(crate) fn verify(&self, large: &LargeValue) -> Result<()> {
-        LargeFile::verify(&*self.disk, large)
+        LargeFile::verify(&*self.disk, large, self.reading)
     }
 
     /// From here on every read is checked in full (W4).

@@ -1,0 +1,475 @@
+//! Following a writer: how a store that is opened for reading only learns what another process wrote.
+//!
+//! Floor 3. Imports `address`, `error`, `format`, `limits`, `platform`, `reclaim`, `segment`, `store`, `sync`.
+//!
+//! Nothing is locked and nothing is written, so every listing may be old when it is used: a file that is gone, or a gap, means
+//! to list again. It is damage only if the names were the same before and after.
+//!
+//! - F1 the index is the log up to a seqno, the last that was followed: of each key it says the newest record up to there, but for
+//!   records that jobs left out of files that were read since.
+//! - F2 of a file that is new here, records up to that seqno are copies of what the index has: it is pointed at them where it says
+//!   the original. Later ones are replayed, in the order of the files, which is that of age. So an older record never takes the
+//!   place of a newer one.
+//! - F3 a file that is gone stays in the registry until everything else was read, and no key is missing meanwhile. What the index
+//!   still says there then was overwritten or deleted later by something that jobs left out, too: it is removed.
+//! - F4 a segment that went before it was read to its end is read to its end first, through the file that is still open: it was
+//!   sealed before it went.
+//! - F5 where the log is not what was followed (a session that failed may leave less than it showed), all of it is replayed
+//!   from the start, into the same index, with all files at new places.
+
+use std::collections::{BTreeMap, HashSet};
+use std::io;
+use std::time::Duration;
+
+use crate::address::{ArchiveId, Location, SegmentId, Seqno};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::names::{self, ArchivesEntry, SegmentsEntry};
+use crate::format::record::{Header, Kind};
+use crate::format::segment::SegmentKind;
+use crate::limits::{RECORD_HEADER_LEN, RECORDS_START};
+use crate::platform::{Access, Disk, File};
+use crate::reclaim::hold::Hold;
+use crate::reclaim::pin::Pin;
+use crate::segment::home::Home;
+use crate::segment::scan::Scanned;
+use crate::segment::source::Source;
+use crate::segment::{ReadMode, Reading, Segment, State};
+use crate::store::archived::{self, Archive, Member};
+use crate::store::archives::Adopted;
+use crate::store::inventory::{Found, Inventory, StoreFile};
+use crate::store::read::{self, Change};
+use crate::store::recovery::{self, RecoveryReport, read_records};
+use crate::store::replay::Replay;
+use crate::store::torn::{End, Unsealed};
+use crate::store::{Phase, Progress, Store, failed};
+use crate::sync::plain::PoisonError;
+use crate::sync::{Arc, yield_now};
+
+/// How often the files are listed anew before it is given up.
+const TRIES_MAX: u32 = 100;
+
+/// How far a writer has been followed.
+#[derive(Debug, Default)]
+pub(crate) struct Following {
+    /// Segments in files of their own.
+    alone: BTreeMap<SegmentId, Known>,
+    /// The last write that the index has.
+    last: Seqno,
+    durable: Seqno,
+    /// What was there when the files were read last.
+    names: Option<Names>,
+    /// Whether the log is not what was followed (F5).
+    diverged: bool,
+    report: RecoveryReport,
+}
+
+/// A segment in a file of its own, and how much of it is in the index: all, once it is sealed.
+#[derive(Clone, Debug)]
+struct Known {
+    segment: Hold<Segment>,
+    end: End,
+}
+
+/// The files of a directory.
+#[derive(PartialEq, Eq, Debug)]
+struct Names {
+    segments: Vec<SegmentId>,
+    archives: Vec<ArchiveId>,
+}
+
+impl Names {
+    fn list(disk: &dyn Disk) -> Result<Names> {
+        let list = |folder| match disk.list(folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            listed => listed.map_err(failed(disk, "list", folder)),
+        };
+        let (segments, archives) = (list(names::SEGMENTS)?, list(names::ARCHIVES)?);
+        let segment = |name: &String| match names::parse_segments_entry(name) {
+            SegmentsEntry::Segment(id) => Some(id),
+            _ => None,
+        };
+        let archive = |name: &String| match names::parse_archives_entry(name) {
+            ArchivesEntry::Archive(id) => Some(id),
+            _ => None,
+        };
+        Ok(Names {
+            segments: segments.iter().filter_map(segment).collect(),
+            archives: archives.iter().filter_map(archive).collect(),
+        })
+    }
+}
+
+impl Store {
+    /// Whether it is open for reading only.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.following.is_some()
+    }
+
+    /// Follows the writer, where that is another process, and says how far; else just says.
+    ///
+    /// # Errors
+    /// `Corruption`, naming file and offset; `FormatVersion`, `ResourceLimit`; `Io`. What was followed until then stays.
+    pub(crate) fn refresh(&self) -> Result<Seqno> {
+        if let Some(following) = &self.following {
+            let mut known = following.lock().unwrap_or_else(PoisonError::into_inner);
+            // What a pass lists is one moment.
+            let _log = self.log();
+            Follower { store: self, known: &mut known }.follow()?;
+        }
+        Ok(self.watermark().visible())
+    }
+
+    /// What following has read so far, taken for what an open found.
+    pub(super) fn follow_report(&self, duration: Duration) -> RecoveryReport {
+        let known = self.following.as_ref().map(|known| known.lock().unwrap_or_else(PoisonError::into_inner));
+        RecoveryReport { duration, ..known.map(|known| known.report.clone()).unwrap_or_default() }
+    }
+
+    /// Whether files have come or gone since they were read last, so that one that is missing is no loss.
+    pub(super) fn is_behind(&self) -> bool {
+        self.following.as_ref().is_some_and(|known| {
+            let known = known.lock().unwrap_or_else(PoisonError::into_inner);
+            Names::list(&**self.disk()).ok() != known.names
+        })
+    }
+}
+
+/// One refresh.
+struct Follower<'a> {
+    store: &'a Store,
+    known: &'a mut Following,
+}
+
+impl Follower<'_> {
+    fn follow(&mut self) -> Result<()> {
+        let disk = &**self.store.disk();
+        for _ in 0..TRIES_MAX {
+            let (names, diverged) = (Names::list(disk)?, self.known.diverged);
+            let followed = if self.is_current(&names) { self.grow_newest() } else { self.catch_up() };
+            let Err(error) = followed else {
+                self.known.names = Some(names);
+                self.show();
+                return Ok(());
+            };
+            let starts_over = self.known.diverged && !diverged;
+            if !starts_over && Names::list(disk)? == names {
+                return Err(error);
+            }
+            yield_now();
+        }
+        let dir = disk.path().display();
+        let text = format!("the files of {dir} changed {TRIES_MAX} times while they were listed; try again");
+        Err(Error::new(ErrorKind::Io, text))
+    }
+
+    /// Whether nothing but the newest segment can have changed.
+    fn is_current(&self, names: &Names) -> bool {
+        // The id of a segment without records may be given again.
+        let empty = self.newest().is_some_and(|newest| newest.end.offset == RECORDS_START);
+        self.known.names.as_ref() == Some(names) && !empty && !self.known.diverged
+    }
+
+    fn newest(&self) -> Option<&Known> {
+        self.known.alone.values().next_back()
+    }
+
+    fn grow_newest(&mut self) -> Result<()> {
+        match self.newest().map(|newest| newest.segment.id()) {
+            Some(id) => self.grow(id, None),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes what was read what readers see.
+    fn show(&mut self) {
+        let last = self.known.last;
+        self.store.watermark().show(last);
+        self.store.watermark().settle(self.known.durable.min(last));
+    }
+
+    /// Brings what is in files that came into the index, and lets go of files that went.
+    fn catch_up(&mut self) -> Result<()> {
+        let store = self.store;
+        let Inventory { files, ignored, .. } = Inventory::take(&**store.disk(), store.identity())?;
+        if self.known.diverged {
+            self.start_over();
+        }
+        self.let_go(&files)?;
+        let (sources, total) = (self.sources(&files), files.iter().map(StoreFile::len).sum());
+        let (mut before, mut done) = (Seqno::default(), 0);
+        for (i, file) in files.iter().enumerate() {
+            if u64::from(file.first_seqno()) != u64::from(before) + 1 {
+                let what = format!("the first record is {}, {} was the one before", file.first_seqno(), before);
+                return Err(self.diverged(file.path(), what));
+            }
+            before = match file {
+                StoreFile::Segment(found) => self.take_segment(found, files.get(i + 1).map(StoreFile::first_seqno))?,
+                StoreFile::Archive(archive) => self.take_archive(archive, &sources)?,
+            };
+            done += file.len();
+            if let (Some(report), None) = (&store.settings().on_progress, &self.known.names) {
+                report(Progress { phase: Phase::Recovery, done, total });
+            }
+        }
+        self.known.report.ignored = ignored;
+        self.retire()
+    }
+
+    /// The log is not what was followed.
+    fn diverged(&mut self, path: &str, what: impl std::fmt::Display) -> Error {
+        self.known.diverged = true;
+        Error::corruption(path, 0, what)
+    }
+
+    /// Forgets all files (F5): what the index says of them goes once they were read anew.
+    fn start_over(&mut self) {
+        let report = std::mem::take(&mut self.known.report);
+        *self.known = Following { report, ..Following::default() };
+        self.store.archives().clear();
+    }
+
+    /// Forgets segments whose files are gone, once they were read to their end (F4).
+    fn let_go(&mut self, files: &[StoreFile]) -> Result<()> {
+        let there: HashSet<_> = files
+            .iter()
+            .filter_map(|file| match file {
+                StoreFile::Segment(found) => Some(found.header.epoch),
+                StoreFile::Archive(_) => None,
+            })
+            .collect();
+        let gone = self.known.alone.iter().filter(|(_, known)| !there.contains(&known.segment.epoch()));
+        for id in gone.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.grow(id, None)?;
+            if let Some(Known { segment, end }) = self.known.alone.remove(&id) {
+                // Without a record it was given up, and never sealed.
+                if segment.state() == State::Unsealed && end.offset > RECORDS_START {
+                    return Err(self.diverged(segment.path(), "it went before it was sealed"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The segments that are known and lie in none of these files as they are known: their records are elsewhere, or dead.
+    fn sources(&self, files: &[StoreFile]) -> Vec<Hold<Segment>> {
+        let archives = self.store.archives().all();
+        let known = files.iter().filter_map(|file| match file {
+            StoreFile::Archive(archive) => archives.iter().find(|known| is_same(known, archive)),
+            StoreFile::Segment(_) => None,
+        });
+        let kept: HashSet<u64> = known.flat_map(|known| known.places.iter().copied()).chain(self.places()).collect();
+        let mut segments = self.store.segments();
+        segments.retain(|segment| !kept.contains(&segment.place()));
+        segments
+    }
+
+    /// Where the registry has the segments in files of their own.
+    fn places(&self) -> impl Iterator<Item = u64> {
+        self.known.alone.values().map(|known| known.segment.place())
+    }
+
+    /// Takes in a segment in a file of its own, or what is new in it. Returns its last seqno.
+    fn take_segment(&mut self, found: &Found, successor: Option<Seqno>) -> Result<Seqno> {
+        let (id, store) = (found.header.id, self.store);
+        if self.known.alone.get(&id).is_none_or(|known| known.segment.epoch() != found.header.epoch) {
+            let (name, header) = (&found.name, &found.header);
+            let file = store.disk().open(name, Access::Read).map_err(failed(&**store.disk(), "open", name))?;
+            // A mapping must not reach beyond the file.
+            let mode = if found.len < header.len { ReadMode::Positioned } else { store.settings().reading.mode };
+            let reading = Reading { mode, ..store.settings().reading };
+            let (place, home) = (store.registry().reserve(header.len)?, Home::alone(&file, name));
+            let segment = Segment::new(store.disk(), home, header, place, RECORDS_START, reading);
+            let segment = store.registry().add(segment, place, header.len);
+            self.known.alone.insert(id, Known { segment, end: End::before(header.first_seqno) });
+            self.known.report.segments += 1;
+        }
+        self.grow(id, successor)?;
+        Ok(self.known.alone.get(&id).map_or(self.known.last, |known| known.end.last_seqno))
+    }
+
+    /// Brings what was written to a segment since it was looked at last into the index.
+    fn grow(&mut self, id: SegmentId, successor: Option<Seqno>) -> Result<()> {
+        let Some(Known { segment, end: from }) = self.known.alone.get(&id).cloned() else { return Ok(()) };
+        if segment.state() == State::Sealed {
+            return Ok(());
+        }
+        let (file, header) = (segment.file()?, segment.header_facts(self.store.identity().database));
+        let readable = file.len().map_err(|error| Error::io(format!("cannot look at {}", segment.path()), error))?;
+        let unsealed = Unsealed {
+            file: &*file,
+            path: segment.path(),
+            salt: segment.salt(),
+            len: header.len,
+            readable,
+            first_seqno: header.first_seqno,
+            expected: successor.map(|next| (u64::from(next) - 1).into()),
+            source: Source::Cache,
+        };
+        let footer = recovery::footer(&unsealed, &header)?;
+        let (end, horizon) = match footer {
+            Some(end) => (end, end.offset),
+            None if from.offset == RECORDS_START => (first_end(&unsealed)?, 0),
+            None if successor.is_none() && !has_more(&unsealed, from.offset)? => return Ok(()),
+            None => unsealed.find_end_from(from)?,
+        };
+        let beyond = unsealed.expected.is_some_and(|expected| expected < end.last_seqno);
+        if end.offset < segment.tail().published() || end.last_seqno < from.last_seqno || beyond {
+            let what = format!("it ends with record {}; {} was there", end.last_seqno, from.last_seqno);
+            return Err(self.diverged(segment.path(), what));
+        }
+        self.replay(&segment, &*file, &from, &end, horizon)?;
+        if footer.is_some() || successor.is_some() {
+            segment.set_state(State::Sealed);
+            self.known.durable = self.known.durable.max(end.last_seqno);
+        }
+        Ok(())
+    }
+
+    /// Brings the records of a segment between two ends into the index. A replay that failed is repeated from its start.
+    fn replay(&mut self, segment: &Hold<Segment>, file: &dyn File, from: &End, end: &End, horizon: u64) -> Result<()> {
+        let store = self.store;
+        if horizon >= from.offset {
+            self.known.durable = self.known.durable.max(from.last_seqno);
+        }
+        segment.tail().publish(end.offset);
+        let mut replay = Replay::new(store.registry(), store.table(), store.large(), segment.place());
+        let mut durable = self.known.durable;
+        read_records(file, segment, Some(from), end, |record| {
+            if record.offset + record.header.record_len() <= horizon {
+                durable = record.header.seqno;
+            }
+            replay.add(record, store.hash(record.key()))
+        })?;
+        replay.finish(segment.path(), end)?;
+        self.known.durable = self.known.durable.max(durable);
+        self.known.last = self.known.last.max(end.last_seqno);
+        self.known.report.records += end.record_count - from.record_count;
+        if let Some(known) = self.known.alone.get_mut(&segment.id()) {
+            known.end = *end;
+        }
+        Ok(())
+    }
+
+    /// Takes in an archive, if it is new here. Returns the last seqno of what it stands for.
+    fn take_archive(&mut self, archive: &Archive, sources: &[Hold<Segment>]) -> Result<Seqno> {
+        let (store, (_, last)) = (self.store, archive.seqnos());
+        let known = store.archives().all();
+        if known.iter().any(|known| is_same(known, archive)) {
+            return Ok(last);
+        }
+        let mut places = Vec::new();
+        for member in archive.members(&**store.disk(), store.identity(), store.settings().reading.mode)? {
+            places.push(self.take_member(member, sources)?);
+        }
+        let covered = |known: &&Arc<Adopted>| archive.covers.0 <= known.covers.0 && known.covers.1 <= archive.covers.1;
+        let replaced: Vec<_> = known.iter().filter(covered).map(|known| known.id).collect();
+        store.archives().replace(Arc::new(Adopted::new(archive, places)), &replaced);
+        self.known.last = self.known.last.max(last);
+        self.known.durable = self.known.durable.max(last);
+        Ok(last)
+    }
+
+    /// Takes in a segment of an archive. Returns where the registry has it.
+    fn take_member(&mut self, member: Member, sources: &[Hold<Segment>]) -> Result<u64> {
+        let (store, last, end) = (self.store, self.known.last, member.end);
+        let reading = store.settings().reading;
+        let is_whole = end.last_seqno <= last && member.header.kind == SegmentKind::Log;
+        let is_old = |old: &&Hold<Segment>| {
+            let same = old.kind() == SegmentKind::Log && old.epoch() == member.header.epoch;
+            same && old.tail().published() == end.offset
+        };
+        // Of two, the one that was read last: the other is from before the log had to be read anew.
+        if let Some(old) = sources.iter().rev().find(is_old).filter(|_| is_whole) {
+            // As it was: the index need not know.
+            let new = member.open(store.disk(), old.place(), reading).counting_with(old);
+            store.registry().replace(new, old.place());
+            return Ok(old.place());
+        }
+        let file = member.home.file();
+        let segment = archived::register(store.disk(), store.registry(), reading, member)?;
+        let mut replay = Replay::new(store.registry(), store.table(), store.large(), segment.place());
+        read_records(&*file, &segment, None, &end, |record| {
+            let hash = store.hash(record.key());
+            // F2.
+            if record.header.seqno > last {
+                replay.add(record, hash)
+            } else {
+                move_here(store, &segment, sources, record, hash)
+            }
+        })?;
+        replay.finish(segment.path(), &end)?;
+        self.known.report.segments += 1;
+        self.known.report.records += end.record_count;
+        Ok(segment.place())
+    }
+
+    /// Lets go of the files that are gone (F3).
+    fn retire(&mut self) -> Result<()> {
+        let store = self.store;
+        let archived = store.archives().all();
+        let there: HashSet<u64> =
+            archived.iter().flat_map(|archive| archive.places.clone()).chain(self.places()).collect();
+        let mut gone = store.segments();
+        gone.retain(|segment| !there.contains(&segment.place()));
+        if gone.iter().any(|segment| segment.live_records() > 0) {
+            self.sweep(&gone)?;
+        }
+        gone.iter().for_each(|segment| store.registry().retire(segment.place()));
+        Ok(())
+    }
+
+    /// Removes the keys that the index still has in files that are gone.
+    fn sweep(&mut self, gone: &[Hold<Segment>]) -> Result<()> {
+        let (store, mut left) = (self.store, Vec::new());
+        store.table().walk(|locations, _| {
+            let home = |at: &Location| gone.iter().find(|segment| segment.has_place(at.place()));
+            left.extend(locations.iter().filter_map(|at| Some((*at, home(at)?))));
+            true
+        });
+        for (location, segment) in left {
+            let offset = location.linear() - Location::start_of(segment.place());
+            let key = segment.key_of(offset)?;
+            let change = Change { hash: store.hash(&key), key: &key, location, len: 0, large_len: 0 };
+            read::index_delete(store.registry(), store.table(), store.large(), &change)?;
+        }
+        Ok(())
+    }
+}
+
+/// Points the index at a copy, if it says the original.
+fn move_here(store: &Store, copy: &Segment, sources: &[Hold<Segment>], record: &Scanned<'_>, hash: u64) -> Result<()> {
+    if !matches!(record.header.kind, Kind::Put | Kind::PutLarge) {
+        return Ok(());
+    }
+    let (location, len) = (Location::new(copy.place(), record.offset), record.header.record_len());
+    let to = Change { hash, key: record.key(), location, len, large_len: 0 };
+    read::index_move(store, &to, |place| sources.iter().any(|source| source.has_place(place)), &Pin::new())
+}
+
+fn is_same(known: &Adopted, archive: &Archive) -> bool {
+    (known.id, known.covers, known.seqnos, known.len) == (archive.id, archive.covers, archive.seqnos(), archive.len)
+}
+
+/// Where a segment ends that is looked at for the first time. Beside a writer, what vouches for a place where no record stands may have
+/// been written after that place was looked at: it is damage only if there is none at a second look.
+fn first_end(unsealed: &Unsealed<'_>) -> Result<End> {
+    let mut doubted = None;
+    loop {
+        match unsealed.find_end() {
+            Err(error) if error.damage().map(|(_, at, _)| at) > doubted => {
+                doubted = error.damage().map(|(_, at, _)| at);
+            }
+            end => return end,
+        }
+    }
+}
+
+/// Whether something stands at `offset` that could be a record: most looks find nothing, and should cost little.
+fn has_more(unsealed: &Unsealed<'_>, offset: u64) -> Result<bool> {
+    let mut bytes = [0; RECORD_HEADER_LEN];
+    if offset + bytes.len() as u64 > unsealed.readable {
+        return Ok(false);
+    }
+    unsealed.source.read_exact(unsealed.file, unsealed.path, &mut bytes, offset)?;
+    Ok(Header::decode(&bytes).is_ok())
+}
