@@ -207,6 +207,20 @@ impl Table {
         Changed { old, imaged: inserter.will_copy(hash) }
     }
 
+    /// One thread at a time (the same as for insert). Removes every location that `goes`, without asking for its key.
+    pub(crate) fn sweep(&self, mut goes: impl FnMut(Location) -> bool) {
+        let _inserter = self.lock();
+        // Units are only divided by the inserter: the lowest hash of the next one follows from the depth of this.
+        let mut first = Some(0_u64);
+        while let Some(hash) = first {
+            let pin = Pin::new();
+            let Some(unit) = self.unit(hash, &pin) else { return };
+            let removed = unit.clear(&mut goes) as u64;
+            self.len.store(self.len() - removed, Ordering::Relaxed);
+            first = 1_u64.checked_shl(u64::BITS - unit.depth()).and_then(|count| hash.checked_add(count));
+        }
+    }
+
     /// Any thread. Whether the index says `at` for a key of this hash.
     pub(crate) fn says(&self, hash: u64, at: Location, pin: &Pin) -> bool {
         let Some(unit) = self.unit(hash, pin) else {

@@ -82,6 +82,12 @@ impl Twin {
         self.model.insert(key, to);
     }
 
+    /// Removes one location in so many, whatever its key.
+    fn sweep(&mut self, part: u64) {
+        self.table.sweep(|at| at.unit().is_multiple_of(part));
+        self.model.retain(|_, at| !at.unit().is_multiple_of(part));
+    }
+
     fn get(&self, key: u64) -> Found<Location> {
         self.table.find((self.hash)(key), Twin::probe(&self.log, key))
     }
@@ -119,6 +125,7 @@ fn run_against_a_map(seed: u64, hash: fn(u64) -> u64, keys: u64, steps: u64) {
             _ => twin.check(key),
         }
         if step % (steps / 4) == 0 {
+            twin.sweep(5);
             twin.check_all();
         }
     }

@@ -1,6 +1,6 @@
 //! The part of a table that grows as one: a head line, and behind it in the same allocation up to 256 buckets.
 //!
-//! Floor 2. Imports `index`, `limits`, `model`, `reclaim`.
+//! Floor 2. Imports `address`, `index`, `limits`, `model`, `reclaim`.
 //!
 //! A directory names a unit by a pointer to its head, in whose lowest bits is the logarithm of its number of buckets, and
 //! whether they know strays. So a `get` needs nothing of the head, and reads but one line of the unit.
@@ -10,6 +10,7 @@ use std::marker::PhantomData;
 use std::ops::ControlFlow;
 use std::ptr::{self, NonNull};
 
+use crate::address::Location;
 use crate::index::bucket::{self, Bucket, Early, Reach, SLOTS, Slot, Upper, WINDOW, Word};
 use crate::index::draft::{BUCKETS, Draft, Entry, Seat};
 use crate::index::published::Published;
@@ -337,6 +338,26 @@ impl<'p> Unit<'p> {
         if after != before || model::planted(Flaw::ReachRebuiltInPlace) {
             home.set_reach(after, self.upper);
         }
+    }
+
+    /// Empties the slots whose location `goes`; returns how many.
+    pub(crate) fn clear(self, mut goes: impl FnMut(Location) -> bool) -> usize {
+        let mut empty = |slot: &Slot| {
+            let word = slot.load();
+            let emptied = goes(word.location()?) && slot.replace(word, Word::EMPTY).is_ok();
+            emptied.then_some(word)
+        };
+        let mut homes = Vec::new();
+        for bucket in 0..self.buckets() {
+            let words = self.bucket(bucket).slots.iter().filter_map(&mut empty);
+            homes.extend(words.map(|word| bucket.wrapping_sub(word.displacement()) & self.mask));
+        }
+        for link in self.links() {
+            homes.extend(link.slots.iter().filter_map(&mut empty).map(|_| link.home));
+        }
+        // Of a hash, the home is all that this looks at.
+        homes.iter().for_each(|home| self.settle(*home as u64));
+        homes.len()
     }
 
     /// Freezes every word, one after the other, and returns those that name a key. Who changes them is done or has

@@ -103,19 +103,6 @@ impl Segment {
         Ok(None)
     }
 
-    /// The key of the record at `offset`, checked.
-    ///
-    /// # Errors
-    /// `Corruption` if it fails its checksum; `Io` in positioned mode.
-    pub(crate) fn key_of(&self, offset: u64) -> Result<Vec<u8>> {
-        let header = self.header(offset)?;
-        let head = self.bytes(offset, header.head_len())?;
-        header.check_head(&head, self.salt, offset).map_err(|flaw| self.flawed(offset, &flaw))?;
-        let at = header.key();
-        // Its checksum says that these are the lengths it was written with.
-        Ok(head.get(at.start as usize..at.end as usize).unwrap_or_default().to_vec())
-    }
-
     /// The value's bytes, checked or trusted; `None` where they are not mapped, and of a large value.
     ///
     /// # Errors

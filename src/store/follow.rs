@@ -13,7 +13,7 @@
 //! - F3 a file that is gone stays in the registry until everything else was read, and no key is missing meanwhile. What the index
 //!   still says there then was overwritten or deleted later by something that jobs left out, too: it is removed.
 //! - F4 a segment that went before it was read to its end is read to its end first, through the file that is still open: it was
-//!   sealed before it went.
+//!   sealed before it went, and only its footer tells whether all that was followed of it is the log's.
 //! - F5 where the log is not what was followed (a session that failed may leave less than it showed), all of it is replayed
 //!   from the start, into the same index, with all files at new places.
 
@@ -212,7 +212,8 @@ impl Follower<'_> {
             }
         }
         self.known.report.ignored = ignored;
-        self.retire()
+        self.retire();
+        Ok(())
     }
 
     /// The log is not what was followed.
@@ -404,7 +405,7 @@ impl Follower<'_> {
     }
 
     /// Lets go of the files that are gone (F3).
-    fn retire(&mut self) -> Result<()> {
+    fn retire(&self) {
         let store = self.store;
         let archived = store.archives().all();
         let there: HashSet<u64> =
@@ -412,27 +413,10 @@ impl Follower<'_> {
         let mut gone = store.segments();
         gone.retain(|segment| !there.contains(&segment.place()));
         if gone.iter().any(|segment| segment.live_records() > 0) {
-            self.sweep(&gone)?;
+            let is_gone = |at: Location| gone.iter().any(|segment| segment.has_place(at.place()));
+            read::index_sweep(store.registry(), store.table(), store.large(), is_gone);
         }
         gone.iter().for_each(|segment| store.registry().retire(segment.place()));
-        Ok(())
-    }
-
-    /// Removes the keys that the index still has in files that are gone.
-    fn sweep(&mut self, gone: &[Hold<Segment>]) -> Result<()> {
-        let (store, mut left) = (self.store, Vec::new());
-        store.table().walk(|locations, _| {
-            let home = |at: &Location| gone.iter().find(|segment| segment.has_place(at.place()));
-            left.extend(locations.iter().filter_map(|at| Some((*at, home(at)?))));
-            true
-        });
-        for (location, segment) in left {
-            let offset = location.linear() - Location::start_of(segment.place());
-            let key = segment.key_of(offset)?;
-            let change = Change { hash: store.hash(&key), key: &key, location, len: 0, large_len: 0 };
-            read::index_delete(store.registry(), store.table(), store.large(), &change)?;
-        }
-        Ok(())
     }
 }
 

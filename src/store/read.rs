@@ -269,6 +269,18 @@ pub(crate) fn index_delete(registry: &Registry, table: &Table, large: &LargeFold
     failure.map_or(Ok(()), Err)
 }
 
+/// Takes every location that `goes` out of the index.
+pub(crate) fn index_sweep(registry: &Registry, table: &Table, large: &LargeFolder, goes: impl Fn(Location) -> bool) {
+    let pin = Pin::new();
+    table.sweep(|location| {
+        let gone = goes(location);
+        if gone {
+            forget(registry, large, Some(location), &pin);
+        }
+        gone
+    });
+}
+
 /// As `probe`; a candidate that the device would not give is noted: it may have the key, and may be readable later. A
 /// damaged one stays damaged, and is no rival.
 fn probe_or_note(registry: &Registry, location: Location, key: &[u8], failure: &mut Option<Error>) -> Probe {

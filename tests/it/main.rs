@@ -8,6 +8,7 @@ mod bytes;
 mod callers;
 mod compaction;
 mod faults;
+mod followers;
 #[cfg(unix)]
 mod forks;
 mod full;
