@@ -382,7 +382,7 @@ impl Follower<'_> {
         // Of two, the one that was read last: the other is from before the log had to be read anew.
         if let Some(old) = sources.iter().rev().find(is_old).filter(|_| is_whole) {
             // As it was: the index need not know.
-            let new = member.open(store.disk(), old.place(), reading).counting_with(old);
+            let new = member.open(store.disk(), old.place(), reading).in_place_of(old);
             store.registry().replace(new, old.place());
             return Ok(old.place());
         }
