@@ -64,6 +64,10 @@ pub(crate) fn close(store: &Store, queue: &Queue) -> Result<()> {
     }
     let writable = store.check_poison().and_then(|()| store.check_lock());
     let sealed = writable.and_then(|()| rotate::seal(store, &mut store.log()));
+    if sealed.is_ok() && store.archives().may_run() {
+        // O5. Best effort: without it the next open takes longer.
+        let _ = store.write_index_if_worth(0);
+    }
     store.pool().close();
     store.unlock();
     sealed

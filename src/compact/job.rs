@@ -197,7 +197,7 @@ impl<'a> Job<'a> {
             let old = sources.iter().find(|old| old.kind() == SegmentKind::Log && old.epoch() == member.header.epoch);
             registered.push(match old {
                 Some(old) => Registered::InPlace(Box::new(member.open(disk, old.place(), reading).in_place_of(old))),
-                None => match archived::register(disk, store.registry(), reading, member) {
+                None => match archived::register(disk, store.registry(), reading, member, None) {
                     Ok(packed) => Registered::Packed(packed),
                     Err(error) => {
                         let packed = registered.iter().filter_map(Registered::packed);

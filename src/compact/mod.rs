@@ -21,7 +21,7 @@ mod rewrite;
 mod swap;
 pub(crate) mod worker;
 
-use crate::address::{ArchiveId, SegmentId};
+use crate::address::{ArchiveId, SegmentId, Seqno};
 use crate::compact::job::{Job, Stuck};
 use crate::compact::pace::Pace;
 use crate::compact::policy::{Candidate, Goal, Reason, decide};
@@ -117,6 +117,9 @@ impl Task {
     }
 }
 
+/// The background writes the index down once so many records are behind the last time.
+const CHECKPOINT_BEHIND: u64 = 1 << 20;
+
 const _: () = assert!(JOB_LEN_MAX >= PACKED_LEN_MAX);
 
 /// Runs jobs until there is nothing more to do, one after the other; waits for those of others. Counts in `report` what was
@@ -125,8 +128,25 @@ const _: () = assert!(JOB_LEN_MAX >= PACKED_LEN_MAX);
 /// # Errors
 /// `NoSpace`, `Closed`, `Poisoned`; `Io`. The store is as it was, but for the jobs that were done before.
 pub(crate) fn run(store: &Store, task: Task, pace: &Pace<'_>, report: &mut CompactionReport) -> Result<()> {
-    let mut goal = task.goal(store);
     let mut next = store.archives().jobs();
+    let (before, had) = (report.archives, store.imaged() > Seqno::default());
+    let done = run_all(store, task, pace, report, &mut next);
+    if had && report.archives > before && next.is_some() {
+        // The one that was written down is of files that are gone. Best effort: without it the next open takes longer.
+        store.forget_index();
+        let _ = store.write_index();
+    }
+    done
+}
+
+fn run_all(
+    store: &Store,
+    task: Task,
+    pace: &Pace<'_>,
+    report: &mut CompactionReport,
+    next: &mut Option<ArchiveId>,
+) -> Result<()> {
+    let mut goal = task.goal(store);
     // Those that could not be read, by their first id: they stay as they are.
     let mut damaged = Vec::new();
     loop {
@@ -182,10 +202,26 @@ pub(crate) fn run(store: &Store, task: Task, pace: &Pace<'_>, report: &mut Compa
             Err(Stuck(error)) => {
                 report.decisions.failed += 1;
                 *next = None;
+                store.archives().get_stuck();
                 return Err(error);
             }
         }
     }
+}
+
+/// Writes the index down, once no job runs.
+///
+/// # Errors
+/// `NoSpace`, `Io`, `Poisoned`.
+pub(crate) fn checkpoint(store: &Store) -> Result<()> {
+    let _jobs = store.archives().jobs();
+    store.write_index().map(drop)
+}
+
+/// The same, once an open would have to read so many records that writing the index down is little beside them.
+fn checkpoint_now_and_then(store: &Store) -> Result<()> {
+    let _jobs = store.archives().jobs();
+    store.write_index_if_worth(store.table().len().max(CHECKPOINT_BEHIND)).map(drop)
 }
 
 /// How long the background rests for the time that it works: as long, unless so much is dead that it falls behind.

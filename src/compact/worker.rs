@@ -105,6 +105,8 @@ impl Shared {
             // What failed is counted, and left everything as it was; the next segment asks again.
             let _ = compact::run(&store, task, &pace, &mut report);
             self.state().done.add(&report);
+            // Best effort, as well.
+            let _ = compact::checkpoint_now_and_then(&store);
         }
     }
 }

@@ -50,7 +50,8 @@ pub(crate) const UNITS_START: u64 = RECORDS_START;
 ///      72      4  unit count
 ///      76      4  lists' crc   crc32c of the lists
 ///      80      8  large live   bytes of the large values that the units lead to
-///      88    420  zero
+///      88      8  until        seqno: no unit leads to a record of a higher one; below 2^48, not below `from`
+///      96    412  zero
 ///     508      4  crc          crc32c of bytes 0..508
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,6 +60,7 @@ pub(crate) struct Header {
     pub(crate) database: [u8; 16],
     pub(crate) hash_seed: [u8; 16],
     pub(crate) from: Seqno,
+    pub(crate) until: Seqno,
     pub(crate) key_count: u64,
     pub(crate) large_live_bytes: u64,
     file_count: u32,
@@ -150,6 +152,7 @@ impl Header {
             database,
             hash_seed,
             from,
+            until: from,
             key_count: 0,
             large_live_bytes: 0,
             file_count,
@@ -173,6 +176,7 @@ impl Header {
             .put(&self.unit_count.to_le_bytes())
             .put(&self.lists_crc.to_le_bytes())
             .put(&self.large_live_bytes.to_le_bytes())
+            .put(&u64::from(self.until).to_le_bytes())
             .finish(0)
     }
 
@@ -191,6 +195,7 @@ impl Header {
             database: fields.array()?,
             hash_seed: fields.array()?,
             from: Seqno::from(fields.u64()?),
+            until: Seqno::default(),
             key_count: fields.u64()?,
             large_live_bytes: 0,
             file_count: fields.u32()?,
@@ -199,9 +204,10 @@ impl Header {
             lists_crc: fields.u32()?,
         };
         header.large_live_bytes = fields.u64()?;
+        header.until = Seqno::from(fields.u64()?);
         fields.only_zeros_left()?;
-        if u64::from(header.from) > SEQNO_MAX {
-            return Err(damaged(format!("seqno {} has more than 48 bits", header.from)));
+        if u64::from(header.until) > SEQNO_MAX || header.from > header.until {
+            return Err(damaged(format!("no index is written down from {} to {}", header.from, header.until)));
         }
         Ok(header)
     }
@@ -502,7 +508,7 @@ mod tests {
 
         #[test]
         fn what_was_encoded_decodes(lists in any_lists(), from in 0..=SEQNO_MAX, key_count: u64) {
-            let header = Header { from: Seqno::from(from), key_count, ..header(&lists) };
+            let header = Header { from: from.into(), until: from.into(), key_count, ..header(&lists) };
             let decoded = Header::decode(&header.encode());
             prop_assert_eq!(&decoded, &Ok(header));
             prop_assert_eq!(Lists::decode(&header, &lists.encode()), Ok(lists));

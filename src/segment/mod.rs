@@ -129,6 +129,9 @@ struct Live {
     records: AtomicU64,
     /// Of tombstones that are known to be needed.
     needed: AtomicU64,
+    /// What the index points at that is being written down.
+    imaged_bytes: AtomicU64,
+    imaged_records: AtomicU64,
 }
 
 impl Segment {
@@ -298,16 +301,41 @@ impl Segment {
         self.live.needed.store(bytes, Ordering::Relaxed);
     }
 
-    /// The index points at one more record of `len` bytes.
-    pub(crate) fn add_live(&self, len: u64) {
+    /// The index points at one more record of `len` bytes; so does the one that is being written down, if `imaged`.
+    pub(crate) fn add_live(&self, len: u64, imaged: bool) {
         self.live.bytes.fetch_add(len, Ordering::Relaxed);
         self.live.records.fetch_add(1, Ordering::Relaxed);
+        if imaged {
+            self.live.imaged_bytes.fetch_add(len, Ordering::Relaxed);
+            self.live.imaged_records.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
-    /// The index no longer points at a record of `len` bytes.
-    pub(crate) fn remove_live(&self, len: u64) {
+    /// The index no longer points at a record of `len` bytes; nor does the one that is being written down, if `imaged`.
+    pub(crate) fn remove_live(&self, len: u64, imaged: bool) {
         self.live.bytes.fetch_sub(len, Ordering::Relaxed);
         self.live.records.fetch_sub(1, Ordering::Relaxed);
+        if imaged {
+            self.live.imaged_bytes.fetch_sub(len, Ordering::Relaxed);
+            self.live.imaged_records.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The index begins to be written down: it has all of the segment that the index has. Nobody changes that meanwhile.
+    pub(crate) fn begin_image(&self) {
+        self.live.imaged_bytes.store(self.live_bytes(), Ordering::Relaxed);
+        self.live.imaged_records.store(self.live_records(), Ordering::Relaxed);
+    }
+
+    /// Encoded bytes of the records that the index points at that was written down, and how many.
+    pub(crate) fn imaged(&self) -> (u64, u64) {
+        (self.live.imaged_bytes.load(Ordering::Relaxed), self.live.imaged_records.load(Ordering::Relaxed))
+    }
+
+    /// Sets what the index points at, before anybody changes it.
+    pub(crate) fn set_live(&self, bytes: u64, records: u64) {
+        self.live.bytes.store(bytes, Ordering::Relaxed);
+        self.live.records.store(records, Ordering::Relaxed);
     }
 
     pub(crate) fn state(&self) -> State {

@@ -61,6 +61,18 @@ impl Places {
         Ok(first)
     }
 
+    /// Takes just these runs, each a first place and how many, in their order, of places of which none was ever taken.
+    pub(crate) fn take_these(&self, runs: impl Iterator<Item = (u64, u64)>) {
+        let mut state = self.state();
+        for (first, count) in runs {
+            let next = state.next;
+            if first > next {
+                state.free.insert(next, first - next);
+            }
+            state.next = first + count;
+        }
+    }
+
     /// The lease of places for `len` bytes from `first` on, which were taken.
     pub(crate) fn lease(self: &Arc<Places>, first: u64, len: u64) -> Lease {
         Lease { places: Arc::clone(self), first, count: len.div_ceil(PLACE_LEN) }

@@ -58,6 +58,11 @@ impl<T> Registry<T> {
         self.places.take(len)
     }
 
+    /// Sets just these runs of places aside, each a first place and how many, in their order, before any other.
+    pub(crate) fn reserve_these(&self, runs: impl Iterator<Item = (u64, u64)>) {
+        self.places.take_these(runs);
+    }
+
     /// What the file of `len` bytes at `place` has to own: its places are given out anew once it is gone.
     pub(crate) fn lease(&self, place: u64, len: u64) -> Arc<Lease> {
         Arc::new(self.places.lease(place, len))

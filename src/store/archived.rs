@@ -48,7 +48,7 @@ pub(crate) struct Member {
 
 impl Member {
     /// Bytes of the archive that it is.
-    fn len(&self) -> u64 {
+    pub(super) fn len(&self) -> u64 {
         self.home.entry.as_ref().map_or(self.header.len, |entry| entry.len)
     }
 
@@ -202,7 +202,7 @@ pub(crate) fn read_header(file: &dyn File, path: &str) -> Result<SegmentHeader> 
     })
 }
 
-/// Makes a segment of an archive findable.
+/// Makes a segment of an archive findable: at `place`, which is set aside, or wherever there is room.
 ///
 /// # Errors
 /// As `Registry::reserve`.
@@ -211,9 +211,10 @@ pub(crate) fn register(
     registry: &Registry,
     reading: Reading,
     member: Member,
+    place: Option<u64>,
 ) -> Result<Hold<Segment>> {
     let len = member.len();
-    let place = registry.reserve(len)?;
+    let place = place.map_or_else(|| registry.reserve(len), Ok)?;
     let segment = member.open(disk, place, reading).with_lease(registry.lease(place, len));
     Ok(registry.add(segment, place, len))
 }

@@ -52,16 +52,31 @@ pub(crate) struct Archives {
     all: Mutex<Vec<Arc<Adopted>>>,
     /// Held by whoever runs a job: one at a time. The id of the next archive; `None` once no job may run any more.
     jobs: Mutex<Option<ArchiveId>>,
+    stuck: AtomicBool,
 }
 
 impl Archives {
     pub(crate) fn new(all: Vec<Adopted>, next: ArchiveId) -> Archives {
-        Archives { all: Mutex::new(all.into_iter().map(Arc::new).collect()), jobs: Mutex::new(Some(next)) }
+        Archives {
+            all: Mutex::new(all.into_iter().map(Arc::new).collect()),
+            jobs: Mutex::new(Some(next)),
+            stuck: AtomicBool::new(false),
+        }
     }
 
     /// The right to run jobs, and the id that the next archive gets.
     pub(crate) fn jobs(&self) -> MutexGuard<'_, Option<ArchiveId>> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether jobs may still run, or could until nobody else may: then the files are what they should be.
+    pub(crate) fn may_run(&self) -> bool {
+        !self.stuck.load(Ordering::Relaxed)
+    }
+
+    /// Ends all jobs, since it is unknown which files an open would count.
+    pub(crate) fn get_stuck(&self) {
+        self.stuck.store(true, Ordering::Relaxed);
     }
 
     /// In the order of their records' age.

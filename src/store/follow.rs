@@ -387,7 +387,7 @@ impl Follower<'_> {
             return Ok(old.place());
         }
         let file = member.home.file();
-        let segment = archived::register(store.disk(), store.registry(), reading, member)?;
+        let segment = archived::register(store.disk(), store.registry(), reading, member, None)?;
         let mut replay = Replay::new(store.registry(), store.table(), store.large(), segment.place());
         read_records(&*file, &segment, None, &end, |record| {
             let hash = store.hash(record.key());

@@ -24,12 +24,15 @@ pub(super) struct Facts {
     /// All but the units.
     pub(super) lists: Lists,
     pub(super) large_live_bytes: u64,
+    /// No unit points at a record of a higher seqno.
+    pub(super) until: Seqno,
 }
 
 /// An index that was written down.
 pub(super) struct Opened {
     pub(super) table: Table,
     pub(super) from: Seqno,
+    pub(super) until: Seqno,
     pub(super) lists: Lists,
     pub(super) large_live_bytes: u64,
 }
@@ -59,14 +62,14 @@ pub(super) fn write(
         }
         pieces.put(&unit).map_err(failed(disk, "write", names::IMAGE_NEW))?;
     }
-    let Facts { lists, large_live_bytes } = facts()?;
+    let Facts { lists, large_live_bytes, until } = facts()?;
     let lists = Lists { units, ..lists };
     let encoded = lists.encode();
     let hash = (identity.hash_kind, identity.hash_seed);
     let Some(mut header) = Header::of(&lists, &encoded, hash, identity.database, from) else {
         return Ok(false);
     };
-    (header.key_count, header.large_live_bytes) = (image.len(), large_live_bytes);
+    (header.key_count, header.large_live_bytes, header.until) = (image.len(), large_live_bytes, until);
     let written = pieces.put(&encoded).and_then(|()| pieces.finish()).and_then(|()| {
         file.write_at(&header.encode(), 0)?;
         // BARRIER: a file with the name is whole.
@@ -145,7 +148,7 @@ pub(super) fn open(disk: &dyn Disk, identity: &Identity) -> Option<Opened> {
     let memory = checked_units(&*file, &lists, usize::try_from(header.units().end).ok()?)?;
     let extents: Vec<_> = lists.units.iter().map(|&ListedUnit { first, depth, .. }| Extent { first, depth }).collect();
     let table = Table::open(memory, &extents, header.key_count)?;
-    Some(Opened { table, from: header.from, lists, large_live_bytes: header.large_live_bytes })
+    Some(Opened { table, from: header.from, until: header.until, lists, large_live_bytes: header.large_live_bytes })
 }
 
 /// The units, up to the end of them in the file, if each has its checksum.
@@ -223,7 +226,11 @@ mod tests {
             live_records: 100,
         };
         let large = ListedLarge { id: LargeId([5; 16]), len: 6 };
-        Facts { lists: Lists { files: vec![file], large: vec![large], units: Vec::new() }, large_live_bytes: 6 }
+        Facts {
+            lists: Lists { files: vec![file], large: vec![large], units: Vec::new() },
+            large_live_bytes: 6,
+            until: Seqno::from(8),
+        }
     }
 
     fn write_down(disk: &dyn Disk, table: &Table) {
@@ -236,7 +243,7 @@ mod tests {
         let (disk, table) = (MemoryDisk::new(), table(200_000));
         write_down(&disk, &super::tests::table(5_000));
         write_down(&disk, &table);
-        let Opened { table: opened, from, lists, large_live_bytes } = open(&disk, &identity()).unwrap();
+        let Opened { table: opened, from, lists, large_live_bytes, .. } = open(&disk, &identity()).unwrap();
         assert_eq!((from, large_live_bytes), (Seqno::from(7), 6));
         assert_eq!((lists.files, lists.large), (facts().lists.files, facts().lists.large));
         assert_eq!(opened.len(), 200_000);

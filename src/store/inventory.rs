@@ -65,6 +65,14 @@ impl StoreFile {
         }
     }
 
+    /// A segment in a file of its own.
+    pub(super) fn segment(&self) -> Option<&Found> {
+        match self {
+            StoreFile::Segment(found) => Some(found),
+            StoreFile::Archive(_) => None,
+        }
+    }
+
     pub(super) fn first_seqno(&self) -> Seqno {
         match self {
             StoreFile::Segment(found) => found.header.first_seqno,

@@ -4,6 +4,7 @@
 
 pub(crate) mod archived;
 pub(crate) mod archives;
+mod checkpoint;
 mod follow;
 pub(crate) mod hints;
 mod image;
@@ -20,6 +21,7 @@ pub(crate) mod unit;
 mod unnamed;
 pub(crate) mod verify;
 pub(crate) mod watermark;
+mod written;
 
 use std::io;
 
@@ -41,7 +43,7 @@ use crate::store::follow::Following;
 use crate::store::recovery::RecoveryReport;
 use crate::store::watermark::Watermark;
 use crate::sync::Arc;
-use crate::sync::plain::{Mutex, MutexGuard, OnceLock, PoisonError};
+use crate::sync::plain::{AtomicU64, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// The keyspace that a `Db` itself is.
 pub(crate) const DEFAULT_KEYSPACE: u16 = 0;
@@ -126,6 +128,8 @@ pub(crate) struct Store {
     /// The failure after which no write is taken any more (W4).
     poison: OnceLock<Error>,
     recovery: RecoveryReport,
+    /// The seqno as far as the index was written down, for the files that there are; 0 if it was not.
+    imaged: AtomicU64,
     lock: Mutex<Option<Box<dyn Lock>>>,
     /// Whom to tell that a segment was sealed.
     on_sealed: OnceLock<Box<dyn Fn() + Send + Sync>>,
@@ -179,9 +183,11 @@ impl Store {
         &self.large
     }
 
-    /// The log's segments, oldest first.
+    /// All segments, those of archives among them, oldest first.
     pub(crate) fn segments(&self) -> Vec<Hold<Segment>> {
-        self.registry.files()
+        let mut segments = self.registry.files();
+        segments.sort_by_key(|segment| (segment.first_seqno(), segment.id()));
+        segments
     }
 
     pub(crate) fn table(&self) -> &Table {
@@ -227,7 +233,11 @@ impl Store {
     /// # Errors
     /// `Poisoned`; `Io`, and the store is poisoned then (W4).
     pub(crate) fn sync_log(&self) -> Result<()> {
-        let mut log = self.log();
+        self.sync_written(&mut self.log())
+    }
+
+    /// The same, for whoever has the log.
+    fn sync_written(&self, log: &mut Log) -> Result<()> {
         self.check_poison()?;
         if let Some(active) = log.active.as_mut() {
             // BARRIER: whatever was seen in the index is on the device.

@@ -21,7 +21,7 @@ use crate::store::recovery::{Recovery, RecoveryReport};
 use crate::store::watermark::Watermark;
 use crate::store::{Log, Settings, Store, take_lock};
 use crate::sync::Arc;
-use crate::sync::plain::{Mutex, OnceLock};
+use crate::sync::plain::{AtomicU64, Mutex, OnceLock};
 
 /// Opens the store in `disk`, making it if there is none and the settings allow it.
 ///
@@ -43,9 +43,9 @@ pub(crate) fn open(disk: Arc<dyn Disk>, settings: Settings) -> Result<Store> {
         Found::Nothing => init::create(&*disk, HashKind::Rapid)?,
     };
     let hasher = hasher_of(&identity);
-    let (registry, table) = (Registry::new(), Table::new());
+    let registry = Registry::new();
     let large = Arc::new(LargeFolder::new(&disk, settings.reading));
-    let outcome = Recovery::new(&disk, &settings, &identity, &hasher, &registry, &large, &table).run()?;
+    let outcome = Recovery::new(&disk, &settings, &identity, &hasher, &registry, &large).run()?;
     let store = Store {
         watermark: Watermark::new(outcome.last_seqno, outcome.durable_seqno),
         log: Mutex::new(Log {
@@ -58,6 +58,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, settings: Settings) -> Result<Store> {
         }),
         poison: OnceLock::new(),
         recovery: outcome.report,
+        imaged: AtomicU64::new(outcome.imaged.into()),
         lock: Mutex::new(Some(lock)),
         on_sealed: OnceLock::new(),
         following: None,
@@ -69,7 +70,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, settings: Settings) -> Result<Store> {
         hasher,
         registry,
         large,
-        table,
+        table: outcome.table,
     };
     if let Some(cause) = outcome.unsealed {
         // O6: everything can be read; nothing may be written behind a tail that could not be closed.
@@ -102,6 +103,7 @@ pub(crate) fn open_read_only(disk: Arc<dyn Disk>, settings: Settings) -> Result<
         }),
         poison: OnceLock::new(),
         recovery: RecoveryReport::default(),
+        imaged: AtomicU64::new(0),
         lock: Mutex::new(None),
         on_sealed: OnceLock::new(),
         following: Some(Mutex::default()),

@@ -8,7 +8,7 @@ use crate::address::Location;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::Kind;
 use crate::index::ahead::Glance;
-use crate::index::table::{Found, Probe, Table};
+use crate::index::table::{Changed, Found, Probe, Table};
 use crate::reclaim::hold::Owner;
 use crate::reclaim::pin::Pin;
 use crate::segment::Segment;
@@ -216,11 +216,12 @@ pub(crate) fn check_readable(registry: &Registry, table: &Table, change: &Change
 pub(crate) fn index_put(registry: &Registry, table: &Table, large: &LargeFolder, put: &Change<'_>) -> Result<()> {
     let (pin, mut failure) = (Pin::new(), None);
     let changed = table.insert(put.hash, put.location, |at| probe_or_note(registry, at, put.key, &mut failure));
-    resolve(registry, put.location, &pin).ok_or_else(|| unknown(put.location))?.0.add_live(put.len);
+    let (segment, _) = resolve(registry, put.location, &pin).ok_or_else(|| unknown(put.location))?;
+    segment.add_live(put.len, changed.imaged);
     if put.large_len > 0 {
-        large.add_live(put.large_len);
+        large.add_live(put.large_len, changed.imaged);
     }
-    forget(registry, large, changed.old, &pin);
+    forget(registry, large, changed, &pin);
     failure.map_or(Ok(()), Err)
 }
 
@@ -250,10 +251,10 @@ pub(crate) fn index_move(store: &Store, to: &Change<'_>, is_source: impl Fn(u64)
     let len = source.record(offset)?.record_len();
     let (copy, _) = resolve(registry, to.location, pin).ok_or_else(|| unknown(to.location))?;
     // Counted before it is there, since whoever replaces it next counts it out.
-    copy.add_live(to.len);
+    copy.add_live(to.len, false);
     match table.replace(to.hash, from, to.location) {
-        true => source.remove_live(len),
-        false => copy.remove_live(to.len),
+        true => source.remove_live(len, false),
+        false => copy.remove_live(to.len, false),
     }
     Ok(())
 }
@@ -265,7 +266,7 @@ pub(crate) fn index_move(store: &Store, to: &Change<'_>, is_source: impl Fn(u64)
 pub(crate) fn index_delete(registry: &Registry, table: &Table, large: &LargeFolder, delete: &Change<'_>) -> Result<()> {
     let (pin, mut failure) = (Pin::new(), None);
     let changed = table.remove(delete.hash, |at| probe_or_note(registry, at, delete.key, &mut failure));
-    forget(registry, large, changed.old, &pin);
+    forget(registry, large, changed, &pin);
     failure.map_or(Ok(()), Err)
 }
 
@@ -275,7 +276,7 @@ pub(crate) fn index_sweep(registry: &Registry, table: &Table, large: &LargeFolde
     table.sweep(|location| {
         let gone = goes(location);
         if gone {
-            forget(registry, large, Some(location), &pin);
+            forget(registry, large, Changed { old: Some(location), imaged: false }, &pin);
         }
         gone
     });
@@ -305,16 +306,16 @@ fn probe_or_note(registry: &Registry, location: Location, key: &[u8], failure: &
 }
 
 /// The record that was at `location` is no longer live.
-fn forget(registry: &Registry, large: &LargeFolder, location: Option<Location>, pin: &Pin) {
-    if let Some(location) = location
+fn forget(registry: &Registry, large: &LargeFolder, changed: Changed, pin: &Pin) {
+    if let Some(location) = changed.old
         && let Some((segment, offset)) = resolve(registry, location, pin)
         && let Ok(header) = segment.record(offset)
     {
-        segment.remove_live(header.record_len());
+        segment.remove_live(header.record_len(), changed.imaged);
         if header.kind == Kind::PutLarge
             && let Ok(record) = Fetched::read(segment, offset)
         {
-            large.remove_live(record.large().map_or(0, |large| large.len));
+            large.remove_live(record.large().map_or(0, |large| large.len), changed.imaged);
         }
     }
 }

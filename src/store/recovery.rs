@@ -1,6 +1,6 @@
 //! Rebuilding the index from the log at open, and closing what a crash left open.
 //!
-//! Floor 3. Imports `address`, `error`, `format`, `index`, `limits`, `platform`, `sabotage`, `segment`, `store`, `sync`.
+//! Floor 3. Imports `address`, `error`, `format`, `index`, `limits`, `platform`, `reclaim`, `sabotage`, `segment`, `store`, `sync`.
 //!
 //! Files are read in the order of their ids, which is the order of their records' age, so the newest record of a key is
 //! simply the last one seen (O2).
@@ -17,6 +17,7 @@ use crate::index::hash::Hasher;
 use crate::index::table::Table;
 use crate::limits::{FOOTER_LEN, RECORDS_START};
 use crate::platform::{Access, Disk, File};
+use crate::reclaim::hold::Hold;
 use crate::sabotage::{Sabotage, planted};
 use crate::segment::active::Active;
 use crate::segment::home::Home;
@@ -26,13 +27,14 @@ use crate::segment::registry::Registry;
 use crate::segment::scan::{Scan, Scanned, Step, Values};
 use crate::segment::source::Source;
 use crate::segment::{Segment, State};
-use crate::store::archived::{self, Archive};
+use crate::store::archived::{self, Archive, Member};
 use crate::store::archives::Adopted;
 use crate::store::inventory::{Found, Inventory, StoreFile};
 use crate::store::replay::Replay;
 use crate::store::superseded;
 use crate::store::torn::{self, End, Unsealed};
 use crate::store::unnamed::UnnamedFiles;
+use crate::store::written::{self, WrittenIndex};
 use crate::store::{DEFAULT_KEYSPACE, Phase, Progress, Settings, failed};
 use crate::sync::Arc;
 
@@ -66,6 +68,9 @@ pub(super) struct Outcome {
     pub(super) next_archive: ArchiveId,
     /// Oldest first.
     pub(super) archives: Vec<Adopted>,
+    pub(super) table: Table,
+    /// As far as the index was written down.
+    pub(super) imaged: Seqno,
     pub(super) report: RecoveryReport,
     /// A segment to go on writing: only ever by sabotage.
     pub(super) resumed: Option<Active>,
@@ -81,9 +86,16 @@ pub(super) struct Recovery<'a> {
     hasher: &'a Hasher,
     registry: &'a Registry,
     large: &'a LargeFolder,
-    table: &'a Table,
     unnamed: UnnamedFiles,
     outcome: Outcome,
+}
+
+/// A segment that can be found, and is not in the index yet.
+struct Part {
+    segment: Hold<Segment>,
+    end: End,
+    /// The file, if it is the newest and has no footer.
+    torn: Option<(Arc<dyn File>, u64)>,
 }
 
 impl<'a> Recovery<'a> {
@@ -94,7 +106,6 @@ impl<'a> Recovery<'a> {
         hasher: &'a Hasher,
         registry: &'a Registry,
         large: &'a LargeFolder,
-        table: &'a Table,
     ) -> Recovery<'a> {
         let outcome = Outcome {
             last_seqno: Seqno::default(),
@@ -102,12 +113,14 @@ impl<'a> Recovery<'a> {
             next_id: SegmentId::FIRST,
             next_archive: ArchiveId(1),
             archives: Vec::new(),
+            table: Table::new(),
+            imaged: Seqno::default(),
             report: RecoveryReport::default(),
             resumed: None,
             unsealed: None,
         };
         let unnamed = UnnamedFiles::list(large);
-        Recovery { disk, settings, identity, hasher, registry, large, table, unnamed, outcome }
+        Recovery { disk, settings, identity, hasher, registry, large, unnamed, outcome }
     }
 
     /// Reads every segment, seals the newest if need be, and removes what never had a final name.
@@ -121,18 +134,31 @@ impl<'a> Recovery<'a> {
         self.outcome.next_id = next_id;
         self.outcome.next_archive = next_archive;
         self.outcome.report.ignored = ignored;
-        let total = files.iter().map(StoreFile::len).sum();
-        let mut done = 0;
-        for (i, file) in files.iter().enumerate() {
-            match file {
-                StoreFile::Segment(found) => self.recover(found, files.get(i + 1).map(StoreFile::first_seqno))?,
-                StoreFile::Archive(archive) => self.recover_archive(archive)?,
-            }
-            done += file.len();
-            if let Some(report) = &self.settings.on_progress {
-                report(Progress { phase: Phase::Recovery, done, total });
-            }
+        let mut members = self.members(&files)?;
+        let mut image = written::fitting(&**self.disk, self.identity, &files, &members);
+        if let Some(image) = &image {
+            self.registry.reserve_these(image.places());
         }
+        let mut parts = Vec::new();
+        for (i, file) in files.iter().enumerate() {
+            let last = match file {
+                StoreFile::Segment(found) => {
+                    let successor = files.get(i + 1).map(StoreFile::first_seqno);
+                    parts.push(self.open(found, successor, image.as_ref())?);
+                    parts[parts.len() - 1].end.last_seqno
+                }
+                StoreFile::Archive(archive) => {
+                    let members = std::mem::take(&mut members[i]);
+                    self.open_archive(archive, members, image.as_ref(), &mut parts)?;
+                    archive.seqnos().1
+                }
+            };
+            self.outcome.last_seqno = last;
+        }
+        if let Some(image) = image.take_if(|image| image.until() <= self.outcome.last_seqno) {
+            self.take_index(image, &parts);
+        }
+        self.replay_all(&parts)?;
         for name in leftovers {
             // Best effort: the name is in nobody's way but the next file's, which removes it too.
             let _ = self.disk.remove(&name);
@@ -152,31 +178,28 @@ impl<'a> Recovery<'a> {
         Ok(self.outcome)
     }
 
-    /// Brings one segment's records into the index.
-    fn recover(&mut self, found: &Found, successor: Option<Seqno>) -> Result<()> {
+    /// The segments of each file that is an archive.
+    fn members(&self, files: &[StoreFile]) -> Result<Vec<Vec<Member>>> {
+        let mode = self.settings.reading.mode;
+        let members = |file: &StoreFile| match file {
+            StoreFile::Segment(_) => Ok(Vec::new()),
+            StoreFile::Archive(archive) => archive.members(&**self.disk, self.identity, mode),
+        };
+        files.iter().map(members).collect()
+    }
+
+    /// Makes a segment findable, where the written index has it if that does.
+    fn open(&self, found: &Found, successor: Option<Seqno>, image: Option<&WrittenIndex>) -> Result<Part> {
         let Found { name, path, len, header } = found;
         // Only the newest is ever written: to be sealed.
         let access = if successor.is_some() { Access::Read } else { Access::ReadWrite };
         let file = self.disk.open(name, access).map_err(failed(&**self.disk, "open", name))?;
-        let expected = u64::from(self.outcome.last_seqno) + 1;
-        if u64::from(header.first_seqno) != expected {
-            let what = format_args!("the first record is {}, {expected} is expected", header.first_seqno);
-            return Err(Error::corruption(path, 0, what));
-        }
+        self.check_first(header.first_seqno, path)?;
         if *len < header.len && successor.is_some() {
             let what = format_args!("the file ends here, its header says {}", header.len);
             return Err(Error::corruption(path, *len, what));
         }
-        let unsealed = Unsealed {
-            file: &*file,
-            path,
-            salt: header.salt(),
-            len: header.len,
-            readable: *len,
-            first_seqno: header.first_seqno,
-            expected: successor.map(|next| (u64::from(next) - 1).into()),
-            source: if successor.is_some() { Source::Cache } else { Source::Device },
-        };
+        let unsealed = unsealed(&*file, path, *len, header, successor);
         let sealed = footer(&unsealed, header)?;
         let end = match sealed {
             Some(end) => end,
@@ -187,58 +210,100 @@ impl<'a> Recovery<'a> {
             // What is missing was never durable, or only zeros: a mapping must not reach beyond the file.
             file.allocate(header.len).map_err(failed(&**self.disk, "restore the length of", name))?;
         }
-        let place = self.registry.reserve(header.len)?;
+        let place = image.and_then(|image| image.place(&header.epoch));
+        let place = place.map_or_else(|| self.registry.reserve(header.len), Ok)?;
         let reading = self.settings.reading;
         let segment = Segment::new(self.disk, Home::alone(&file, name), header, place, end.offset, reading);
         let segment = segment.with_lease(self.registry.lease(place, header.len));
         let segment = self.registry.add(segment, place, header.len);
-        if sealed.is_some() || successor.is_some() {
+        let is_sealed = sealed.is_some() || successor.is_some();
+        if is_sealed {
             segment.set_state(State::Sealed);
         }
-        self.replay(&segment, &end)?;
-        self.outcome.report.segments += 1;
-        self.outcome.report.records += end.record_count;
-        self.outcome.last_seqno = end.last_seqno;
-        if sealed.is_some() || successor.is_some() {
-            self.outcome.durable_seqno = end.last_seqno;
-        } else {
-            let active = Active::new(segment, Arc::clone(&file), end.last_seqno);
-            self.close_torn(active.resume(end.offset, end.crc, end.record_count), &unsealed, &end)?;
-        }
-        Ok(())
+        Ok(Part { segment, end, torn: (!is_sealed).then_some((file, *len)) })
     }
 
-    /// Brings the records of an archive into the index.
-    fn recover_archive(&mut self, archive: &Archive) -> Result<()> {
-        let (first, last) = archive.seqnos();
-        let expected = u64::from(self.outcome.last_seqno) + 1;
-        if u64::from(first) != expected {
-            let what = format_args!("the first record is {first}, {expected} is expected");
-            return Err(Error::corruption(&archive.path, 0, what));
-        }
+    /// Makes the segments of an archive findable.
+    fn open_archive(
+        &mut self,
+        archive: &Archive,
+        members: Vec<Member>,
+        image: Option<&WrittenIndex>,
+        parts: &mut Vec<Part>,
+    ) -> Result<()> {
+        self.check_first(archive.seqnos().0, &archive.path)?;
         let mut places = Vec::new();
-        for member in archive.members(&**self.disk, self.identity, self.settings.reading.mode)? {
-            let end = member.end;
-            let segment = archived::register(self.disk, self.registry, self.settings.reading, member)?;
-            self.replay(&segment, &end)?;
-            self.outcome.report.segments += 1;
-            self.outcome.report.records += end.record_count;
+        for member in members {
+            let (end, place) = (member.end, image.and_then(|image| image.place(&member.header.epoch)));
+            let segment = archived::register(self.disk, self.registry, self.settings.reading, member, place)?;
             places.push(segment.place());
+            parts.push(Part { segment, end, torn: None });
         }
-        self.outcome.last_seqno = last;
-        self.outcome.durable_seqno = last;
         self.outcome.archives.push(Adopted::new(archive, places));
         Ok(())
     }
 
-    /// Replays the records below `end`, whose chain must be whole.
-    fn replay(&mut self, segment: &Segment, end: &End) -> Result<()> {
-        let mut replay = Replay::new(self.registry, self.table, self.large, segment.place());
+    /// Whether the next file begins where the last one ended.
+    fn check_first(&self, first: Seqno, path: &str) -> Result<()> {
+        let expected = u64::from(self.outcome.last_seqno) + 1;
+        if u64::from(first) == expected {
+            return Ok(());
+        }
+        let what = format_args!("the first record is {first}, {expected} is expected");
+        Err(Error::corruption(path, 0, what))
+    }
+
+    /// Takes the index that was written down.
+    fn take_index(&mut self, image: WrittenIndex, parts: &[Part]) {
+        for part in parts {
+            if let Some((bytes, records)) = image.live(&part.segment.epoch()) {
+                part.segment.set_live(bytes, records);
+            }
+        }
+        self.large.set_bytes(image.large_bytes(), image.large_live_bytes());
+        image.large().for_each(|id| self.unnamed.is_named(id));
+        self.outcome.imaged = image.from();
+        self.outcome.table = image.into_table();
+    }
+
+    /// Brings all records into the index that are not in it yet, and closes the newest segment.
+    fn replay_all(&mut self, parts: &[Part]) -> Result<()> {
+        let imaged = self.outcome.imaged;
+        let behind = |part: &&Part| part.end.last_seqno > imaged;
+        let total = parts.iter().filter(behind).map(|part| part.segment.len()).sum();
+        let mut done = 0;
+        for part in parts {
+            if behind(&part) {
+                self.replay(&part.segment, &part.end, imaged)?;
+                done += part.segment.len();
+                if let Some(report) = &self.settings.on_progress {
+                    report(Progress { phase: Phase::Recovery, done, total });
+                }
+            }
+            match &part.torn {
+                None => self.outcome.durable_seqno = self.outcome.durable_seqno.max(part.end.last_seqno),
+                Some((file, len)) => self.close_torn(part, file, *len)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Replays the records below `end` that are younger than `imaged`; the chain of all must be whole.
+    fn replay(&mut self, segment: &Segment, end: &End, imaged: Seqno) -> Result<()> {
+        let (table, mut records) = (&self.outcome.table, 0);
+        let mut replay = Replay::new(self.registry, table, self.large, segment.place());
         read_records(&*segment.file()?, segment, None, end, |record| {
+            if record.header.seqno <= imaged {
+                return Ok(());
+            }
+            records += 1;
             self.unnamed.note(record);
             replay.add(record, self.hasher.hash(record.key()))
         })?;
-        replay.finish(segment.path(), end)
+        replay.finish(segment.path(), end)?;
+        self.outcome.report.segments += 1;
+        self.outcome.report.records += records;
+        Ok(())
     }
 
     /// Before anything of the store is changed.
@@ -252,8 +317,12 @@ impl<'a> Recovery<'a> {
     }
 
     /// Seals the newest segment where its records end, having kept a copy of what is cut off.
-    fn close_torn(&mut self, mut active: Active, unsealed: &Unsealed<'_>, end: &End) -> Result<()> {
-        let segment = active.segment().clone();
+    fn close_torn(&mut self, part: &Part, file: &Arc<dyn File>, len: u64) -> Result<()> {
+        let (segment, end) = (part.segment.clone(), &part.end);
+        let active = Active::new(segment.clone(), Arc::clone(file), end.last_seqno);
+        let mut active = active.resume(end.offset, end.crc, end.record_count);
+        let header = segment.header_facts(self.identity.database);
+        let unsealed = &unsealed(&**file, segment.path(), len, &header, None);
         let torn_bytes = torn::torn_len(unsealed, end.offset)?;
         if torn_bytes > 0 {
             self.outcome.report.torn_bytes = torn_bytes;
@@ -274,6 +343,26 @@ impl<'a> Recovery<'a> {
             self.outcome.durable_seqno = end.last_seqno;
         }
         Ok(())
+    }
+}
+
+/// A segment before its records are read; `successor` is the first seqno of the next file.
+fn unsealed<'f>(
+    file: &'f dyn File,
+    path: &'f str,
+    readable: u64,
+    header: &SegmentHeader,
+    successor: Option<Seqno>,
+) -> Unsealed<'f> {
+    Unsealed {
+        file,
+        path,
+        salt: header.salt(),
+        len: header.len,
+        readable,
+        first_seqno: header.first_seqno,
+        expected: successor.map(|next| (u64::from(next) - 1).into()),
+        source: if successor.is_some() { Source::Cache } else { Source::Device },
     }
 }
 

@@ -30,6 +30,11 @@ impl UnnamedFiles {
         }
     }
 
+    /// One that some record names.
+    pub(super) fn is_named(&mut self, id: LargeId) {
+        self.0.remove(&id);
+    }
+
     /// Removes those that are left: the log has been read, and is durable as it was read (L2).
     pub(super) fn remove(self, large: &LargeFolder) {
         self.0.into_iter().for_each(|id| large.remove(id));

@@ -6,6 +6,7 @@ mod basics;
 mod batches;
 mod bytes;
 mod callers;
+mod checkpoint;
 mod compaction;
 mod faults;
 mod followers;
