@@ -120,3 +120,32 @@ fn a_queue_leaves_next_to_nothing() {
     assert!(bytes(dir.path()) < 64 << 10, "{}", bytes(dir.path()));
     assert!(small().open(dir.path()).unwrap().is_empty());
 }
+
+#[test]
+fn an_older_archive_that_was_rewritten_goes_together_with_a_newer_one_that_was_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = small().open(dir.path()).unwrap();
+    let put = |prefix: &str| {
+        for i in 0..100 {
+            db.put(format!("{prefix} {i}"), [1; 200]).unwrap();
+        }
+        db.compact().unwrap();
+    };
+    let delete = |prefix: &str, from: usize| {
+        for i in (from..100).step_by(4) {
+            assert!(db.delete(format!("{prefix} {i}")).unwrap());
+        }
+    };
+    put("older");
+    put("newer");
+    delete("older", 0);
+    db.compact().unwrap();
+    let archives = names(dir.path(), "archives");
+    assert!(archives.len() >= 2 && !archives.iter().any(|name| name.ends_with("1.zip")), "{archives:?}");
+    delete("older", 1);
+    delete("newer", 1);
+    let report = db.compact().unwrap();
+    assert!(report.archives > 0);
+    db.close().unwrap();
+    assert_eq!(small().open(dir.path()).unwrap().len(), 125);
+}
