@@ -200,7 +200,10 @@ impl<'a> Leader<'a> {
             let mut seqno = u64::from(self.log.last_seqno) - piece.entries.len() as u64;
             for i in piece.members.clone() {
                 seqno += shares[i].entry_count as u64;
-                self.outcomes[survivors[i]] = Some(Ok(Done::Written(seqno)));
+                // Who asked for a seal is told what becomes of that.
+                if !shares[i].seal {
+                    self.outcomes[survivors[i]] = Some(Ok(Done::Written(seqno)));
+                }
             }
         }
         if shares.iter().any(|share| share.seal) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use zipcask::sim::{Call, Fault, FaultDisk, Lasts, SimDisk, Written};
-use zipcask::{Db, Durability, ErrorKind, Options};
+use zipcask::{Db, Durability, ErrorKind, Options, PutOptions};
 
 pub(crate) const SEGMENT: u64 = 8192;
 const EINTR: i32 = 4;
@@ -132,6 +132,20 @@ fn any_other_failed_write_is_io_then_poisoned_and_reopening_heals() {
 }
 
 #[test]
+fn a_seal_that_fails_says_so() {
+    // Its writes: zeros, which it can do without, both horizons, the footer.
+    for nth in 2..=4 {
+        let disk = new_disk();
+        let db = open(&disk).unwrap();
+        db.put_with(0_u32.to_le_bytes(), value(0), PutOptions::new().durability(Durability::Os)).unwrap();
+        disk.inject(fault(Call::WriteAt, disk.calls(Call::WriteAt) + nth, EIO));
+        assert_eq!(db.seal().unwrap_err().kind(), ErrorKind::Io);
+        assert_eq!(db.seal().unwrap_err().kind(), ErrorKind::Poisoned);
+        assert_holds(&db, 1);
+    }
+}
+
+#[test]
 fn every_waiter_of_a_failed_barrier_gets_the_error_and_nobody_is_told_ok_after_it() {
     for nth in [1, 2, 5, 9, 30] {
         let disk = new_disk();
@@ -215,7 +229,7 @@ fn a_torn_tail_that_cannot_be_sealed_leaves_the_store_open_for_reading() {
 fn removing_the_lock_file_is_noticed_by_the_next_durable_write_seal_or_close() {
     type Call = fn(&Db) -> Option<zipcask::Error>;
     let calls: [Call; 4] = [
-        |db| db.put_with("b", "2", zipcask::PutOptions::new().durability(Durability::Sync)).err(),
+        |db| db.put_with("b", "2", PutOptions::new().durability(Durability::Sync)).err(),
         |db| db.sync().err(),
         |db| db.seal().err(),
         |db| db.clone().close().err(),
