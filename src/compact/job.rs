@@ -118,13 +118,18 @@ impl<'a> Job<'a> {
                 return Ok(Err(error));
             }
         };
+        let unnamed = format!("cannot name {path}");
         if let Err(error) = disk.rename(&first_name, &name) {
-            let _ = disk.remove(&first_name);
-            return Err(Stuck(Error::io(format!("cannot name {path}"), error)));
+            if disk.remove(&first_name).is_err() {
+                return Err(Stuck(Error::io(unnamed, error)));
+            }
+            // It still had its first name, and so no other.
+            self.unregister(&registered);
+            return Ok(Err(Error::io(unnamed, error)));
         }
         if !planted(Sabotage::ArchiveNameUnsynced) {
             // BARRIER: C1. The archive has its name for good before anything rests on it.
-            disk.sync_dir(names::ARCHIVES).map_err(|error| Stuck(Error::io(format!("cannot name {path}"), error)))?;
+            disk.sync_dir(names::ARCHIVES).map_err(|error| Stuck(Error::io(unnamed, error)))?;
         }
         self.take_over(&archive, registered, &rewritten).map(Ok)
     }
@@ -200,14 +205,19 @@ impl<'a> Job<'a> {
                 None => match archived::register(disk, store.registry(), reading, member, None) {
                     Ok(packed) => Registered::Packed(packed),
                     Err(error) => {
-                        let packed = registered.iter().filter_map(Registered::packed);
-                        packed.for_each(|packed| store.registry().retire(packed.place()));
+                        self.unregister(&registered);
                         return Err(error);
                     }
                 },
             });
         }
         Ok(registered)
+    }
+
+    /// Takes back what `register` did.
+    fn unregister(&self, registered: &[Registered]) {
+        let packed = registered.iter().filter_map(Registered::packed);
+        packed.for_each(|packed| self.store.registry().retire(packed.place()));
     }
 
     /// From sources to archive: the registry, the index, the directory.
@@ -347,8 +357,10 @@ fn doom(store: &Store, segments: &[Hold<Segment>], dead: &[(LargeId, u64)]) {
 /// Makes the folder of archives, if need be, for good.
 fn make_folder(disk: &dyn Disk) -> io::Result<()> {
     match disk.create_dir(names::ARCHIVES) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        // BARRIER: the folder has its name before an archive in it takes the place of anything.
-        made => made.and_then(|()| disk.sync_dir("")),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
     }
+    // BARRIER: the folder has its name before an archive in it takes the place of anything: whoever made it may have been killed
+    // before it could see to that.
+    disk.sync_dir("")
 }

@@ -203,7 +203,9 @@ fn run_all(
                 report.decisions.failed += 1;
                 *next = None;
                 store.archives().get_stuck();
-                return Err(error);
+                // These would say that trying again helps.
+                let in_vain = matches!(error.kind(), ErrorKind::NoSpace | ErrorKind::ResourceLimit);
+                return Err(if in_vain { error.of_kind(ErrorKind::Io) } else { error });
             }
         }
     }

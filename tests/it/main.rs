@@ -8,6 +8,7 @@ mod bytes;
 mod callers;
 mod checkpoint;
 mod compaction;
+mod compaction_faults;
 mod faults;
 mod followers;
 #[cfg(unix)]
