@@ -58,6 +58,11 @@ impl StoreFile {
         }
     }
 
+    /// Whether it is this segment, in a file of its own.
+    pub(super) fn is_segment(&self, id: SegmentId) -> bool {
+        matches!(self, StoreFile::Segment(found) if found.header.id == id)
+    }
+
     pub(super) fn path(&self) -> &str {
         match self {
             StoreFile::Segment(found) => &found.path,

@@ -29,6 +29,7 @@ use crate::segment::source::Source;
 use crate::segment::{Segment, State};
 use crate::store::archived::{self, Archive, Member};
 use crate::store::archives::Adopted;
+use crate::store::hints;
 use crate::store::inventory::{Found, Inventory, StoreFile};
 use crate::store::replay::Replay;
 use crate::store::superseded;
@@ -169,6 +170,8 @@ impl<'a> Recovery<'a> {
                 self.outcome.archives.iter().for_each(Adopted::settle);
             }
         }
+        let is_segment = |id| files.iter().any(|file| file.is_segment(id));
+        hints::remove_strangers(&**self.disk, is_segment);
         pool::remove_leftovers(&**self.disk);
         if self.outcome.unsealed.is_none() {
             self.unnamed.remove(self.large);
