@@ -1,15 +1,20 @@
 //! System calls that fail while jobs run: nothing is lost, nothing is wrong, and what was left is cleaned up.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, Mutex};
 
 use zipcask::sim::{Call, Fault, FaultDisk, Lasts, Random, SimDisk, Written};
 use zipcask::{Db, Durability, ErrorKind, Options, PutOptions};
 
 use crate::faults::{EDQUOT, EIO, EMFILE, ENOMEM, ENOSPC, SEGMENT, fault};
+use crate::hook::HookDisk;
 
 const EINTR: i32 = 4;
 const EROFS: i32 = 30;
+
+/// A key whose record is in a segment with dead ones.
+const OVERWRITTEN: u32 = 20;
 
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 type Job = fn(&Db) -> zipcask::Result<u64>;
@@ -115,6 +120,8 @@ fn one_fault(store: &SimDisk, before: &Model, job: Job, mut fault: Fault, cut: b
             }
         }
     }
+    // Without a barrier since, what was not durable may go with a failed one.
+    let settled = later.is_ok();
     match later {
         Ok(_) => {
             model.insert(b"later".to_vec(), b"x".to_vec());
@@ -125,32 +132,36 @@ fn one_fault(store: &SimDisk, before: &Model, job: Job, mut fault: Fault, cut: b
         Err(error) => assert_eq!(error.kind(), ErrorKind::Poisoned, "{context}"),
     }
     assert_holds(&db, &model, &context);
+    let before = if settled { &model } else { before };
     drop(db);
     let db = open(&disk);
     let leftovers: Vec<_> = inside.files().into_iter().filter(|name| name.contains("/new-")).collect();
     assert!(leftovers.is_empty(), "{context}: {leftovers:?}");
-    assert_holds(&db, &model, &context);
+    assert_between(&db, before, &model, &context);
     assert!(db.verify().unwrap().is_clean(), "{context}");
     job(&db).unwrap_or_else(|error| panic!("{context}: once it is opened again: {error:?}"));
-    assert_holds(&db, &model, &context);
+    assert_between(&db, before, &model, &context);
     db.close().unwrap();
-    assert_holds(&open(&disk), &model, &context);
+    assert_between(&open(&disk), before, &model, &context);
     true
 }
 
 /// After a power cut now each key has the value that it had when the store was opened, or one that it was given since.
 fn assert_cut_holds(inside: &SimDisk, before: &Model, after: &Model, context: &str) {
     for image in inside.images(inside.position(), 6, &mut Random::new(1)) {
-        let db = open(&FaultDisk::simulated(image));
-        let mut count = 0;
-        for (key, new) in after {
-            let got = db.get(key).unwrap_or_else(|error| panic!("{context}, cut: {error:?}"));
-            count += u64::from(got.is_some());
-            let (got, old) = (got.as_deref(), before.get(key).map(Vec::as_slice));
-            assert!(got == Some(new.as_slice()) || got == old, "{context}, cut: {key:?} is lost or wrong");
-        }
-        assert_eq!(db.len(), count, "{context}, cut");
+        assert_between(&open(&FaultDisk::simulated(image)), before, after, &format!("{context}, cut"));
     }
+}
+
+fn assert_between(db: &Db, before: &Model, after: &Model, context: &str) {
+    let mut count = 0;
+    for (key, new) in after {
+        let got = db.get(key).unwrap_or_else(|error| panic!("{context}: {error:?}"));
+        count += u64::from(got.is_some());
+        let (got, old) = (got.as_deref(), before.get(key).map(Vec::as_slice));
+        assert!(got == Some(new.as_slice()) || got == old, "{context}: {key:?} is lost or wrong");
+    }
+    assert_eq!(db.len(), count, "{context}");
 }
 
 #[test]
@@ -192,4 +203,45 @@ fn the_folder_of_archives_has_its_name_before_an_archive_in_it_takes_the_place_o
     db.archive().unwrap_err();
     db.archive().unwrap();
     assert_cut_holds(&inside, &model, &model, "the folder's name");
+}
+
+#[test]
+fn a_job_that_cannot_make_durable_what_replaces_the_dead_poisons_and_leaves_the_sources() {
+    for errno in [EIO, ENOSPC] {
+        let (store, mut model) = store();
+        let inside = image(&store);
+        // A write that waits for nothing comes when the job has begun; from then on no sync of the log succeeds.
+        let running: Arc<Mutex<Option<Db>>> = Arc::default();
+        let (shared, begun) = (running.clone(), Mutex::new(false));
+        let hook = move |call: &str, name: &str| {
+            if call == "create" && name.starts_with("archives/") {
+                let db = shared.lock().unwrap().take();
+                if let Some(db) = db {
+                    db.put_with(OVERWRITTEN.to_le_bytes(), "newer", PutOptions::new().durability(Durability::Os))
+                        .unwrap();
+                    *begun.lock().unwrap() = true;
+                }
+            }
+            match call == "barrier" && name.starts_with("segments/") && *begun.lock().unwrap() {
+                true => Err(io::Error::from_raw_os_error(errno)),
+                false => Ok(()),
+            }
+        };
+        let disk = HookDisk::new(inside.clone(), Arc::new(hook));
+        let db = zipcask::sim::open(Options::new(), SEGMENT, Arc::new(disk)).unwrap();
+        *running.lock().unwrap() = Some(db.clone());
+        let (before, files) = (model.clone(), inside.files());
+        assert_eq!(db.compact().unwrap_err().kind(), ErrorKind::Io, "errno {errno}");
+        assert_eq!(db.compact().unwrap_err().kind(), ErrorKind::Poisoned);
+        assert_eq!(db.put("later", "x").unwrap_err().kind(), ErrorKind::Poisoned);
+        model.insert(OVERWRITTEN.to_le_bytes().to_vec(), b"newer".to_vec());
+        assert_holds(&db, &model, "poisoned");
+        drop(db);
+        let left = inside.files();
+        assert!(files.iter().all(|name| left.contains(name)), "the sources stay: {files:?}, {left:?}");
+        let db = open(&FaultDisk::simulated(inside));
+        assert_between(&db, &before, &model, "reopened");
+        compact(&db).unwrap();
+        assert_between(&db, &before, &model, "reopened and compacted");
+    }
 }
