@@ -32,6 +32,8 @@ enum Step {
     /// Deletes the key that step `i - 3` put (if it was a put).
     Delete,
     Seal,
+    Compact,
+    Archive,
 }
 
 fn step(i: u64) -> Step {
@@ -39,6 +41,8 @@ fn step(i: u64) -> Step {
         3 | 7 => Step::Batch,
         5 => Step::Delete,
         10 if i % 44 == 10 => Step::Seal,
+        10 if i % 44 == 21 => Step::Compact,
+        10 if i % 44 == 32 => Step::Archive,
         _ => Step::Put,
     }
 }
@@ -79,6 +83,8 @@ fn child() {
             }
             Step::Delete => drop(db.delete_with(key(round, i - 3, 0), durability).unwrap()),
             Step::Seal => db.seal().unwrap(),
+            Step::Compact => drop(db.compact().unwrap()),
+            Step::Archive => drop(db.archive().unwrap()),
         }
         writeln!(out, "{i}").unwrap();
         out.flush().unwrap();
@@ -101,7 +107,11 @@ fn run_and_kill(dir: &Path, round: u64, random: &mut fastrand::Rng) -> u64 {
     let mut child = spawn(dir, round);
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert!(lines.by_ref().map(|line| line.unwrap()).any(|line| line == "ready"), "the child opened the store");
-    let steps = random.u64(0..150);
+    let mut steps = random.u64(0..150);
+    if random.u8(0..3) == 0 {
+        // A job is what comes next.
+        steps = steps / 44 * 44 + [21, 32][random.usize(0..2)];
+    }
     let mut acknowledged = 0;
     for _ in 0..steps {
         acknowledged = lines.next().unwrap().unwrap().parse::<u64>().unwrap() + 1;
@@ -124,7 +134,7 @@ fn check(db: &Db, round: u64, acknowledged: u64) -> u64 {
         let parts = match step(i) {
             Step::Put => 1,
             Step::Batch => 3,
-            Step::Delete | Step::Seal => continue,
+            Step::Delete | Step::Seal | Step::Compact | Step::Archive => continue,
         };
         let deleted = (i + 3 < acknowledged && step(i + 3) == Step::Delete) && parts == 1;
         let maybe_deleted = step(i + 3) == Step::Delete && parts == 1;
@@ -155,7 +165,7 @@ fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
     let rounds = std::env::var("ZIPCASK_KILL_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(ROUNDS);
     let mut random = fastrand::Rng::with_seed(seed);
     let dir = tempfile::tempdir().unwrap();
-    let (mut acknowledged, mut torn) = (Vec::new(), 0);
+    let (mut acknowledged, mut torn, mut jobs) = (Vec::new(), 0, 0);
     for round in 0..rounds {
         acknowledged.push(run_and_kill(dir.path(), round, &mut random));
         let db = match options().open(dir.path()) {
@@ -163,6 +173,7 @@ fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
             Err(error) => panic!("seed {seed}, round {round}: {error:?}"),
         };
         torn += u64::from(db.stats().recovery.torn_bytes > 0);
+        jobs += u64::from(matches!(step(acknowledged[round as usize]), Step::Compact | Step::Archive));
         check(&db, round, acknowledged[round as usize]);
         db.close().unwrap();
     }
@@ -172,7 +183,8 @@ fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
     assert!(db.verify().unwrap().is_clean());
     let steps: u64 = acknowledged.iter().sum();
     report(&format!(
-        "kill -9: {rounds} rounds, {steps} acknowledged steps, {torn} torn tails, 0 lost, 0 wrong (seed {seed})"
+        "kill -9: {rounds} rounds, {steps} acknowledged steps, {torn} torn tails, {jobs} killed where a job came next, \
+         0 lost, 0 wrong (seed {seed})"
     ));
     assert!(steps > 0);
     assert_eq!(Db::open(dir.path().join("LOCK")).unwrap_err().kind(), ErrorKind::Invalid);

@@ -13,6 +13,8 @@ enum Op {
     Batch(Vec<(u8, Option<(usize, u8)>)>),
     Sync,
     Seal,
+    Compact,
+    Archive,
     Reopen(bool),
     /// Compares everything.
     Check,
@@ -30,6 +32,8 @@ fn op() -> impl Strategy<Value = Op> {
         2 => collection::vec(write, 0..20).prop_map(Op::Batch),
         1 => Just(Op::Sync),
         1 => Just(Op::Seal),
+        1 => Just(Op::Compact),
+        1 => Just(Op::Archive),
         1 => any::<bool>().prop_map(Op::Reopen),
         1 => Just(Op::Check),
     ]
@@ -87,6 +91,11 @@ fn run(ops: Vec<Op>) {
             }
             Op::Sync => assert_eq!(db.sync().unwrap(), db.last_seqno()),
             Op::Seal => db.seal().unwrap(),
+            Op::Compact => {
+                db.compact().unwrap();
+                check(&db, &model);
+            }
+            Op::Archive => drop(db.archive().unwrap()),
             Op::Reopen(mapped) => {
                 let last = db.last_seqno();
                 db.close().unwrap();
