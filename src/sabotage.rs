@@ -52,6 +52,8 @@ pub enum Sabotage {
     DeadBeforeDurable,
     /// An archive takes its sources' place without having been read back.
     ArchiveUnverified,
+    /// The index goes on pointing at some of the records that a job has moved.
+    DanglingPlaces,
 }
 
 #[cfg(feature = "sim")]

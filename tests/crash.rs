@@ -10,6 +10,10 @@ mod groups;
 mod history;
 #[path = "crash/hook.rs"]
 mod hook;
+#[path = "crash/lying.rs"]
+mod lying;
+#[path = "crash/meanwhile.rs"]
+mod meanwhile;
 #[path = "crash/power.rs"]
 mod power;
 #[path = "crash/report.rs"]
@@ -19,6 +23,7 @@ mod rot;
 #[path = "crash/storm.rs"]
 mod storm;
 
+use history::Kind;
 use power::{Counts, Effort};
 use report::report;
 use rot::Found;
@@ -30,6 +35,9 @@ const HISTORIES: u64 = 64;
 /// Seeds of storms in a run of `cargo test`.
 const STORMS: u64 = 60;
 
+/// Wrong bits that each write of a job is tried with.
+const LIES: usize = 300;
+
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number")))
 }
@@ -40,7 +48,8 @@ fn effort() -> Effort {
         histories: number("ZIPCASK_CRASH_HISTORIES", HISTORIES),
         steps: 24,
         images: 100,
-        nested_every: 53,
+        images_of_jobs: 30,
+        nested_every: 97,
         nested_images: 6,
     }
 }
@@ -61,13 +70,17 @@ fn a_power_cut_at_any_point_loses_nothing_acknowledged_and_tears_nothing() {
             images: sum.images + counts.images,
             nested: sum.nested + counts.nested,
             spares: sum.spares + counts.spares,
+            jobs: sum.jobs + counts.jobs,
+            merged: sum.merged + counts.merged,
         };
     }
     report(&format!(
-        "power cuts: {} histories with {} spare segments, {} points, {} images + {} nested = {} recovered: \
+        "power cuts: {} histories with {} spare segments, {} archives written and {} replaced, {} points, {} images + {} nested = {} recovered: \
          0 acknowledged lost, 0 wrong, 0 torn, 0 refused (seed {})",
         effort().histories,
         sum.spares,
+        sum.jobs,
+        sum.merged,
         sum.points,
         sum.images,
         sum.nested,
@@ -77,6 +90,7 @@ fn a_power_cut_at_any_point_loses_nothing_acknowledged_and_tears_nothing() {
     if effort().histories >= HISTORIES {
         assert!(sum.images + sum.nested >= 100_000, "too few images to mean much");
         assert!(sum.spares >= 50, "too few spare segments to mean much");
+        assert!(sum.jobs >= 100 && sum.merged >= 30, "too few jobs to mean much");
     }
 }
 
@@ -90,9 +104,15 @@ fn every_planted_bug_is_caught() {
         caught
     };
     let rot = |bug| {
-        let (disk, model) = rot::closed_store(effort().seed);
+        let (disk, model) = rot::closed_store(effort().seed, Kind::Log);
         plant(Some(bug));
-        let caught = rot::flip_every_bit(&disk, &model, 0, 1).err();
+        let caught = rot::flip_every_bit(&disk, &model, 0, 1, u64::MAX).err();
+        plant(None);
+        caught
+    };
+    let lying = |bug| {
+        plant(Some(bug));
+        let caught = lying::sweep(effort().seed, LIES).err();
         plant(None);
         caught
     };
@@ -111,6 +131,14 @@ fn every_planted_bug_is_caught() {
         (Sabotage::HoleBelowEnd, power(Sabotage::HoleBelowEnd)),
         (Sabotage::LargeValueUnsynced, power(Sabotage::LargeValueUnsynced)),
         (Sabotage::LargeValueGoesFirst, power(Sabotage::LargeValueGoesFirst)),
+        (Sabotage::IgnoreReplaces, power(Sabotage::IgnoreReplaces)),
+        (Sabotage::SourcesGoFirst, power(Sabotage::SourcesGoFirst)),
+        (Sabotage::ArchiveNameUnsynced, power(Sabotage::ArchiveNameUnsynced)),
+        (Sabotage::TombstoneDropped, power(Sabotage::TombstoneDropped)),
+        (Sabotage::CoversForgotten, power(Sabotage::CoversForgotten)),
+        (Sabotage::DeadBeforeDurable, power(Sabotage::DeadBeforeDurable)),
+        (Sabotage::DanglingPlaces, power(Sabotage::DanglingPlaces)),
+        (Sabotage::ArchiveUnverified, lying(Sabotage::ArchiveUnverified)),
     ];
     let mut missed = Vec::new();
     for (bug, what) in &caught {
@@ -132,20 +160,37 @@ fn a_failed_barrier_poisons_and_publishes_nothing_and_reopening_heals() {
 
 #[test]
 fn every_flipped_bit_of_a_closed_store_is_detected_or_harmless() {
-    let (disk, model) = rot::closed_store(effort().seed);
+    flip_every_bit("rot", Kind::Log, u64::MAX);
+}
+
+#[test]
+fn every_flipped_bit_of_a_compacted_store_is_detected_or_harmless_and_compacting_it_makes_nothing_worse() {
+    flip_every_bit("rot of archives", Kind::Jobs, 11);
+}
+
+fn flip_every_bit(what: &str, kind: Kind, compact_every: u64) {
+    let (disk, model) = rot::closed_store(effort().seed, kind);
+    let archives = disk.files().iter().filter(|name| name.starts_with("archives/")).count();
+    assert!(archives >= 2 || kind == Kind::Log, "too few archives");
     let threads = 2;
     let outcomes: Vec<_> = std::thread::scope(|scope| {
         let (disk, model) = (&disk, &model);
-        let workers: Vec<_> =
-            (0..threads).map(|first| scope.spawn(move || rot::flip_every_bit(disk, model, first, threads))).collect();
+        let workers: Vec<_> = (0..threads)
+            .map(|first| scope.spawn(move || rot::flip_every_bit(disk, model, first, threads, compact_every)))
+            .collect();
         workers.into_iter().map(|worker| worker.join().unwrap()).collect()
     });
-    let (mut bits, mut detected, mut harmless) = (0, 0, 0);
+    let (mut bits, mut detected, mut harmless, mut compacted) = (0, 0, 0, 0);
     for flips in outcomes {
         let flips = flips.unwrap_or_else(|what| panic!("{what}"));
         (bits, detected, harmless) = (bits + flips.bits, detected + flips.detected, harmless + flips.harmless);
+        compacted += flips.compacted;
     }
-    report(&format!("rot: {bits} bits flipped, {detected} detected, {harmless} harmless, 0 wrong, 0 silently dropped"));
+    report(&format!(
+        "{what}: {bits} bits of a store with {archives} archives flipped, {detected} detected, {harmless} harmless, \
+         {compacted} of these stores compacted, 0 wrong, 0 silently dropped"
+    ));
+    assert!(compacted > 1000 || kind == Kind::Log);
     assert!(detected > 1000 && bits == detected + harmless);
 }
 
@@ -190,13 +235,25 @@ fn cutting_or_zeroing_the_tail_leaves_the_longest_valid_prefix_and_flipping_is_d
 }
 
 #[test]
+fn an_archive_that_the_disk_wrote_wrong_takes_nothing_s_place() {
+    let lies = lying::sweep(effort().seed, LIES).unwrap_or_else(|what| panic!("{what}"));
+    report(&format!(
+        "lies: {} archives with a wrong bit, {} refused, {} written over; 0 lost, 0 wrong",
+        lies.told,
+        lies.noticed,
+        lies.told - lies.noticed
+    ));
+    assert!(lies.noticed > 500);
+}
+
+#[test]
 fn faults_kills_and_power_cuts_together_lose_nothing() {
     let seed = number("ZIPCASK_SEED", 1);
     let counts = storm::run(seed, number("ZIPCASK_CRASH_STORMS", STORMS)).unwrap_or_else(|what| panic!("{what}"));
     report(&format!(
-        "storms: {} of faults, kills and power cuts: {} faults struck, {} kills, {} images recovered: \
-         0 acknowledged lost, 0 wrong, 0 torn, 0 refused (seed {seed})",
-        counts.storms, counts.struck, counts.kills, counts.images
+        "storms: {} of faults, kills and power cuts: {} faults struck, {} archives written, {} kills, {} images \
+         recovered: 0 acknowledged lost, 0 wrong, 0 torn, 0 refused (seed {seed})",
+        counts.storms, counts.struck, counts.jobs, counts.kills, counts.images
     ));
-    assert!(counts.struck > 0 && counts.kills > 0);
+    assert!(counts.struck > 0 && counts.kills > 0 && counts.jobs > 0);
 }

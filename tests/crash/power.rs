@@ -3,7 +3,7 @@
 use zipcask::Durability;
 use zipcask::sim::{Random, Sabotage, SimDisk, plant};
 
-use crate::history::{self, History, LONG_SEGMENT, SEGMENT, Step};
+use crate::history::{self, History, Kind, LONG_SEGMENT, SEGMENT, Step, Writes};
 
 /// How far a run goes.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +13,8 @@ pub(crate) struct Effort {
     pub(crate) steps: usize,
     /// Images of a point.
     pub(crate) images: usize,
+    /// The same of a history with jobs, which has more points.
+    pub(crate) images_of_jobs: usize,
     /// One image in so many is cut again.
     pub(crate) nested_every: u64,
     pub(crate) nested_images: usize,
@@ -26,6 +28,9 @@ pub(crate) struct Counts {
     pub(crate) nested: u64,
     /// Spare segments that histories made.
     pub(crate) spares: u64,
+    /// Jobs that wrote an archive, and archives that went for another.
+    pub(crate) jobs: u64,
+    pub(crate) merged: u64,
 }
 
 /// Runs histories `first`, `first + step`, ... of the effort. Says what went wrong first, with the seeds that show it.
@@ -44,19 +49,25 @@ pub(crate) fn run(effort: Effort, first: u64, step: u64, sabotage: Option<Sabota
 
 fn cut_everywhere(effort: Effort, number: u64, counts: &mut Counts) -> Result<(), String> {
     let mut random = Random::new(effort.seed << 20 | number);
-    let steps = history::plan(&mut random, effort.steps);
+    let (kind, images) = match number / 2 % 2 {
+        0 => (Kind::Log, effort.images),
+        _ => (Kind::Jobs, effort.images_of_jobs),
+    };
+    let steps = history::plan(&mut random, kind, effort.steps);
     let disk = SimDisk::new(random.next_u64());
     disk.record();
     let segment = if number % 4 == 3 { LONG_SEGMENT } else { SEGMENT };
     let mut history = History::begin(history::Model::new(), 0, segment, 0);
-    let db = history.open(&disk).map_err(|error| format!("a new store does not open: {error:?}"))?;
+    let db = history.open_driven(&disk).map_err(|error| format!("a new store does not open: {error:?}"))?;
     history.drive(&disk, db, &steps, 1)?;
     counts.spares += history.spares as u64;
+    counts.jobs += history.jobs;
+    counts.merged += history.merged;
     let mut recording = disk.recording();
     for point in recording.points() {
         counts.points += 1;
         let mut image_random = Random::new(random.next_u64());
-        for image in recording.images(point, effort.images, &mut image_random) {
+        for image in recording.images(point, images, &mut image_random) {
             counts.images += 1;
             let nested = counts.images.is_multiple_of(effort.nested_every);
             if nested {
@@ -67,7 +78,8 @@ fn cut_everywhere(effort: Effort, number: u64, counts: &mut Counts) -> Result<()
                 return Err(format!("point {point}: wrong: a recovered store does not verify"));
             }
             if nested {
-                cut_again(effort, &history, state, &image, db, counts)
+                let resumed = History::resume(&history, state, point);
+                cut_again(effort, resumed, &history.writes[state..], kind, &image, db, counts)
                     .map_err(|what| format!("point {point}, then {what}"))?;
             } else {
                 drop(db);
@@ -81,22 +93,28 @@ fn cut_everywhere(effort: Effort, number: u64, counts: &mut Counts) -> Result<()
 /// goes again: at any point since the image was opened.
 fn cut_again(
     effort: Effort,
-    before: &History,
-    state: usize,
+    mut history: History,
+    lost: &[Writes],
+    kind: Kind,
     disk: &SimDisk,
     db: zipcask::Db,
     counts: &mut Counts,
 ) -> Result<(), String> {
     let mut random = Random::new(effort.seed ^ counts.images);
-    let (model, large_count) = (before.models[state].clone(), before.large_count(state));
-    let mut history = History::begin(model, before.seqno(state), before.segment, large_count);
-    let retried = before.writes[state..].iter().take(4);
+    let retried = lost.iter().take(4);
     let retried = retried
         .enumerate()
         .map(|(i, writes)| Step::Write(writes.clone(), if i == 0 { Durability::Sync } else { Durability::Os }));
-    let spare = random.below(2) == 0;
-    let steps: Vec<_> = spare.then_some(Step::Spare).into_iter().chain(retried).collect();
+    let mut steps: Vec<_> = retried.collect();
+    if random.below(2) == 0 {
+        steps.insert(0, Step::Spare);
+    }
+    if kind == Kind::Jobs && random.below(3) > 0 {
+        let at = random.below(steps.len() + 1);
+        steps.insert(at, if random.below(3) == 0 { Step::Archive } else { Step::Compact(Vec::new()) });
+    }
     history.drive(disk, db, &steps, 2 + counts.images)?;
+    counts.jobs += history.jobs;
     let mut recording = disk.recording();
     for point in recording.points() {
         let mut image_random = Random::new(random.next_u64());

@@ -1,8 +1,9 @@
 //! Damage to files at rest: every bit of a closed store, every byte of a torn tail.
 
+use zipcask::Db;
 use zipcask::sim::{Random, SimDisk};
 
-use crate::history::{self, History, Model, Step};
+use crate::history::{self, History, Kind, Model, Step};
 
 /// What became of the flipped bits.
 #[derive(Clone, Copy, Default, Debug)]
@@ -10,12 +11,19 @@ pub(crate) struct Flips {
     pub(crate) bits: u64,
     pub(crate) detected: u64,
     pub(crate) harmless: u64,
+    /// Damaged stores that were compacted.
+    pub(crate) compacted: u64,
 }
 
 /// A closed store of a few small segments, and its contents.
-pub(crate) fn closed_store(seed: u64) -> (SimDisk, Model) {
+pub(crate) fn closed_store(seed: u64, kind: Kind) -> (SimDisk, Model) {
     let mut random = Random::new(seed);
-    let steps: Vec<Step> = history::plan(&mut random, 12);
+    let mut steps: Vec<Step> = history::plan(&mut random, Kind::Log, 12);
+    if kind == Kind::Jobs {
+        // Archives of both kinds, and a segment that is in none.
+        steps.insert(9, Step::Archive);
+        steps.insert(6, Step::Compact(Vec::new()));
+    }
     let disk = SimDisk::new(random.next_u64());
     disk.record();
     let mut history = History::begin(Model::new(), 0, history::SEGMENT, 0);
@@ -24,18 +32,19 @@ pub(crate) fn closed_store(seed: u64) -> (SimDisk, Model) {
     (disk, history.models.pop().expect("it has a last state"))
 }
 
-/// Flips every bit of every file of `store`, one at a time: reading must find it, or say the truth.
+/// Flips every bit of every file of `store`, one at a time: reading must find it, or say the truth. So must what a
+/// compaction makes of one in so many.
 ///
 /// # Errors
 /// The first bit whose flip changed an answer unnoticed.
-pub(crate) fn flip_every_bit(store: &SimDisk, model: &Model, first: u64, step: u64) -> Result<Flips, String> {
+pub(crate) fn flip_every_bit(
+    store: &SimDisk,
+    model: &Model,
+    first: u64,
+    step: u64,
+    compact_every: u64,
+) -> Result<Flips, String> {
     let mut flips = Flips::default();
-    let image = || {
-        let mut random = Random::new(1);
-        let mut recording = store.recording();
-        let last = *recording.points().end();
-        recording.images(last, 1, &mut random).next().expect("a closed store has its one image")
-    };
     for name in store.files() {
         let Some(bytes) = store.read_file(&name) else { continue };
         let mut bit = first;
@@ -49,12 +58,16 @@ pub(crate) fn flip_every_bit(store: &SimDisk, model: &Model, first: u64, step: u
                 if let Some(second) = second {
                     damaged[second] ^= mask;
                 }
-                let image = image();
+                let image = image(store);
                 image.write_file(&name, &damaged);
                 flips.bits += 1;
-                match compare(&image, model).map_err(|what| format!("{name}, bit {bit}: {what}"))? {
+                let wrong = |what| format!("{name}, bit {bit}: {what}");
+                match compare(&image, model).map_err(wrong)? {
                     true => flips.harmless += 1,
                     false => flips.detected += 1,
+                }
+                if flips.bits.is_multiple_of(compact_every) {
+                    flips.compacted += u64::from(compact_damaged(&image, model).map_err(wrong)?);
                 }
             }
             bit += step;
@@ -63,12 +76,68 @@ pub(crate) fn flip_every_bit(store: &SimDisk, model: &Model, first: u64, step: u
     Ok(flips)
 }
 
+/// Compacts a damaged store, which must make nothing worse; whether it wrote anything.
+///
+/// # Errors
+/// As `compare`.
+fn compact_damaged(image: &SimDisk, model: &Model) -> Result<bool, String> {
+    let Ok(db) = history::open(image) else { return Ok(false) };
+    // Something newer, so that there is something to do, and tombstones, which rest on what older files say.
+    let (mut model, key) = (model.clone(), history::key(0));
+    db.put(&key, "newer").map_err(|error| format!("put: {error:?}"))?;
+    model.insert(key, b"newer".to_vec());
+    for number in [3, 7] {
+        let key = history::key(number);
+        if db.delete(&key).is_ok() {
+            model.remove(&key);
+        }
+    }
+    let before = answers(&db, &model)?;
+    let compacted = db.compact().is_ok_and(|report| report.archives > 0);
+    if before != answers(&db, &model)? {
+        return Err("a compaction lost or mended something".into());
+    }
+    drop(db);
+    let db = history::open(image).map_err(|error| format!("refused once it is compacted: {error:?}"))?;
+    if before != answers(&db, &model)? {
+        return Err("what a compaction left is not what it showed".into());
+    }
+    Ok(compacted)
+}
+
+/// A copy of a closed store.
+pub(crate) fn image(store: &SimDisk) -> SimDisk {
+    let mut random = Random::new(1);
+    let mut recording = store.recording();
+    let last = *recording.points().end();
+    recording.images(last, 1, &mut random).next().expect("a closed store has its one image")
+}
+
+/// Whether the store has just this, and every key can be read.
+///
+/// # Errors
+/// What it says else.
+pub(crate) fn holds(db: &Db, model: &Model) -> Result<(), String> {
+    match answers(db, model)? {
+        true => Ok(()),
+        false => Err("a key cannot be read".into()),
+    }
+}
+
 /// Whether every answer is right (true) or a refusal (false).
 ///
 /// # Errors
 /// An answer is wrong.
 fn compare(image: &SimDisk, model: &Model) -> Result<bool, String> {
     let Ok(db) = history::open(image) else { return Ok(false) };
+    answers(&db, model)
+}
+
+/// The same of an open store.
+///
+/// # Errors
+/// As `compare`.
+fn answers(db: &Db, model: &Model) -> Result<bool, String> {
     let mut all_right = true;
     for number in 0..history::KEYS {
         let key = history::key(number);

@@ -26,6 +26,8 @@ pub(crate) struct Counts {
     pub(crate) images: u64,
     pub(crate) struck: u64,
     pub(crate) kills: u64,
+    /// Archives written.
+    pub(crate) jobs: u64,
 }
 
 /// A store's contents: which write each key shows.
@@ -121,7 +123,7 @@ impl Storm {
 
     /// Takes a step; whether the store is to be killed after it.
     fn step(&mut self, db: &Db, write: u32) -> bool {
-        match self.random.below(13) {
+        match self.random.below(16) {
             0..=6 => self.write(db, write),
             7 => {
                 let synced = db.sync().is_ok();
@@ -148,10 +150,24 @@ impl Storm {
                 zipcask::sim::make_spare(db);
                 false
             }
+            12 | 13 => self.job(db.compact().map(|report| report.archives)),
+            14 => self.job(db.archive().map(|report| report.archives)),
             _ => {
                 self.inject();
                 false
             }
+        }
+    }
+
+    /// What became of a job; whether it poisoned the store.
+    fn job(&mut self, outcome: Told<u64>) -> bool {
+        match outcome {
+            Ok(archives) => {
+                self.counts.jobs += archives;
+                false
+            }
+            // One that failed when its archive was named, or one after that, changed nothing either.
+            Err(error) => error.kind() == ErrorKind::Poisoned,
         }
     }
 
@@ -268,6 +284,7 @@ pub(crate) fn run(seed: u64, storms: u64) -> Result<Counts, String> {
                     images: sum.images + counts.images,
                     struck: sum.struck + counts.struck,
                     kills: sum.kills + counts.kills,
+                    jobs: sum.jobs + counts.jobs,
                 };
             }
         }

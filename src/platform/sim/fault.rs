@@ -73,7 +73,7 @@ pub enum Lasts {
     FromThenOn,
 }
 
-/// How much a failing `write_at` writes before it fails. Other calls do nothing before they fail.
+/// What a `write_at` that is to fail writes before it does. Other calls do nothing before they fail.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Written {
     /// Nothing.
@@ -82,6 +82,8 @@ pub enum Written {
     OneByte,
     /// All but the last byte.
     AllButOne,
+    /// All, with this bit wrong, counted round; and the call says that it succeeded.
+    Wrong(usize),
 }
 
 /// A call that is to fail.
@@ -295,6 +297,13 @@ impl File for FaultFile {
             Written::Nothing => 0,
             Written::OneByte => bytes.len().min(1),
             Written::AllButOne => bytes.len().saturating_sub(1),
+            Written::Wrong(bit) => {
+                let mut wrong = bytes.to_vec();
+                if let Some(byte) = wrong.get_mut(bit / 8 % bytes.len().max(1)) {
+                    *byte ^= 1 << (bit % 8);
+                }
+                return self.inside.write_at(&wrong, offset);
+            }
         };
         self.inside.write_at(&bytes[..count], offset)?;
         Err(fault.into())
@@ -427,5 +436,8 @@ mod tests {
             faulty.create(&name).unwrap().write_at(b"1234", 0).unwrap_err();
             assert_eq!(disk.read_file(&name).unwrap(), left.as_bytes());
         }
+        faulty.inject(Fault { written: Written::Wrong(17), ..fault(Call::WriteAt, 4, Lasts::Once) });
+        faulty.create("lie").unwrap().write_at(b"1234", 0).unwrap();
+        assert_eq!(disk.read_file("lie").unwrap(), b"1214");
     }
 }
