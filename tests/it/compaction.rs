@@ -149,3 +149,19 @@ fn an_older_archive_that_was_rewritten_goes_together_with_a_newer_one_that_was_n
     db.close().unwrap();
     assert_eq!(small().open(dir.path()).unwrap().len(), 125);
 }
+
+#[test]
+fn hints_that_belong_to_no_segment_go_at_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = small().open(dir.path()).unwrap();
+    db.put("a", "1").unwrap();
+    db.compact().unwrap();
+    db.close().unwrap();
+    // As a kill leaves them: never finished, and of a segment that is in an archive by now.
+    std::fs::create_dir_all(dir.path().join("hints")).unwrap();
+    for name in ["new-0000000001", "0000000001.hint"] {
+        std::fs::write(dir.path().join("hints").join(name), "x").unwrap();
+    }
+    assert_eq!(small().open(dir.path()).unwrap().len(), 1);
+    assert_eq!(names(dir.path(), "hints"), Vec::<String>::new());
+}
