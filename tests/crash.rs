@@ -168,6 +168,13 @@ fn every_flipped_bit_of_a_compacted_store_is_detected_or_harmless_and_compacting
     flip_every_bit("rot of archives", Kind::Jobs, 11);
 }
 
+#[test]
+fn no_flipped_bit_of_a_hint_brings_back_what_was_deleted() {
+    let bits = rot::flip_every_bit_of_a_hint().unwrap_or_else(|what| panic!("{what}"));
+    report(&format!("rot of a hint: {bits} bits flipped, 0 deleted keys came back"));
+    assert!(bits > 1000);
+}
+
 fn flip_every_bit(what: &str, kind: Kind, compact_every: u64) {
     let (disk, model) = rot::closed_store(effort().seed, kind);
     let archives = disk.files().iter().filter(|name| name.starts_with("archives/")).count();

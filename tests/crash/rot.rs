@@ -105,6 +105,54 @@ fn compact_damaged(image: &SimDisk, model: &Model) -> Result<bool, String> {
     Ok(compacted)
 }
 
+/// Deletes a key of an archive whose hint is damaged, by one bit after the other, and compacts what holds the tombstone: it must not
+/// go while the archive, which stays, puts the key. Returns how many bits.
+///
+/// # Errors
+/// The first bit that brought the key back.
+pub(crate) fn flip_every_bit_of_a_hint() -> Result<u64, String> {
+    let store = SimDisk::new(7);
+    store.record();
+    let db = history::open(&store).expect("a new store opens");
+    // So many that one of them is next to nothing.
+    let key = |number: u8| [number; 9];
+    for number in 0..30 {
+        db.put(key(number), [number; 190]).expect("a healthy disk takes writes");
+    }
+    db.compact().expect("a healthy disk takes archives");
+    db.close().expect("a healthy disk closes");
+    let bytes = store.read_file(ARCHIVE).expect("the archive");
+    let found = |name: &[u8]| bytes.windows(name.len()).position(|window| window == name).expect("it is there");
+    // Its entry begins behind the header that names it; what follows it is the manifest's.
+    let (start, end) = (found(b"hints/").next_multiple_of(4096), found(b"manifest.json"));
+    // Of zeros, which are most of it, one bit of each second byte.
+    let bits = (start * 8..end * 8).filter(|bit| bytes[bit / 8] != 0 || bit % 16 == 7);
+    let mut flipped = 0;
+    for bit in bits {
+        flipped += 1;
+        let image = image(&store);
+        let mut damaged = bytes.clone();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        image.write_file(ARCHIVE, &damaged);
+        let Ok(db) = history::open(&image) else { continue };
+        let number = (bit % 30) as u8;
+        let there = db.delete(key(number)).map_err(|error| format!("bit {bit}: {error:?}"))?;
+        db.compact().map_err(|error| format!("bit {bit}: {error:?}"))?;
+        drop(db);
+        let db = history::open(&image).map_err(|error| format!("bit {bit}: {error:?}"))?;
+        if !there
+            || db.contains_key(key(number)).unwrap_or(true)
+            || db.len() != 29
+            || image.read_file(ARCHIVE).is_none()
+        {
+            return Err(format!("bit {bit}: a key that was deleted is back, or the archive is gone"));
+        }
+    }
+    Ok(flipped)
+}
+
+const ARCHIVE: &str = "archives/0000000001.zip";
+
 /// A copy of a closed store.
 pub(crate) fn image(store: &SimDisk) -> SimDisk {
     let mut random = Random::new(1);
