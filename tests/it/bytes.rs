@@ -12,9 +12,9 @@ pub(crate) const FOOTER: usize = 64;
 /// The first segment of every store.
 pub(crate) const FIRST: &str = "segments/0000000001.seg";
 
-/// A store of small segments whose writes need not be durable.
+/// A store of small segments whose writes need not be durable, and which stay where they are.
 pub(crate) fn small(path: impl AsRef<Path>) -> Db {
-    Options::new().durability(Durability::Os).segment_size(64 << 10).open(path).unwrap()
+    Options::new().durability(Durability::Os).segment_size(64 << 10).background(false).open(path).unwrap()
 }
 
 pub(crate) fn edit(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
