@@ -22,7 +22,9 @@ pub(crate) mod plain {
     pub(crate) use std::sync::{
         Condvar, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering},
+        mpsc,
     };
+    pub(crate) use std::thread;
     pub(crate) use std::thread::{Builder as ThreadBuilder, JoinHandle};
 }
 

@@ -203,11 +203,17 @@ fn run_all(
                 report.decisions.failed += 1;
                 *next = None;
                 store.archives().get_stuck();
-                // These would say that trying again helps.
-                let in_vain = matches!(error.kind(), ErrorKind::NoSpace | ErrorKind::ResourceLimit);
-                return Err(if in_vain { error.of_kind(ErrorKind::Io) } else { error });
+                return Err(for_good(error));
             }
         }
+    }
+}
+
+/// An error that trying again does not help against.
+fn for_good(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::NoSpace | ErrorKind::ResourceLimit => error.of_kind(ErrorKind::Io),
+        _ => error,
     }
 }
 

@@ -363,6 +363,12 @@ impl Table {
     }
 }
 
+impl Default for Table {
+    fn default() -> Self {
+        Table::new()
+    }
+}
+
 impl Drop for Table {
     fn drop(&mut self) {
         self.free();

@@ -37,9 +37,9 @@ use crate::segment::{ReadMode, Reading, Segment, State};
 use crate::store::archived::{self, Archive, Member};
 use crate::store::archives::Adopted;
 use crate::store::inventory::{Found, Inventory, StoreFile};
-use crate::store::read::{self, Change};
+use crate::store::read::{self, AHEAD, Change};
 use crate::store::recovery::{self, RecoveryReport, read_records};
-use crate::store::replay::Replay;
+use crate::store::replay::Gathered;
 use crate::store::torn::{End, Unsealed};
 use crate::store::{Phase, Progress, Store, failed};
 use crate::sync::plain::PoisonError;
@@ -333,15 +333,17 @@ impl Follower<'_> {
             self.known.durable = self.known.durable.max(from.last_seqno);
         }
         segment.tail().publish(end.offset);
-        let mut replay = Replay::new(store.registry(), store.table(), store.large(), segment.place());
+        let mut gathered = Gathered::new(segment.place());
         let mut durable = self.known.durable;
         read_records(file, segment, Some(from), end, |record| {
             if record.offset + record.header.record_len() <= horizon {
                 durable = record.header.seqno;
             }
-            replay.add(record, store.hash(record.key()))
+            gathered.add(record, store.hash(record.key()));
+            gathered.take(AHEAD).map_or(Ok(()), |whole| whole.apply(store.registry(), store.table(), store.large()))
         })?;
-        replay.finish(segment.path(), end)?;
+        let last = gathered.finish(segment.path(), end)?;
+        last.apply(store.registry(), store.table(), store.large())?;
         self.known.durable = self.known.durable.max(durable);
         self.known.last = self.known.last.max(end.last_seqno);
         self.known.report.records += end.record_count - from.record_count;
@@ -388,17 +390,18 @@ impl Follower<'_> {
         }
         let file = member.home.file();
         let segment = archived::register(store.disk(), store.registry(), reading, member, None)?;
-        let mut replay = Replay::new(store.registry(), store.table(), store.large(), segment.place());
+        let mut gathered = Gathered::new(segment.place());
         read_records(&*file, &segment, None, &end, |record| {
             let hash = store.hash(record.key());
             // F2.
-            if record.header.seqno > last {
-                replay.add(record, hash)
-            } else {
-                move_here(store, &segment, sources, record, hash)
+            if record.header.seqno <= last {
+                return move_here(store, &segment, sources, record, hash);
             }
+            gathered.add(record, hash);
+            gathered.take(AHEAD).map_or(Ok(()), |whole| whole.apply(store.registry(), store.table(), store.large()))
         })?;
-        replay.finish(segment.path(), &end)?;
+        let rest = gathered.finish(segment.path(), &end)?;
+        rest.apply(store.registry(), store.table(), store.large())?;
         self.known.report.segments += 1;
         self.known.report.records += end.record_count;
         Ok(segment.place())

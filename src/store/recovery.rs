@@ -31,13 +31,21 @@ use crate::store::archived::{self, Archive, Member};
 use crate::store::archives::Adopted;
 use crate::store::hints;
 use crate::store::inventory::{Found, Inventory, StoreFile};
-use crate::store::replay::Replay;
+use crate::store::read::AHEAD;
+use crate::store::replay::Gathered;
 use crate::store::superseded;
 use crate::store::torn::{self, End, Unsealed};
 use crate::store::unnamed::UnnamedFiles;
 use crate::store::written::{self, WrittenIndex};
 use crate::store::{DEFAULT_KEYSPACE, Phase, Progress, Settings, failed};
 use crate::sync::Arc;
+use crate::sync::plain::{mpsc, thread};
+
+/// Records that are handed on together, and how many such lots may wait.
+const GATHERED: usize = 16 * AHEAD;
+const READ_AHEAD: usize = 8;
+/// Bytes of records that are worth a thread.
+const READ_BESIDE_MIN: u64 = 4 << 20;
 
 /// What an open found.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -270,19 +278,19 @@ impl<'a> Recovery<'a> {
     }
 
     /// Brings all records into the index that are not in it yet, and closes the newest segment.
+    ///
+    /// Where there are many and threads may be started, one reads them while this one indexes them.
     fn replay_all(&mut self, parts: &[Part]) -> Result<()> {
-        let imaged = self.outcome.imaged;
-        let behind = |part: &&Part| part.end.last_seqno > imaged;
-        let total = parts.iter().filter(behind).map(|part| part.segment.len()).sum();
-        let mut done = 0;
+        let (registry, large, table) = (self.registry, self.large, std::mem::take(&mut self.outcome.table));
+        let len: u64 = self.behind(parts).map(|part| part.segment.used_bytes()).sum();
+        let indexed = if self.settings.background && len >= READ_BESIDE_MIN {
+            self.read_beside(parts, |gathered| gathered.apply(registry, &table, large))
+        } else {
+            self.read_all(parts, &mut |gathered| gathered.apply(registry, &table, large))
+        };
+        self.outcome.table = table;
+        indexed?;
         for part in parts {
-            if behind(&part) {
-                self.replay(&part.segment, &part.end, imaged)?;
-                done += part.segment.len();
-                if let Some(report) = &self.settings.on_progress {
-                    report(Progress { phase: Phase::Recovery, done, total });
-                }
-            }
             match &part.torn {
                 None => self.outcome.durable_seqno = self.outcome.durable_seqno.max(part.end.last_seqno),
                 Some((file, len)) => self.close_torn(part, file, *len)?,
@@ -291,19 +299,53 @@ impl<'a> Recovery<'a> {
         Ok(())
     }
 
-    /// Replays the records below `end` that are younger than `imaged`; the chain of all must be whole.
-    fn replay(&mut self, segment: &Segment, end: &End, imaged: Seqno) -> Result<()> {
-        let (table, mut records) = (&self.outcome.table, 0);
-        let mut replay = Replay::new(self.registry, table, self.large, segment.place());
+    /// Reads all that is to be indexed on a thread of its own, a little ahead of `apply`.
+    fn read_beside(&mut self, parts: &[Part], mut apply: impl FnMut(Gathered) -> Result<()>) -> Result<()> {
+        thread::scope(|scope| {
+            let (sender, receiver) = mpsc::sync_channel(READ_AHEAD);
+            // Nobody takes it when indexing has failed: then that error counts, and not this one.
+            let closed = |_| Error::new(ErrorKind::Closed, "the index takes no more records");
+            let reader = scope.spawn(move || self.read_all(parts, &mut |some| sender.send(some).map_err(closed)));
+            let indexed = receiver.into_iter().try_for_each(&mut apply);
+            let read = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            indexed.and(read)
+        })
+    }
+
+    /// The segments with records that are not in the index.
+    fn behind<'p>(&self, parts: &'p [Part]) -> impl Iterator<Item = &'p Part> + use<'p> {
+        let imaged = self.outcome.imaged;
+        parts.iter().filter(move |part| part.end.last_seqno > imaged)
+    }
+
+    /// Reads all that is to be indexed, oldest first.
+    fn read_all(&mut self, parts: &[Part], show: &mut dyn FnMut(Gathered) -> Result<()>) -> Result<()> {
+        let total = self.behind(parts).map(|part| part.segment.len()).sum();
+        let mut done = 0;
+        for part in self.behind(parts) {
+            self.read(&part.segment, &part.end, show)?;
+            done += part.segment.len();
+            if let Some(report) = &self.settings.on_progress {
+                report(Progress { phase: Phase::Recovery, done, total });
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the records below `end` that are not in the index; the chain of all must be whole.
+    fn read(&mut self, segment: &Segment, end: &End, show: &mut dyn FnMut(Gathered) -> Result<()>) -> Result<()> {
+        let (imaged, mut records) = (self.outcome.imaged, 0);
+        let mut gathered = Gathered::new(segment.place());
         read_records(&*segment.file()?, segment, None, end, |record| {
             if record.header.seqno <= imaged {
                 return Ok(());
             }
             records += 1;
             self.unnamed.note(record);
-            replay.add(record, self.hasher.hash(record.key()))
+            gathered.add(record, self.hasher.hash(record.key()));
+            gathered.take(GATHERED).map_or(Ok(()), &mut *show)
         })?;
-        replay.finish(segment.path(), end)?;
+        show(gathered.finish(segment.path(), end)?)?;
         self.outcome.report.segments += 1;
         self.outcome.report.records += records;
         Ok(())

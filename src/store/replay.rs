@@ -14,11 +14,8 @@ use crate::segment::scan::Scanned;
 use crate::store::read::{self, AHEAD, Change};
 use crate::store::torn::End;
 
-/// The records of one segment that were read and are not in the index yet.
-pub(super) struct Replay<'a> {
-    registry: &'a Registry,
-    table: &'a Table,
-    large: &'a LargeFolder,
+/// Records of one segment that were read and are not in the index yet.
+pub(super) struct Gathered {
     /// The segment's.
     place: u64,
     keys: Vec<u8>,
@@ -30,23 +27,20 @@ pub(super) struct Replay<'a> {
 struct Member {
     kind: Kind,
     hash: u64,
-    /// Of `Replay::keys`.
+    /// Of `Gathered::keys`.
     key: Range<usize>,
     offset: u64,
     len: u64,
     large_len: u64,
 }
 
-impl<'a> Replay<'a> {
-    pub(super) fn new(registry: &'a Registry, table: &'a Table, large: &'a LargeFolder, place: u64) -> Replay<'a> {
-        Replay { registry, table, large, place, keys: Vec::new(), members: Vec::new(), whole: 0 }
+impl Gathered {
+    pub(super) fn new(place: u64) -> Gathered {
+        Gathered { place, keys: Vec::new(), members: Vec::new(), whole: 0 }
     }
 
     /// Takes the next record.
-    ///
-    /// # Errors
-    /// `Io` in positioned mode.
-    pub(super) fn add(&mut self, record: &Scanned<'_>, hash: u64) -> Result<()> {
+    pub(super) fn add(&mut self, record: &Scanned<'_>, hash: u64) {
         let start = self.keys.len();
         self.keys.extend_from_slice(record.key());
         let (kind, offset, len) = (record.header.kind, record.offset, record.header.record_len());
@@ -55,36 +49,42 @@ impl<'a> Replay<'a> {
         if !record.header.more_follows {
             self.whole = self.members.len();
         }
-        if self.whole >= AHEAD { self.apply() } else { Ok(()) }
     }
 
-    /// Brings what is left into the index.
+    /// All of them, if there are so many, and none of a batch that goes on.
+    pub(super) fn take(&mut self, count: usize) -> Option<Gathered> {
+        let ends = self.whole == self.members.len();
+        (ends && self.whole >= count).then(|| std::mem::replace(self, Gathered::new(self.place)))
+    }
+
+    /// The last of them, after the last record of a segment.
     ///
     /// # Errors
-    /// `Corruption` if the last batch has no end in the file at `path`; `Io` in positioned mode.
-    pub(super) fn finish(mut self, path: &str, end: &End) -> Result<()> {
-        self.apply()?;
-        if self.members.is_empty() {
-            return Ok(());
+    /// `Corruption` if the last batch has no end in the file at `path`.
+    pub(super) fn finish(self, path: &str, end: &End) -> Result<Gathered> {
+        if self.whole == self.members.len() {
+            return Ok(self);
         }
         Err(Error::corruption(path, end.offset, "the last batch has no end"))
     }
 
-    fn apply(&mut self) -> Result<()> {
-        let hashes = self.members[..self.whole].iter().map(|member| member.hash);
-        read::prefetch_all(self.registry, self.table, hashes);
-        for Member { kind, hash, key, offset, len, large_len } in self.members.drain(..self.whole) {
-            let location = Location::new(self.place, offset);
-            let change = Change { hash, key: &self.keys[key], location, len, large_len };
-            match kind {
-                Kind::Put | Kind::PutLarge => read::index_put(self.registry, self.table, self.large, &change)?,
-                Kind::Delete => read::index_delete(self.registry, self.table, self.large, &change)?,
-                _ => {}
+    /// Brings them into the index.
+    ///
+    /// # Errors
+    /// `Io` in positioned mode.
+    pub(super) fn apply(&self, registry: &Registry, table: &Table, large: &LargeFolder) -> Result<()> {
+        for members in self.members.chunks(AHEAD) {
+            read::prefetch_all(registry, table, members.iter().map(|member| member.hash));
+            for Member { kind, hash, key, offset, len, large_len } in members {
+                let location = Location::new(self.place, *offset);
+                let key = &self.keys[key.clone()];
+                let change = Change { hash: *hash, key, location, len: *len, large_len: *large_len };
+                match kind {
+                    Kind::Put | Kind::PutLarge => read::index_put(registry, table, large, &change)?,
+                    Kind::Delete => read::index_delete(registry, table, large, &change)?,
+                    _ => {}
+                }
             }
-        }
-        self.whole = 0;
-        if self.members.is_empty() {
-            self.keys.clear();
         }
         Ok(())
     }
