@@ -262,6 +262,10 @@ impl<'a> Job<'a> {
             let _ = disk.remove(&names::hint(id));
         }
         doom(store, &segments, &rewritten.dead_large);
+        for unit in self.sources() {
+            let pinned = store.pinned().file(unit.file_bytes());
+            unit.segments().iter().for_each(|segment| segment.pin(&pinned));
+        }
         store.archives().replace(Arc::clone(&adopted), &self.replaced());
         for segment in segments.iter().filter(|segment| !adopted.places.contains(&segment.place())) {
             store.registry().retire(segment.place());
@@ -337,11 +341,7 @@ impl<'a> Job<'a> {
 
     /// Bytes of the files that go.
     fn freed(&self) -> u64 {
-        let len = |unit: &Unit| match unit {
-            Unit::Segment([segment]) => segment.used_bytes() + segment.unused_bytes(),
-            Unit::Archive(archive, _) => archive.len,
-        };
-        self.sources().iter().map(len).sum()
+        self.sources().iter().map(Unit::file_bytes).sum()
     }
 }
 

@@ -255,6 +255,12 @@ fn candidates(units: &[Unit], damaged: &[SegmentId]) -> Vec<Candidate> {
     units.iter().map(candidate).collect()
 }
 
+/// Dead bytes of the files that the background would rewrite.
+pub(crate) fn debt(store: &Store) -> u64 {
+    let goal = Task::Background(store.settings().compact_when_dead).goal(store);
+    policy::debt(&candidates(&store.units(), &[]), &goal)
+}
+
 /// Why no job may run any more.
 fn stuck(store: &Store) -> Error {
     let dir = store.disk().path().display();

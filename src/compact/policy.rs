@@ -97,6 +97,11 @@ pub(crate) fn decide(files: &[Candidate], goal: &Goal) -> Decision {
     chosen.unwrap_or(Decision { files: 0..0, rewrite: false, reason: Reason::Nothing })
 }
 
+/// Dead bytes of the files that are dirty.
+pub(crate) fn debt(files: &[Candidate], goal: &Goal) -> u64 {
+    files.iter().filter(|file| file.is_dirty(goal)).map(Candidate::dead).sum()
+}
+
 /// The first dirty file, with the dirty and small ones around it.
 fn dirty_run(files: &[Candidate], goal: &Goal) -> Option<Range<usize>> {
     let first = files.iter().position(|file| file.is_dirty(goal))?;
@@ -148,7 +153,7 @@ fn extend(files: &[Candidate], first: usize, goal: &Goal, joins: impl Fn(&Candid
 #[cfg(test)]
 #[cfg(not(any(zipcask_loom, zipcask_shuttle)))]
 mod tests {
-    use super::{Candidate, Decision, Goal, Reason, decide};
+    use super::{Candidate, Decision, Goal, Reason, debt, decide};
 
     const BACKGROUND: Goal = Goal { dead_share: 0.3, small: 100, most: 4000, lean: false, rewrite: true, pack: false };
     const BY_HAND: Goal = Goal { dead_share: 0.05, pack: true, ..BACKGROUND };
@@ -218,6 +223,14 @@ mod tests {
         let files = [segment(1000, 600), segment(1000, 10), segment(1000, 0), segment(1000, 20)];
         assert_eq!(decide(&files, &Goal { lean: true, ..BACKGROUND }).files, 2..3);
         assert_eq!(decide(&[segment(1000, 1000)], &Goal { lean: true, ..BACKGROUND }), none());
+    }
+
+    #[test]
+    fn debt_is_what_is_dead_in_files_that_a_job_would_take() {
+        let fixed = Candidate { fixed: true, ..archive(1000, 0) };
+        let files = [segment(1000, 1000), segment(1000, 700), archive(1000, 600), segment(1000, 0), fixed];
+        assert_eq!(debt(&files, &BACKGROUND), 1400);
+        assert_eq!(debt(&files, &BY_HAND), 1700);
     }
 
     #[test]

@@ -249,7 +249,8 @@ impl Db {
 
     /// Sizes and counts, as of now.
     pub fn stats(&self) -> Stats {
-        self.default.shared.figure(Stats::default(), Stats::of)
+        let compactor = &self.default.shared.compactor;
+        self.default.shared.figure(Stats::default(), |store| Stats::of(store, compactor.done()))
     }
 
     /// Closes the store for all handles: waits for writes under way, makes everything durable, seals the log, and lets

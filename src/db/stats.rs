@@ -1,8 +1,9 @@
 //! Sizes and counts.
 //!
-//! Floor 6. Imports `compact`, `segment`, `store`.
+//! Floor 6. Imports `compact`, `reclaim`, `segment`, `store`.
 
-use crate::compact::CompactionReport;
+use crate::compact::{self, CompactionReport};
+use crate::reclaim::pin;
 use crate::segment::State;
 use crate::store::Store;
 use crate::store::recovery::RecoveryReport;
@@ -15,20 +16,30 @@ pub struct Stats {
     pub live_keys: u64,
     /// Bytes of the records of these keys, and of the large values that they name.
     pub live_bytes: u64,
-    /// Bytes of records that were overwritten or deleted, of the large values that they name, and of tombstones.
+    /// Bytes of records that were overwritten or deleted, of the large values that they name, and of tombstones, but for those below.
     pub dead_bytes: u64,
-    /// Bytes in archives: none in this version, which makes none.
+    /// Bytes of tombstones that are known to be needed: an older file has what they delete.
+    pub needed_bytes: u64,
+    /// What of the dead bytes is in files of which so much is dead that the background would rewrite them
+    /// ([`Options::compact_when_dead`](crate::Options::compact_when_dead)): what its next jobs give back.
+    pub debt_bytes: u64,
+    /// Bytes of the device that the files with records, archives and large values among them, and room for more records take
+    /// up, as far as the system tells.
+    pub disk_bytes: u64,
+    /// Bytes of archives.
     pub archived_bytes: u64,
     /// Bytes of the device that files of segments take up and no record uses, as far as the system tells: room for what is to
     /// come, that of a spare segment included.
     pub preallocated_bytes: u64,
-    /// Bytes of files that are only kept because something still shows them: none in this version, which removes no file
-    /// that has records.
+    /// Bytes of files that a compaction has removed, and that take up space because a value, an iterator or a
+    /// reader of this process still shows something of them.
     pub pinned_bytes: u64,
     /// Memory of the index.
     pub index_bytes: u64,
-    /// Each segment, oldest first.
+    /// Each segment, oldest first, wherever it lies.
     pub segments: Vec<SegmentStats>,
+    /// What jobs did since the store was opened: those of the background, and those that were asked for.
+    pub compaction: CompactionReport,
     /// What this open found.
     pub recovery: RecoveryReport,
 }
@@ -60,14 +71,20 @@ impl ArchiveReport {
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct SegmentStats {
-    /// Its number, as in its file's name.
+    /// Its number: as in its file's name, or in that of the archive's entry.
     pub id: u64,
-    /// Bytes of its file.
+    /// Its file, in the store's directory: "segments/0000000042.seg", or "archives/0000000007.zip (packed/0000000001.seg)".
+    pub file: String,
+    /// Whether it lies in an archive.
+    pub archived: bool,
+    /// Bytes of its file, or of the archive's entry.
     pub file_bytes: u64,
     /// Bytes of its records.
     pub used_bytes: u64,
     /// Bytes of those that are the newest of their key.
     pub live_bytes: u64,
+    /// Bytes of its tombstones that are known to be needed.
+    pub needed_bytes: u64,
     /// How many those are.
     pub live_records: u64,
     /// Whether it is being written (or was, when a failure stopped all writing).
@@ -75,32 +92,48 @@ pub struct SegmentStats {
 }
 
 impl Stats {
-    pub(super) fn of(store: &Store) -> Stats {
-        let segments: Vec<_> = store
-            .segments()
+    pub(super) fn of(store: &Store, compaction: CompactionReport) -> Stats {
+        // What nobody shows any more goes with the pins of others, and may be late.
+        pin::collect();
+        let mut found = store.segments();
+        found.sort_by_key(|segment| (segment.first_seqno(), segment.place()));
+        let segments: Vec<_> = found
             .iter()
             .map(|segment| SegmentStats {
                 id: segment.id().0,
+                file: segment.name(),
+                archived: segment.archive().is_some(),
                 file_bytes: segment.len(),
                 used_bytes: segment.used_bytes(),
                 live_bytes: segment.live_bytes(),
+                needed_bytes: segment.needed_bytes(),
                 live_records: segment.live_records(),
                 active: segment.state() == State::Unsealed,
             })
             .collect();
         let sum = |bytes: fn(&SegmentStats) -> u64| segments.iter().map(bytes).sum::<u64>();
-        let unused: u64 = store.segments().iter().map(|segment| segment.unused_bytes()).sum();
+        let unused: u64 = found.iter().map(|segment| segment.unused_bytes()).sum();
+        let alone: u64 = found
+            .iter()
+            .filter(|segment| segment.archive().is_none())
+            .map(|segment| segment.tail().published() + segment.unused_bytes())
+            .sum();
+        let archived: u64 = store.archives().all().iter().map(|archive| archive.len).sum();
         let large = store.large();
-        let (used, live) = (sum(|s| s.used_bytes), sum(|s| s.live_bytes));
+        let (used, live, needed) = (sum(|s| s.used_bytes), sum(|s| s.live_bytes), sum(|s| s.needed_bytes));
         Stats {
             live_keys: store.table().len(),
             live_bytes: live + large.live_bytes(),
-            dead_bytes: used.saturating_sub(live) + large.bytes().saturating_sub(large.live_bytes()),
-            archived_bytes: 0,
+            dead_bytes: used.saturating_sub(live + needed) + large.bytes().saturating_sub(large.live_bytes()),
+            needed_bytes: needed,
+            debt_bytes: compact::debt(store),
+            disk_bytes: alone + archived + large.bytes() + store.pool().bytes(),
+            archived_bytes: archived,
             preallocated_bytes: unused + store.pool().bytes(),
-            pinned_bytes: 0,
+            pinned_bytes: store.pinned().get(),
             index_bytes: store.table().bytes(),
             segments,
+            compaction,
             recovery: store.recovery().clone(),
         }
     }

@@ -36,6 +36,11 @@ impl Descriptor {
         self.entry.as_ref().map(|entry| entry.archive)
     }
 
+    /// As for messages, in the store's directory.
+    pub(crate) fn name(&self) -> String {
+        home::shown(&self.name, self.entry.as_ref())
+    }
+
     /// The store's directory.
     pub(crate) fn directory(&self) -> &Path {
         self.disk.path()

@@ -39,17 +39,18 @@ impl Home {
 
     /// For messages.
     pub(crate) fn path(&self, disk: &dyn Disk) -> String {
-        let path = disk.path().join(&self.name);
-        match &self.entry {
-            None => path.display().to_string(),
-            Some(entry) => format!("{} ({})", path.display(), entry.name),
-        }
+        shown(&disk.path().join(&self.name).display().to_string(), self.entry.as_ref())
     }
 
     /// The segment alone, to be read.
     pub(crate) fn file(&self) -> Arc<dyn File> {
         within(Arc::clone(&self.file), self.entry.as_ref())
     }
+}
+
+/// The file, and which part of it.
+pub(crate) fn shown(file: &str, entry: Option<&Entry>) -> String {
+    entry.map_or(file.to_string(), |entry| format!("{file} ({})", entry.name))
 }
 
 /// The part of `file` that is the entry, or all of it.

@@ -11,6 +11,7 @@ pub(crate) mod home;
 pub(crate) mod kept;
 pub(crate) mod large;
 pub(crate) mod lookup;
+pub(crate) mod pinned;
 pub(crate) mod places;
 pub(crate) mod pool;
 pub(crate) mod registry;
@@ -37,12 +38,13 @@ use crate::prefetch::prefetch;
 use crate::segment::descriptor::Descriptor;
 use crate::segment::home::Home;
 use crate::segment::large::doomed::Legacy;
+use crate::segment::pinned::Pinned;
 use crate::segment::places::Lease;
 use crate::segment::source::Source;
 use crate::segment::tail::Tail;
 use crate::segment::trust::{Trust, Verify};
 use crate::sync::Arc;
-use crate::sync::plain::{AtomicU8, AtomicU64, Ordering};
+use crate::sync::plain::{AtomicU8, AtomicU64, OnceLock, Ordering};
 
 /// How values are read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -106,6 +108,8 @@ pub(crate) struct Segment {
     legacy: Arc<Legacy>,
     /// Never looked at but to be shared: it is there to be dropped.
     lease: Option<Arc<Lease>>,
+    /// Its file, once that is gone but for whoever still shows something of it.
+    pinned: OnceLock<Pinned>,
 }
 
 /// Where a segment is mapped.
@@ -177,6 +181,7 @@ impl Segment {
             state: AtomicU8::new(State::Unsealed as u8),
             legacy: Arc::default(),
             lease: None,
+            pinned: OnceLock::new(),
         }
     }
 
@@ -248,6 +253,11 @@ impl Segment {
     /// The seqno that its first record has, or will have, or may have where records were rewritten.
     pub(crate) fn first_seqno(&self) -> Seqno {
         self.first_seqno
+    }
+
+    /// The file in the store's directory, and which part of it.
+    pub(crate) fn name(&self) -> String {
+        self.file.name()
     }
 
     /// For messages.
@@ -370,6 +380,12 @@ impl Segment {
     /// Keeps the file open from here on where it is read by position: its name is about to go, and somebody may show it.
     pub(crate) fn keep_file(&self) -> Result<()> {
         if self.base.start.is_some() { Ok(()) } else { self.file.keep() }
+    }
+
+    /// Its file is gone, but for whoever still shows something of it.
+    pub(crate) fn pin(&self, file: &Pinned) {
+        // A segment is compacted once.
+        let _ = self.pinned.set(file.clone());
     }
 
     /// From here on every read of it is checked in full (W4).

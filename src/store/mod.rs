@@ -35,6 +35,7 @@ use crate::platform::{Barrier, Disk, Lock, LockError};
 use crate::reclaim::hold::Hold;
 use crate::segment::active::Active;
 use crate::segment::large::LargeFolder;
+use crate::segment::pinned::PinnedBytes;
 use crate::segment::pool::Pool;
 use crate::segment::registry::Registry;
 use crate::segment::{Reading, Segment};
@@ -120,6 +121,7 @@ pub(crate) struct Store {
     hasher: Hasher,
     registry: Registry,
     archives: Archives,
+    pinned: PinnedBytes,
     pool: Pool,
     large: Arc<LargeFolder>,
     table: Table,
@@ -172,6 +174,11 @@ impl Store {
 
     pub(crate) fn archives(&self) -> &Archives {
         &self.archives
+    }
+
+    /// Bytes of files that jobs removed, and that somebody still shows something of.
+    pub(crate) fn pinned(&self) -> &PinnedBytes {
+        &self.pinned
     }
 
     pub(crate) fn pool(&self) -> &Pool {

@@ -13,6 +13,7 @@ use crate::index::table::Table;
 use crate::platform::Disk;
 use crate::segment::Reading;
 use crate::segment::large::LargeFolder;
+use crate::segment::pinned::PinnedBytes;
 use crate::segment::pool::Pool;
 use crate::segment::registry::Registry;
 use crate::store::archives::Archives;
@@ -63,6 +64,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, settings: Settings) -> Result<Store> {
         on_sealed: OnceLock::new(),
         following: None,
         archives: Archives::new(outcome.archives, outcome.next_archive),
+        pinned: PinnedBytes::default(),
         pool: Pool::new(&disk, settings.barrier, settings.background),
         disk,
         settings,
@@ -108,6 +110,7 @@ pub(crate) fn open_read_only(disk: Arc<dyn Disk>, settings: Settings) -> Result<
         on_sealed: OnceLock::new(),
         following: Some(Mutex::default()),
         archives: Archives::new(Vec::new(), ArchiveId(1)),
+        pinned: PinnedBytes::default(),
         pool: Pool::new(&disk, None, false),
         hasher: hasher_of(&identity),
         registry: Registry::new(),

@@ -33,6 +33,14 @@ impl Unit {
         }
     }
 
+    /// Bytes of its file.
+    pub(crate) fn file_bytes(&self) -> u64 {
+        match self {
+            Unit::Segment([segment]) => segment.used_bytes() + segment.unused_bytes(),
+            Unit::Archive(archive, _) => archive.len,
+        }
+    }
+
     /// Whether the damage that the error tells of is in it.
     pub(crate) fn is_damaged(&self, error: &Error) -> bool {
         let file = error.damage().map(|(file, ..)| file);

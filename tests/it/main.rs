@@ -35,6 +35,7 @@ mod reads;
 mod recovery;
 #[path = "../crash/report.rs"]
 mod report;
+mod space;
 mod spares;
 mod strange_bytes;
 mod threads;
