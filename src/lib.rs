@@ -8,6 +8,7 @@ mod db;
 mod error;
 mod format;
 mod index;
+mod inspect;
 mod limits;
 mod model;
 mod platform;
@@ -37,6 +38,30 @@ pub use crate::segment::value::Value;
 pub use crate::store::recovery::RecoveryReport;
 pub use crate::store::verify::{Problem, VerifyReport};
 pub use crate::store::{Phase, Progress};
+
+/// Archives without a store: what is in one ZIP file that a store has written.
+///
+/// ```
+/// use zipcask::{Db, archive::Archive};
+///
+/// # fn main() -> zipcask::Result<()> {
+/// # let dir = std::env::temp_dir().join(format!("zipcask-archive-{}", std::process::id()));
+/// let db = Db::open(&dir)?;
+/// db.put("apple", "red")?;
+/// db.compact()?;
+/// db.close()?;
+///
+/// let archive = Archive::open(dir.join("archives/0000000001.zip"))?;
+/// assert_eq!(archive.get("apple")?.as_deref(), Some(&b"red"[..]));
+/// assert_eq!(archive.iter().count(), 1);
+/// assert!(archive.verify()?.is_clean());
+/// # std::fs::remove_dir_all(dir).expect("nobody else has it");
+/// # Ok(())
+/// # }
+/// ```
+pub mod archive {
+    pub use crate::inspect::archive::{Archive, Entry, Facts};
+}
 
 /// The simulated disk and the bugs to plant, for the crash tests. Not part of the contract.
 #[cfg(feature = "sim")]

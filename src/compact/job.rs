@@ -187,7 +187,7 @@ impl<'a> Job<'a> {
         let (disk, identity) = (&**self.store.disk(), self.store.identity());
         let archive = Archive::open(disk, name, self.id, identity)?;
         if !planted(Sabotage::ArchiveUnverified) {
-            archive.verify(disk, identity, rewritten.rotten)?;
+            archive.verify(disk, rewritten.rotten)?;
         }
         Ok(archive)
     }
@@ -198,7 +198,7 @@ impl<'a> Job<'a> {
         let (store, disk) = (self.store, self.store.disk());
         let reading = store.settings().reading;
         let (sources, mut registered) = (self.segments(), Vec::new());
-        for member in archive.members(&**disk, store.identity(), reading.mode)? {
+        for member in archive.members(&**disk, reading.mode)? {
             let old = sources.iter().find(|old| old.kind() == SegmentKind::Log && old.epoch() == member.header.epoch);
             registered.push(match old {
                 Some(old) => Registered::InPlace(Box::new(member.open(disk, old.place(), reading).in_place_of(old))),

@@ -102,6 +102,22 @@ impl Disk for RealDisk {
     }
 }
 
+/// Opens a regular file anywhere, to be read: gives the disk that is its directory, its name there, and itself.
+///
+/// # Errors
+///
+/// `InvalidInput` if something else has the name; as the system says.
+pub(crate) fn open_alone(path: &Path) -> io::Result<(RealDisk, String, Arc<dyn File>)> {
+    let path = fs::canonicalize(path)?;
+    // Asked first: opening a pipe waits for whoever writes to it.
+    let parts = parent_of(&path).zip(path.file_name()).filter(|_| path.is_file());
+    let Some((folder, name)) = parts else {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+    };
+    let file = fs::File::open(&path)?;
+    Ok((RealDisk::open(folder, false)?, name.to_string_lossy().into_owned(), Arc::new(RealFile(file))))
+}
+
 /// Makes what is missing above `path`, with the modes that the process gives any directory.
 fn make_parents(path: &Path) -> io::Result<()> {
     let Some(parent) = parent_of(path).filter(|parent| !parent.is_dir()) else {

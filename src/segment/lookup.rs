@@ -2,6 +2,8 @@
 //!
 //! Floor 2. Imports `error`, `format`, `limits`, `segment`.
 
+use std::borrow::Cow;
+
 use crate::error::{Error, Result};
 use crate::format::record::{Header, Kind, Shape};
 use crate::limits::RECORD_HEADER_LEN;
@@ -113,6 +115,21 @@ impl Segment {
             self.check(hit.record)?;
         }
         Ok(hit.value)
+    }
+
+    /// The key of the record at `offset`, checked.
+    ///
+    /// # Errors
+    /// As `record`.
+    pub(crate) fn key(&self, offset: u64) -> Result<Cow<'_, [u8]>> {
+        let header = self.header(offset)?;
+        let head = self.bytes(offset, header.head_len())?;
+        header.check_head(&head, self.salt, offset).map_err(|flaw| self.flawed(offset, &flaw))?;
+        let (start, end) = (header.key().start as usize, header.key().end as usize);
+        Ok(match head {
+            Cow::Borrowed(head) => Cow::Borrowed(&head[start..end]),
+            Cow::Owned(head) => Cow::Owned(head[start..end].to_vec()),
+        })
     }
 
     /// Key and value of the put at `offset`, checked or trusted; `None` where they are not mapped, and of a large value.

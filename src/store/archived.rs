@@ -47,16 +47,26 @@ pub(crate) struct Member {
 }
 
 impl Member {
+    /// The seqno of its last record, and how many it has, as its footer says.
+    pub(crate) fn last(&self) -> (Seqno, u64) {
+        (self.end.last_seqno, self.end.record_count)
+    }
+
     /// Bytes of the archive that it is.
-    pub(super) fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         self.home.entry.as_ref().map_or(self.header.len, |entry| entry.len)
     }
 
     /// The segment, to be found at `place`.
     pub(crate) fn open(self, disk: &Arc<dyn Disk>, place: u64, reading: Reading) -> Segment {
-        let segment = Segment::new(disk, self.home, &self.header, place, self.end.offset, reading);
+        let segment = self.open_for_good(disk, place, reading);
         segment.set_state(State::Sealed);
         segment
+    }
+
+    /// The same, whose file stays open: it need not be found again.
+    pub(crate) fn open_for_good(self, disk: &Arc<dyn Disk>, place: u64, reading: Reading) -> Segment {
+        Segment::new(disk, self.home, &self.header, place, self.end.offset, reading)
     }
 }
 
@@ -68,13 +78,31 @@ impl Archive {
     pub(crate) fn open(disk: &dyn Disk, name: &str, id: ArchiveId, identity: &Identity) -> Result<Archive> {
         let path = disk.path().join(name).display().to_string();
         let file = disk.open(name, Access::Read).map_err(failed(disk, "open", name))?;
-        let len = file.len().map_err(failed(disk, "read the length of", name))?;
-        let contents = Contents::read(&*file, &path, Some(&identity.database), Some(id))?;
+        Archive::of(file, name.to_string(), path, Some(&identity.database), Some(id))
+    }
+
+    /// Takes the file as an archive, of whatever store and number.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub(crate) fn alone(file: Arc<dyn File>, name: String, path: String) -> Result<Archive> {
+        Archive::of(file, name, path, None, None)
+    }
+
+    fn of(
+        file: Arc<dyn File>,
+        name: String,
+        path: String,
+        database: Option<&[u8; 16]>,
+        id: Option<ArchiveId>,
+    ) -> Result<Archive> {
+        let len = file.len().map_err(|error| Error::io(format!("cannot read the length of {path}"), error))?;
+        let contents = Contents::read(&*file, &path, database, id)?;
         let [covers] = contents.manifest.covers.as_slice() else {
             return Err(Error::corruption(&path, 0, "it covers segments that are no neighbours"));
         };
         let covers = (*covers.start(), *covers.end());
-        Ok(Archive { id, len, covers, contents, name: name.to_string(), path, file })
+        Ok(Archive { id: contents.manifest.archive, len, covers, contents, name, path, file })
     }
 
     pub(crate) fn manifest(&self) -> &Manifest {
@@ -93,12 +121,12 @@ impl Archive {
     ///
     /// # Errors
     /// `Corruption`; as the system says.
-    pub(crate) fn verify(&self, disk: &dyn Disk, identity: &Identity, rotten: u64) -> Result<()> {
+    pub(crate) fn verify(&self, disk: &dyn Disk, rotten: u64) -> Result<()> {
         if let Some((at, what)) = self.wrong_entries()?.into_iter().next() {
             return Err(Error::corruption(&self.path, at, what));
         }
         let mut left = rotten;
-        for Member { home, path, header, end } in self.members(disk, identity, ReadMode::Positioned)? {
+        for Member { home, path, header, end } in self.members(disk, ReadMode::Positioned)? {
             let file = home.file();
             let mut scan = Scan::new(&*file, &path, header.salt(), end.offset, Source::Cache, Values::Check);
             while scan.offset() < end.offset {
@@ -127,7 +155,7 @@ impl Archive {
     ///
     /// # Errors
     /// `Corruption` if one has no valid header or footer, or is not the one that its name says.
-    pub(crate) fn members(&self, disk: &dyn Disk, identity: &Identity, mode: ReadMode) -> Result<Vec<Member>> {
+    pub(crate) fn members(&self, disk: &dyn Disk, mode: ReadMode) -> Result<Vec<Member>> {
         let map = self.map(mode);
         let entries = self.contents.manifest.entries.iter();
         let member = |entry: &ManifestEntry| {
@@ -135,7 +163,7 @@ impl Archive {
                 SegmentEntry::Log(id) => (SegmentKind::Log, id),
                 SegmentEntry::Packed(id) => (SegmentKind::Packed, id),
             };
-            Some(self.member(disk, identity, entry, kind, id, map.clone()))
+            Some(self.member(disk, entry, kind, id, map.clone()))
         };
         entries.filter_map(member).collect()
     }
@@ -143,7 +171,6 @@ impl Archive {
     fn member(
         &self,
         disk: &dyn Disk,
-        identity: &Identity,
         entry: &ManifestEntry,
         kind: SegmentKind,
         id: SegmentId,
@@ -157,7 +184,7 @@ impl Archive {
             return damaged(0, "the entry is too short for a segment");
         }
         let header = read_header(&*file, &path)?;
-        if header.database != identity.database || header.kind != kind || header.id != id {
+        if header.database != self.manifest().database || header.kind != kind || header.id != id {
             return damaged(0, "the header is that of another segment; restore the file from a backup");
         }
         if entry.len > header.len {

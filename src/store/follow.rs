@@ -361,7 +361,7 @@ impl Follower<'_> {
             return Ok(last);
         }
         let mut places = Vec::new();
-        for member in archive.members(&**store.disk(), store.identity(), store.settings().reading.mode)? {
+        for member in archive.members(&**store.disk(), store.settings().reading.mode)? {
             places.push(self.take_member(member, sources)?);
         }
         let covered = |known: &&Arc<Adopted>| archive.covers.0 <= known.covers.0 && known.covers.1 <= archive.covers.1;

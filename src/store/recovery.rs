@@ -194,7 +194,7 @@ impl<'a> Recovery<'a> {
         let mode = self.settings.reading.mode;
         let members = |file: &StoreFile| match file {
             StoreFile::Segment(_) => Ok(Vec::new()),
-            StoreFile::Archive(archive) => archive.members(&**self.disk, self.identity, mode),
+            StoreFile::Archive(archive) => archive.members(&**self.disk, mode),
         };
         files.iter().map(members).collect()
     }
@@ -461,7 +461,11 @@ pub(super) fn read_records(
     Ok(())
 }
 
-fn check_known(record: &Scanned<'_>, path: &str) -> Result<()> {
+/// Refuses what a later version has put into the log.
+///
+/// # Errors
+/// `FormatVersion`.
+pub(crate) fn check_known(record: &Scanned<'_>, path: &str) -> Result<()> {
     let (kind, keyspace) = (record.header.kind, record.header.keyspace);
     let plain = matches!(kind, Kind::Put | Kind::PutLarge | Kind::Delete | Kind::Pad) && !record.header.has_expiry;
     if plain && keyspace == DEFAULT_KEYSPACE {

@@ -55,7 +55,7 @@ impl VerifyReport {
     }
 
     /// Notes damage, and hands on any other error.
-    fn note<T>(&mut self, read: Result<T>, file: &str, offset: u64) -> Result<Option<T>> {
+    pub(crate) fn note<T>(&mut self, read: Result<T>, file: &str, offset: u64) -> Result<Option<T>> {
         match read {
             Ok(read) => Ok(Some(read)),
             Err(error) => match error.damage() {
@@ -73,7 +73,7 @@ impl VerifyReport {
         }
     }
 
-    fn add(&mut self, file: &str, offset: u64, what: impl Into<String>) {
+    pub(crate) fn add(&mut self, file: &str, offset: u64, what: impl Into<String>) {
         self.problems.push(Problem { file: file.to_string(), offset, what: what.into() });
     }
 }

@@ -1,6 +1,7 @@
 //! The contract of the public API, one sentence a test.
 
 mod adversity;
+mod archives;
 mod bad_input;
 mod basics;
 mod batches;

@@ -1,0 +1,182 @@
+//! Where the newest record of each key of an archive is.
+//!
+//! Floor 6. Imports `address`, `error`, `format`, `index`, `limits`, `platform`, `reclaim`, `segment`, `store`.
+//!
+//! Made by one walk over the records, in 16 bytes a key. The hints in an archive are no help: they are sorted by the hash function
+//! of the store, whose seed stays with the store, so that nobody who gets an archive learns which keys collide there.
+
+use std::cmp::Reverse;
+use std::fmt::Display;
+
+use crate::address::{Location, Seqno};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::record::Kind;
+use crate::index::hash::Hasher;
+use crate::limits::{PLACE_COUNT, PLACE_LEN};
+use crate::platform::Disk;
+use crate::reclaim::hold::Owner;
+use crate::segment::Segment;
+use crate::segment::scan::{Scan, Step, Values};
+use crate::segment::source::Source;
+use crate::store::recovery::check_known;
+
+/// A segment of the archive, and what its footer says: the last seqno, and how many records there are.
+pub(super) struct Part {
+    pub(super) segment: Owner<Segment>,
+    pub(super) last: (Seqno, u64),
+}
+
+/// The newest records, by the hashes of their keys.
+#[derive(Debug)]
+pub(super) struct Newest {
+    hasher: Hasher,
+    /// Of each key that was not deleted.
+    all: Vec<Entry>,
+}
+
+/// A record. They are sorted by hash, and for those of one hash the newest is first: places ascend as seqnos do.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    hash: u64,
+    /// The unit of its location; in the lowest bit, whether it is a delete.
+    place: u64,
+}
+
+impl Entry {
+    fn new(hash: u64, location: Location, kind: Kind) -> Entry {
+        Entry { hash, place: location.unit() << 1 | u64::from(kind == Kind::Delete) }
+    }
+
+    fn is_delete(self) -> bool {
+        self.place & 1 == 1
+    }
+}
+
+/// The first place of a segment of `len` bytes behind those before it, and where the next one begins.
+///
+/// # Errors
+/// `ResourceLimit` for archives of more than 16 TiB.
+pub(super) fn places(next: &mut u64, len: u64) -> Result<u64> {
+    let place = *next;
+    *next = place.saturating_add(len.div_ceil(PLACE_LEN));
+    if *next > PLACE_COUNT {
+        return Err(Error::new(ErrorKind::ResourceLimit, "the archive is larger than 16 TiB"));
+    }
+    Ok(place)
+}
+
+/// The part that a place lies in, and the offset there.
+pub(super) fn resolve(parts: &[Part], unit: u64) -> Option<(&Owner<Segment>, u64)> {
+    let location = Location::from_unit(unit)?;
+    let at = parts.partition_point(|part| part.segment.place() <= location.place()).checked_sub(1)?;
+    let segment = &parts.get(at)?.segment;
+    Some((segment, location.linear() - Location::start_of(segment.place())))
+}
+
+impl Newest {
+    /// Walks the records of `parts`, which are in the order of their age.
+    ///
+    /// # Errors
+    /// `Corruption` if a record's header or key is damaged, or one is missing; `FormatVersion`; as the system says.
+    pub(super) fn of(disk: &dyn Disk, parts: &[Part]) -> Result<Newest> {
+        let mut seed = [0; 16];
+        disk.random(&mut seed).map_err(|error| Error::io("cannot get random bytes", error))?;
+        // Nobody can choose keys that collide.
+        let mut newest = Newest { hasher: Hasher::sip(seed), all: Vec::new() };
+        let mut last = Seqno::default();
+        for Part { segment, last: (said, count) } in parts {
+            let found = newest.walk(segment, last)?;
+            if (found.1 > 0 && found.0 != *said) || found.1 != *count {
+                let what = format_args!(
+                    "{} records end with {}, the footer says {count} and {said}; restore the file from a backup",
+                    found.1, found.0
+                );
+                return Err(Error::corruption(segment.path(), segment.tail().published(), what));
+            }
+            last = last.max(*said);
+        }
+        newest.all.sort_unstable_by_key(|entry| (entry.hash, Reverse(entry.place)));
+        newest.keep_newest(parts)?;
+        Ok(newest)
+    }
+
+    /// Takes all records of a segment, which follow `before`. Gives the last seqno, and how many there are.
+    fn walk(&mut self, segment: &Segment, before: Seqno) -> Result<(Seqno, u64)> {
+        let (file, path, end) = (segment.file()?, segment.path(), segment.tail().published());
+        let mut scan = Scan::new(&*file, path, segment.salt(), end, Source::Cache, Values::Skip);
+        let (mut last, mut count) = (before, 0);
+        while scan.offset() < end {
+            let offset = scan.offset();
+            let damaged = |what: &dyn Display| {
+                let what = format!("{what}; what follows cannot be read without it; restore the file from a backup");
+                Error::corruption(path, offset, what)
+            };
+            match scan.step()? {
+                Step::Record(record) => {
+                    check_known(&record, path)?;
+                    let (header, location) = (record.header, Location::new(segment.place(), offset));
+                    if header.seqno <= last {
+                        return Err(damaged(&format_args!("record {} follows {last}", header.seqno)));
+                    }
+                    (last, count) = (header.seqno, count + 1);
+                    if matches!(header.kind, Kind::Put | Kind::PutLarge | Kind::Delete) {
+                        self.all.push(Entry::new(self.hasher.hash(record.key()), location, header.kind));
+                    }
+                }
+                Step::Stop(flaw) => return Err(damaged(&flaw)),
+            }
+        }
+        Ok((last, count))
+    }
+
+    /// Of each key keeps the newest record, and that only if it is no delete.
+    fn keep_newest(&mut self, parts: &[Part]) -> Result<()> {
+        let all = &mut self.all;
+        let (mut kept, mut start) = (0, 0);
+        while let Some(first) = all.get(start) {
+            let hash = first.hash;
+            let end = start + all[start..].iter().take_while(|entry| entry.hash == hash).count();
+            // Keys of one hash: but for chance there is one.
+            let mut seen: Vec<Vec<u8>> = Vec::new();
+            for at in start..end {
+                let entry = all[at];
+                if end - start > 1 {
+                    let (segment, offset) = resolve(parts, entry.place >> 1).expect("the walk was there");
+                    let key = segment.key(offset)?;
+                    if seen.iter().any(|seen| *seen == *key) {
+                        continue;
+                    }
+                    seen.push(key.into_owned());
+                }
+                if !entry.is_delete() {
+                    // Never ahead of `at`.
+                    all[kept] = entry;
+                    kept += 1;
+                }
+            }
+            start = end;
+        }
+        all.truncate(kept);
+        all.shrink_to_fit();
+        Ok(())
+    }
+
+    /// How many keys there are.
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// The places of the records whose keys have the hash of this one.
+    pub(super) fn find(&self, key: &[u8]) -> impl Iterator<Item = u64> {
+        let hash = self.hasher.hash(key);
+        let start = self.all.partition_point(|entry| entry.hash < hash);
+        self.all[start..].iter().take_while(move |entry| entry.hash == hash).map(|entry| entry.place >> 1)
+    }
+
+    /// The places of all, as they were written.
+    pub(super) fn in_order(&self) -> Vec<u64> {
+        let mut units: Vec<_> = self.all.iter().map(|entry| entry.place >> 1).collect();
+        units.sort_unstable();
+        units
+    }
+}
