@@ -134,6 +134,7 @@ fn no_verb_that_reads_makes_a_store() {
         &["stats", "none"],
         &["verify", "none"],
         &["export", "none"],
+        &["compact", "none"],
     ] {
         let line = folder.run(verb).failed(1);
         assert_eq!(line, "there is no store in none", "{verb:?}");
@@ -377,6 +378,139 @@ fn a_reader_that_goes_ends_it_quietly() {
     assert_eq!(Done(child.wait_with_output().unwrap()).fine(), "");
 }
 
+/// The only archive of `store`, as an argument.
+fn archive_of(folder: &Folder, store: &str) -> String {
+    let mut archives = fs::read_dir(folder.path(store).join("archives")).unwrap();
+    let archive = archives.next().unwrap().unwrap().file_name().into_string().unwrap();
+    assert!(archives.next().is_none());
+    format!("{store}/archives/{archive}")
+}
+
+#[test]
+fn compact_says_what_it_gave_back() {
+    let folder = Folder::new();
+    let line = |n: u32| format!("{{\"key\":\"{}\",\"value\":\"{}\"}}\n", n % 100, "v".repeat(100));
+    let text: String = (0..5000).map(line).collect();
+    folder.run_with(&["import", "store", "-", "--no-sync"], text.as_bytes()).fine();
+    let before = json(&folder.run(&["stats", "store", "--json"]).fine());
+    assert!(before["debt_bytes"].as_u64().unwrap() > 100_000, "{before}");
+    let told = json(&folder.run(&["compact", "store", "--json"]).fine());
+    assert_eq!(told["before"]["disk_bytes"], before["disk_bytes"]);
+    assert_eq!(
+        (&told["done"]["archives"], &told["done"]["records"], &told["done"]["decisions"]["dead"]),
+        (&1.into(), &100.into(), &1.into())
+    );
+    let after = json(&folder.run(&["stats", "store", "--json"]).fine());
+    assert_eq!((&after["dead_bytes"], &after["live_keys"]), (&0.into(), &100.into()));
+    assert_eq!(told["after"]["archived_bytes"], after["archived_bytes"]);
+    assert_eq!(
+        (&after["segments"][0]["file"], &after["segments"][0]["archived"]),
+        (&"archives/0000000001.zip (packed/0000000001.seg)".into(), &true.into())
+    );
+    let text = folder.run(&["compact", "store"]).fine();
+    assert!(text.ends_with("jobs: none, nothing was to be done\n"), "{text}");
+    folder.run(&["verify", "store"]).fine();
+}
+
+#[test]
+fn stats_draw_a_bar_for_each_segment() {
+    let folder = Folder::new();
+    folder.run(&["put", "store", "a", &"v".repeat(1000)]).fine();
+    folder.run(&["put", "store", "b", &"v".repeat(470)]).fine();
+    folder.run(&["put", "store", "a", &"v".repeat(470)]).fine();
+    let text = folder.run(&["stats", "store"]).fine();
+    let bars: Vec<_> = text.lines().filter(|line| line.starts_with("segments/")).collect();
+    let bar = |char: &str, width: usize| format!("{:<40}", char.repeat(width));
+    let expected = [
+        format!("segments/0000000001.seg {}   1.02 KiB   0 % live", bar(".", 40)),
+        format!("segments/0000000002.seg {}      512 B 100 % live", bar("#", 19)),
+        format!("segments/0000000003.seg {}      512 B 100 % live", bar("#", 19)),
+    ];
+    assert_eq!(bars, expected, "{text}");
+}
+
+#[test]
+fn an_archive_is_read_without_its_store() {
+    let folder = Folder::new();
+    folder.run(&["put", "store", "a b", "first"]).fine();
+    folder.run(&["put", "--hex", "store", "00ff", "0a"]).fine();
+    folder.run(&["put", "store", "gone", "x"]).fine();
+    folder.run(&["del", "store", "gone"]).fine();
+    let exported = folder.run(&["export", "store"]).fine();
+    folder.run(&["compact", "store"]).fine();
+    let zip = archive_of(&folder, "store");
+    fs::rename(folder.path(&zip), folder.path("copy.zip")).unwrap();
+    fs::remove_dir_all(folder.path("store")).unwrap();
+
+    let facts = json(&folder.run(&["archive", "ls", "copy.zip", "--json"]).fine());
+    assert_eq!((&facts["covers"], &facts["records"]), (&serde_json::json!([1, 4]), &2.into()));
+    assert_eq!(facts["file_bytes"], fs::metadata(folder.path("copy.zip")).unwrap().len());
+    let text = folder.run(&["archive", "ls", "copy.zip"]).fine();
+    assert!(text.contains("in place of segments 1 to 4, writes 1 to 4\n"), "{text}");
+    assert!(text.lines().nth(4).unwrap().ends_with("            2  packed/0000000001.seg"), "{text}");
+
+    assert_eq!(folder.run(&["archive", "cat", "copy.zip", "a b"]).fine(), "first");
+    assert_eq!(folder.run(&["archive", "cat", "--hex", "copy.zip", "00ff"]).0.stdout, b"\n");
+    assert_eq!(folder.run(&["archive", "cat", "copy.zip", "gone"]).failed(1), "there is no key \"gone\"");
+    let text = folder.run(&["archive", "verify", "copy.zip"]).fine();
+    assert!(text.starts_with("checked 1 file, 2 records, ") && text.ends_with(": all as written\n"), "{text}");
+    let extracted = folder.run(&["archive", "extract", "copy.zip"]).fine();
+    assert_eq!(extracted, exported);
+    folder.run_with(&["import", "again", "-"], extracted.as_bytes()).fine();
+    assert_eq!(folder.run(&["export", "again"]).fine(), exported);
+}
+
+#[test]
+fn an_archive_that_is_none_or_damaged_is_told_of() {
+    let folder = Folder::new();
+    folder.file("text.zip", "a text");
+    folder.run(&["put", "store", "good", "as it was"]).fine();
+    folder.run(&["put", "store", "rotten", "value that rots"]).fine();
+    folder.run(&["compact", "store"]).fine();
+    let zip = archive_of(&folder, "store");
+    let mut bytes = fs::read(folder.path(&zip)).unwrap();
+    let at = bytes.windows(15).position(|at| at == b"value that rots").unwrap();
+    bytes[at] ^= 1;
+    folder.file("rotten.zip", &bytes);
+    for verb in ["ls", "cat", "extract", "verify"] {
+        let run = |file: &str| match verb {
+            "cat" => folder.run(&["archive", verb, file, "rotten"]),
+            _ => folder.run(&["archive", verb, file]),
+        };
+        assert!(run("none.zip").failed(1).starts_with("cannot open none.zip: "));
+        let line = run("text.zip").failed(3);
+        assert!(line.contains("text.zip is damaged at offset 6: "), "{line}");
+        run(".").failed(4);
+        if verb == "ls" {
+            run("rotten.zip").fine();
+        } else {
+            run("rotten.zip").failed(3);
+        }
+    }
+    let extracted = folder.run(&["archive", "extract", "rotten.zip"]);
+    assert!(extracted.failed(3).starts_with("left out 1 record, among them: "));
+    assert_eq!(extracted.stdout(), "{\"key\":\"good\",\"value\":\"as it was\"}\n");
+    let verified = folder.run(&["archive", "verify", "rotten.zip", "--json"]);
+    assert_eq!(verified.failed(3), "2 problems found");
+    assert_eq!(json(&verified.stdout())["clean"], false);
+    assert_eq!(folder.run(&["archive"]).code(), 2);
+}
+
+#[test]
+fn a_large_value_is_not_in_an_archive_and_its_file_is_named() {
+    let folder = Folder::new();
+    folder.run(&["put", "store", "small", "here"]).fine();
+    folder.run_with(&["put", "store", "large", "-"], &[7; 2_000_000]).fine();
+    folder.run(&["compact", "store"]).fine();
+    let (zip, file) = (archive_of(&folder, "store"), fs::read_dir(folder.path("store/large")).unwrap());
+    let name = file.map(|entry| entry.unwrap().file_name().into_string().unwrap()).next().unwrap();
+    let line = folder.run(&["archive", "cat", &zip, "large"]).failed(1);
+    assert!(line.ends_with(&format!("its 2000000 bytes are in the file large/{name} of the store")), "{line}");
+    let extracted = folder.run(&["archive", "extract", &zip]);
+    assert!(extracted.failed(1).starts_with("left out 1 record, among them: the value of \"large\" is not in "));
+    assert_eq!(extracted.stdout().lines().count(), 1);
+}
+
 /// Runs the demo on `input` into `kept`, and checks what it says and leaves of `count` records.
 #[track_caller]
 fn demo(folder: &Folder, args: &[&str], count: u64) -> String {
@@ -385,10 +519,14 @@ fn demo(folder: &Folder, args: &[&str], count: u64) -> String {
         "every acknowledged record is there byte for byte",
         "recovery time",
         "every byte read, 1 thread",
+        "packed      everything into 1 ZIP archive; ",
+        "without the store: ",
+        "on disk, packed",
         "kept the store in kept",
         "stats kept",
         "scan kept",
         "verify kept",
+        "archive ls ",
     ] {
         assert!(text.contains(part), "{part:?} in {text}");
     }

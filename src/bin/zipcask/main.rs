@@ -2,13 +2,16 @@
 //!
 //! Floor 7. Imports nothing.
 
+mod archive;
 mod bar;
 mod coding;
+mod compact;
 mod del;
 mod demo;
 mod export;
 mod failure;
 mod get;
+mod heat;
 mod import;
 mod json;
 mod lines;
@@ -52,6 +55,8 @@ enum Verb {
     Scan(scan::Scan),
     Stats(stats::Stats),
     Verify(verify::Verify),
+    Compact(compact::Compact),
+    Archive(archive::Archive),
     Import(import::Import),
     Export(export::Export),
     Demo(demo::Demo),
@@ -78,6 +83,8 @@ fn run(verb: Verb) -> Outcome {
         Verb::Scan(scan) => scan.run(),
         Verb::Stats(stats) => stats.run(),
         Verb::Verify(verify) => verify.run(),
+        Verb::Compact(compact) => compact.run(),
+        Verb::Archive(archive) => archive.run(),
         Verb::Import(import) => import.run(),
         Verb::Export(export) => export.run(),
         Verb::Demo(demo) => demo.run(),

@@ -41,8 +41,12 @@ impl Out {
     }
 }
 
-/// So many of `what`, in words: `1 record`, `2,000 records`.
+/// So many of `what`, in words: `1 record`, `2,000 records`, `2 entries`.
 pub(crate) fn counted(count: u64, what: &str) -> String {
-    let end = if count == 1 { "" } else { "s" };
-    format!("{} {what}{end}", HumanCount(count))
+    let words = match (count, what.strip_suffix('y')) {
+        (1, _) => what.to_string(),
+        (_, Some(stem)) => format!("{stem}ies"),
+        (_, None) => format!("{what}s"),
+    };
+    format!("{} {words}", HumanCount(count))
 }

@@ -11,8 +11,13 @@ use serde_json::json;
 use crate::failure::Outcome;
 use crate::opened;
 use crate::out::{Out, counted};
+use crate::{compact, heat};
 
-/// Show sizes and counts of a store
+/// Show sizes and counts of a store, and how much of each segment is live
+///
+/// The last lines are the segments, oldest first: a bar as long as what was written to one, its live part first. Dead is what
+/// was overwritten or deleted; a tombstone is needed while an older file has what it deletes. Pinned are files that a
+/// compaction has removed while something was still read from them.
 #[derive(Args)]
 pub(crate) struct Stats {
     /// The store's directory
@@ -36,9 +41,12 @@ fn as_json(stats: &zipcask::Stats) -> serde_json::Value {
         .map(|segment| {
             json!({
                 "id": segment.id,
+                "file": segment.file,
+                "archived": segment.archived,
                 "file_bytes": segment.file_bytes,
                 "used_bytes": segment.used_bytes,
                 "live_bytes": segment.live_bytes,
+                "needed_bytes": segment.needed_bytes,
                 "live_records": segment.live_records,
                 "active": segment.active,
             })
@@ -49,11 +57,15 @@ fn as_json(stats: &zipcask::Stats) -> serde_json::Value {
         "live_keys": stats.live_keys,
         "live_bytes": stats.live_bytes,
         "dead_bytes": stats.dead_bytes,
+        "needed_bytes": stats.needed_bytes,
+        "debt_bytes": stats.debt_bytes,
+        "disk_bytes": stats.disk_bytes,
         "archived_bytes": stats.archived_bytes,
         "preallocated_bytes": stats.preallocated_bytes,
         "pinned_bytes": stats.pinned_bytes,
         "index_bytes": stats.index_bytes,
         "segments": segments,
+        "compaction": compact::as_json(&stats.compaction),
         "recovery": {
             "segments": stats.recovery.segments,
             "records": stats.recovery.records,
@@ -72,7 +84,12 @@ fn show(stats: &zipcask::Stats) -> Outcome {
     for (name, bytes) in [
         ("bytes of live records", stats.live_bytes),
         ("bytes of dead records", stats.dead_bytes),
+        ("needed tombstones", stats.needed_bytes),
+        ("next jobs give back", stats.debt_bytes),
+        ("bytes on disk", stats.disk_bytes),
+        ("in archives", stats.archived_bytes),
         ("unused in segments", stats.preallocated_bytes),
+        ("pinned", stats.pinned_bytes),
         ("index, in memory", stats.index_bytes),
     ] {
         row(name, HumanBytes(bytes).to_string())?;
@@ -92,5 +109,6 @@ fn show(stats: &zipcask::Stats) -> Outcome {
     for name in &recovery.ignored {
         out.line(format_args!("left alone: segments/{name}"))?;
     }
+    heat::show(&mut out, &stats.segments)?;
     out.done()
 }

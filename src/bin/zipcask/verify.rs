@@ -26,16 +26,20 @@ pub(crate) struct Verify {
 impl Verify {
     pub(crate) fn run(self) -> Outcome {
         let db = opened::existing(&self.dir)?;
-        let (report, mended) = (db.verify()?, db.stats().recovery.mended_footer);
-        let shown = match self.json {
-            true => Out::new().now(format_args!("{}", as_json(&report, mended.as_deref()))),
-            false => show(&report, mended.as_deref()),
-        };
-        match report.problems().len() {
-            0 => shown,
-            // More important than whether somebody read it.
-            count => Err(Failure::new(Code::Damage, format!("{} found", counted(count as u64, "problem")))),
-        }
+        tell(&db.verify()?, db.stats().recovery.mended_footer.as_deref(), self.json)
+    }
+}
+
+/// Shows a report, and fails if there is damage.
+pub(crate) fn tell(report: &VerifyReport, mended: Option<&Path>, json: bool) -> Outcome {
+    let shown = match json {
+        true => Out::new().now(format_args!("{}", as_json(report, mended))),
+        false => show(report, mended),
+    };
+    match report.problems().len() {
+        0 => shown,
+        // More important than whether somebody read it.
+        count => Err(Failure::new(Code::Damage, format!("{} found", counted(count as u64, "problem")))),
     }
 }
 

@@ -7,6 +7,7 @@ mod check;
 pub(crate) mod child;
 mod input;
 mod kill;
+mod packed;
 mod place;
 mod plan;
 mod rates;
@@ -22,6 +23,7 @@ use zipcask::{Db, RecoveryReport};
 
 use crate::demo::input::{Input, Record};
 use crate::demo::kill::Killed;
+use crate::demo::packed::Space;
 use crate::demo::place::Place;
 use crate::demo::plan::Plan;
 use crate::demo::rates::Rates;
@@ -61,6 +63,7 @@ struct Figures {
     overwritten: usize,
     deleted: usize,
     reopen_time: Duration,
+    space: Space,
     /// Reads from one thread and from all cores: of values that are hardly looked at, then of every byte.
     reads: Vec<(&'static str, Rates)>,
 }
@@ -123,7 +126,9 @@ fn run(out: &mut Out, dir: &Path, records: &[Record]) -> Outcome<Figures> {
         "read back   all {} records, at random, from one thread and from all cores: byte for byte as expected",
         HumanCount(expected.len() as u64),
     ))?;
+    let space = packed::pack(out, &db, &expected)?;
     db.close()?;
+    packed::read_one(out, dir, &expected)?;
     Ok(Figures {
         records: records.len() as u64,
         bytes: records.iter().map(|record| record.len() as u64).sum(),
@@ -134,6 +139,7 @@ fn run(out: &mut Out, dir: &Path, records: &[Record]) -> Outcome<Figures> {
         overwritten: changed.overwritten,
         deleted: changed.deleted,
         reopen_time,
+        space,
         reads,
     })
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use indicatif::{HumanBytes, HumanCount};
 
 use crate::demo::Figures;
+use crate::demo::packed;
 use crate::demo::rates::{ROUNDS, Rates};
 use crate::failure::Outcome;
 use crate::out::Out;
@@ -29,6 +30,8 @@ pub(crate) fn show(out: &mut Out, figures: &Figures) -> Outcome {
         ("overwritten", count(figures.overwritten)),
         ("deleted", count(figures.deleted)),
         ("open after a clean close", shown(figures.reopen_time)),
+        ("on disk", HumanBytes(figures.space.before).to_string()),
+        ("on disk, packed", HumanBytes(figures.space.after).to_string()),
     ] {
         out.line(format_args!("{name:<30}{figure:>14}"))?;
     }
@@ -84,6 +87,9 @@ pub(crate) fn what_next(out: &mut Out, store: &Path) -> Outcome {
     out.line(format_args!("  {program} stats {dir}"))?;
     out.line(format_args!("  {program} scan {dir} --keys --limit 5"))?;
     out.line(format_args!("  {program} verify {dir}"))?;
+    if let Some(archive) = packed::archives(store)?.last() {
+        out.line(format_args!("  {program} archive ls {}", quoted(&archive.display().to_string())))?;
+    }
     out.done()
 }
 
