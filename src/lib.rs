@@ -86,6 +86,14 @@ pub mod sim {
         options.tiny_segments(segment_bytes).open_on(disk)
     }
 
+    /// Opens a store on any disk for reading only.
+    ///
+    /// # Errors
+    /// As [`Options::open_read_only`].
+    pub fn open_read_only(options: Options, disk: Arc<dyn Disk>) -> Result<Db> {
+        options.open_read_only_on(disk)
+    }
+
     /// What the thread for spare segments does, here and now: makes one for the next segment, unless there is one. Whether
     /// there is one afterwards.
     pub fn make_spare(db: &Db) -> bool {

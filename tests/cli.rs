@@ -147,6 +147,19 @@ fn no_verb_that_reads_makes_a_store() {
 }
 
 #[test]
+fn the_verbs_that_read_work_beside_a_process_that_writes() {
+    let folder = Folder::new();
+    let db = zipcask::Db::open(folder.path("s")).unwrap();
+    db.put("apple", "red").unwrap();
+    assert_eq!(folder.run(&["get", "s", "apple"]).fine(), "red");
+    assert_eq!(folder.run(&["scan", "s"]).fine(), "apple\tred\n");
+    assert_eq!(json(&folder.run(&["stats", "s", "--json"]).fine())["live_keys"], 1);
+    assert_eq!(json(&folder.run(&["verify", "s", "--json"]).fine())["clean"], true);
+    assert!(folder.run(&["export", "s"]).fine().contains("apple"));
+    assert!(folder.run(&["put", "s", "pear", "green"]).failed(4).contains("is open in"));
+}
+
+#[test]
 fn a_folder_of_something_else_is_refused_and_left_alone() {
     let folder = Folder::new();
     folder.file("other/notes.txt", "mine");

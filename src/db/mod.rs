@@ -239,7 +239,8 @@ impl Db {
 
     /// Reads every file of the store and checks every checksum. Damage is in the report, not an error.
     ///
-    /// Opening has mended the footer of the newest segment if that was damaged: see [`RecoveryReport::mended_footer`](crate::RecoveryReport::mended_footer).
+    /// A handle for reading only leaves out files that a compaction has taken away since it was refreshed. Another's
+    /// opening has mended the footer of the newest segment if that was damaged: see [`RecoveryReport::mended_footer`](crate::RecoveryReport::mended_footer).
     ///
     /// # Errors
     /// `Io` if the device fails a read; `ResourceLimit` without a descriptor left. `Closed`, `Forked`.

@@ -130,8 +130,12 @@ impl Options {
     /// # Errors
     /// `NotFound` if there is no store; else as [`Options::open`], but never `Locked`.
     pub fn open_read_only(self, dir: impl AsRef<Path>) -> Result<Db> {
-        let checked = self.checked()?;
-        Db::start_read_only(disk_at(dir.as_ref(), false)?, checked.settings, checked.durability)
+        self.checked()?.open_read_only_on(disk_at(dir.as_ref(), false)?)
+    }
+
+    /// The same on any disk.
+    pub(crate) fn open_read_only_on(self, disk: Arc<dyn Disk>) -> Result<Db> {
+        Db::start_read_only(disk, self.settings, self.durability)
     }
 
     /// Opens an empty store of the same engine on a disk that is memory: for tests and caches.

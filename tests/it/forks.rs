@@ -60,6 +60,17 @@ fn a_forked_child_neither_writes_nor_removes_a_large_value_of_its_parent() {
 }
 
 #[test]
+fn a_forked_child_cannot_follow_what_its_parent_follows() {
+    let dir = tempfile::tempdir().unwrap();
+    let writer = Db::open(dir.path()).unwrap();
+    let db = Db::open_read_only(dir.path()).unwrap();
+    writer.put("a", "b").unwrap();
+    in_child(|| is_forked(db.refresh()) && is_forked(db.put("x", "y")) && is_forked(db.get("a")) && db.is_empty());
+    db.refresh().unwrap();
+    assert_eq!(db.get("a").unwrap().unwrap(), b"b");
+}
+
+#[test]
 fn every_call_of_a_forked_child_is_forked() {
     let dir = tempfile::tempdir().unwrap();
     let db = small(dir.path());

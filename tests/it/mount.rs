@@ -42,6 +42,14 @@ impl Mount {
         Ok(mount)
     }
 
+    /// Has it take no writes any more.
+    ///
+    /// # Errors
+    /// What the system says, while a file is open for writing for one.
+    pub(crate) fn make_read_only(&self) -> Result<(), String> {
+        run("mount", &["-o", "remount,ro", text(&self.root())]).map(drop)
+    }
+
     fn nowhere() -> Result<Mount, String> {
         let root = fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
         root.then_some(()).ok_or("only root may mount")?;

@@ -78,7 +78,9 @@ fn copy(from: &Path, to: &Path) {
         if entry.metadata().unwrap().is_dir() {
             copy(&entry.path(), &to);
         } else {
-            fs::copy(entry.path(), &to).unwrap();
+            // Files of dead large values go when nobody looks at them any more: at any time.
+            let copied = fs::copy(entry.path(), &to);
+            assert!(copied.is_ok() || !entry.path().exists(), "{copied:?}");
         }
     }
 }
@@ -251,5 +253,66 @@ fn whatever_happens_to_the_files_a_refresh_shows_what_the_writer_has() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn large_values_are_followed_and_one_that_is_gone_says_to_refresh() {
+    let dir = tempfile::tempdir().unwrap();
+    let writer = small().open(dir.path()).unwrap();
+    let value = |i: u8| vec![i; 100_000];
+    (0..3_u8).for_each(|i| assert!(writer.put([i], value(i)).is_ok()));
+    for mode in [ReadMode::Mmap, ReadMode::Positioned] {
+        let db = small().read_mode(mode).open_read_only(dir.path()).unwrap();
+        let (shown, before) = (db.get([1]).unwrap().unwrap(), fs::read_dir(dir.path().join("large")).unwrap().count());
+        writer.put([1], value(1)).unwrap();
+        writer.put([2], value(2)).unwrap();
+        writer.compact().unwrap();
+        // The writer removes them once nobody in its process can look at them.
+        let is_gone = || fs::read_dir(dir.path().join("large")).unwrap().count() < before + 2;
+        while !is_gone() || matches!(db.get([2]), Ok(Some(_))) {
+            drop(writer.get([0]).unwrap());
+            std::thread::yield_now();
+        }
+        assert_eq!(db.get([2]).unwrap_err().kind(), ErrorKind::NotFound);
+        assert!(db.verify().unwrap().is_clean(), "what is gone with a compaction is no damage");
+        db.refresh().unwrap();
+        (0..3_u8).for_each(|i| assert!(db.get([i]).unwrap().unwrap() == value(i)));
+        assert!(shown == value(1));
+        assert!(db.verify().unwrap().is_clean());
+    }
+    // Lost without any compaction: that is damage.
+    let db = small().open_read_only(dir.path()).unwrap();
+    for entry in fs::read_dir(dir.path().join("large")).unwrap() {
+        fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    assert_eq!(db.verify().unwrap().problems().len(), 3);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_store_on_a_medium_that_cannot_be_written_is_read() {
+    use crate::mount::Mount;
+    use crate::report::report;
+
+    let mount = match Mount::tmpfs(8 << 20) {
+        Ok(mount) => mount,
+        Err(missing) => return report(&format!("skipped: {missing}")),
+    };
+    let (dir, mut random, mut model) = (mount.root().join("store"), Random::new(1), Model::new());
+    let writer = small().open(&dir).unwrap();
+    churn(&writer, &mut model, &mut random, 500);
+    writer.compact().unwrap();
+    churn(&writer, &mut model, &mut random, 100);
+    let crashed = mount.root().join("crashed");
+    copy(&dir, &crashed);
+    writer.close().unwrap();
+    mount.make_read_only().unwrap();
+    for dir in [&dir, &crashed] {
+        assert_eq!(small().open(dir).unwrap_err().kind(), ErrorKind::ReadOnly);
+        let db = small().open_read_only(dir).unwrap();
+        check(&db, &model, "on a medium that cannot be written");
+        assert_eq!(db.refresh().unwrap(), db.last_seqno());
+        assert!(db.verify().unwrap().is_clean());
     }
 }

@@ -90,7 +90,7 @@ impl Archive {
                 out.done()
             }
             Verb::Extract(Extract { zip }) => extract(&Opened::open(zip)?),
-            Verb::Verify(Verify { zip, json }) => verify::tell(&Opened::open(zip)?.verify()?, None, json),
+            Verb::Verify(Verify { zip, json }) => verify::tell(&Opened::open(zip)?.verify()?, json),
         }
     }
 }

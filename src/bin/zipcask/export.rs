@@ -22,7 +22,7 @@ pub(crate) struct Export {
 
 impl Export {
     pub(crate) fn run(self) -> Outcome {
-        let db = opened::existing(&self.dir)?;
+        let db = opened::to_read(&self.dir)?;
         let mut sorted = Sorted::of(&db, b"")?;
         let bar = bar::of_records(sorted.len() as u64, "exporting");
         let mut out = Out::new();

@@ -26,7 +26,7 @@ pub(crate) struct Get {
 impl Get {
     pub(crate) fn run(self) -> Outcome {
         let key = self.coding.decode("KEY", &self.key)?;
-        let db = opened::existing(&self.dir)?;
+        let db = opened::to_read(&self.dir)?;
         let value = db.get(&key)?.ok_or_else(|| absent(&key))?;
         let mut out = Out::new();
         out.bytes(&value)?;

@@ -37,6 +37,7 @@ Exit codes:
   3  damage found: bytes on disk (in the demo: in the store) are not what was written
   4  anything else
 
+get, scan, stats, verify and export write nothing, and read a store that another process has open.
 Errors are one line on stderr. `zipcask VERB --help` says more about a verb.";
 
 /// An embedded key-value store, on the command line.

@@ -6,28 +6,37 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use indicatif::ProgressBar;
-use zipcask::{Db, ErrorKind, Options, Phase, Progress};
+use zipcask::{Db, Error, ErrorKind, Options, Phase, Progress};
 
 use crate::bar;
 use crate::failure::{Code, Failure, Outcome};
 
-/// Opens the store in `dir`, which must be there.
+/// Opens the store in `dir`, which must be there, to change it.
 pub(crate) fn existing(dir: &Path) -> Outcome<Db> {
-    open(Options::new().create_if_missing(false), dir).map_err(|error| match error.kind() {
+    open(|options| options.create_if_missing(false).open(dir)).map_err(|error| missing(dir, error))
+}
+
+/// Opens the store in `dir`, which must be there, to look: though another process has it open, and without writing anything.
+pub(crate) fn to_read(dir: &Path) -> Outcome<Db> {
+    open(|options| options.open_read_only(dir)).map_err(|error| missing(dir, error))
+}
+
+fn missing(dir: &Path, error: Error) -> Failure {
+    match error.kind() {
         ErrorKind::NotFound => Failure::new(Code::NotFound, format!("there is no store in {}", dir.display())),
         _ => error.into(),
-    })
+    }
 }
 
 /// Opens the store in `dir`, making it if there is none.
 pub(crate) fn or_made(dir: &Path) -> Outcome<Db> {
-    Ok(open(Options::new(), dir)?)
+    Ok(open(|options| options.open(dir))?)
 }
 
-fn open(options: Options, dir: &Path) -> zipcask::Result<Db> {
+fn open(with: impl FnOnce(Options) -> zipcask::Result<Db>) -> zipcask::Result<Db> {
     let jobs = Jobs::default();
     let shown = jobs.clone();
-    let db = options.on_progress(move |progress| shown.show(progress)).open(dir);
+    let db = with(Options::new().on_progress(move |progress| shown.show(progress)));
     jobs.clear();
     db
 }

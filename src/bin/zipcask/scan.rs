@@ -39,7 +39,7 @@ pub(crate) struct Scan {
 impl Scan {
     pub(crate) fn run(self) -> Outcome {
         let prefix = self.coding.decode("--prefix", &self.prefix)?;
-        let db = opened::existing(&self.dir)?;
+        let db = opened::to_read(&self.dir)?;
         let mut sorted = Sorted::of(&db, &prefix)?;
         let limit = self.limit.unwrap_or(usize::MAX);
         let mut out = Out::new();

@@ -29,7 +29,7 @@ pub(crate) struct Stats {
 
 impl Stats {
     pub(crate) fn run(self) -> Outcome {
-        let stats = opened::existing(&self.dir)?.stats();
+        let stats = opened::to_read(&self.dir)?.stats();
         if self.json { Out::new().now(format_args!("{}", as_json(&stats))) } else { show(&stats) }
     }
 }

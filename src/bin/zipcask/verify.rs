@@ -2,7 +2,7 @@
 //!
 //! Floor 7. Imports nothing.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use indicatif::HumanBytes;
@@ -25,16 +25,15 @@ pub(crate) struct Verify {
 
 impl Verify {
     pub(crate) fn run(self) -> Outcome {
-        let db = opened::existing(&self.dir)?;
-        tell(&db.verify()?, db.stats().recovery.mended_footer.as_deref(), self.json)
+        tell(&opened::to_read(&self.dir)?.verify()?, self.json)
     }
 }
 
 /// Shows a report, and fails if there is damage.
-pub(crate) fn tell(report: &VerifyReport, mended: Option<&Path>, json: bool) -> Outcome {
+pub(crate) fn tell(report: &VerifyReport, json: bool) -> Outcome {
     let shown = match json {
-        true => Out::new().now(format_args!("{}", as_json(report, mended))),
-        false => show(report, mended),
+        true => Out::new().now(format_args!("{}", as_json(report))),
+        false => show(report),
     };
     match report.problems().len() {
         0 => shown,
@@ -43,7 +42,7 @@ pub(crate) fn tell(report: &VerifyReport, mended: Option<&Path>, json: bool) -> 
     }
 }
 
-fn as_json(report: &VerifyReport, mended: Option<&Path>) -> serde_json::Value {
+fn as_json(report: &VerifyReport) -> serde_json::Value {
     let problems: Vec<_> = report
         .problems()
         .iter()
@@ -55,15 +54,11 @@ fn as_json(report: &VerifyReport, mended: Option<&Path>) -> serde_json::Value {
         "records": report.records,
         "bytes": report.bytes,
         "problems": problems,
-        "mended_footer": mended.map(|path| path.display().to_string()),
     })
 }
 
-fn show(report: &VerifyReport, mended: Option<&Path>) -> Outcome {
+fn show(report: &VerifyReport) -> Outcome {
     let mut out = Out::new();
-    if let Some(path) = mended {
-        out.line(format_args!("{}: its footer was damaged, and was written anew by this open", path.display()))?;
-    }
     for problem in report.problems() {
         out.line(format_args!("{problem}"))?;
     }
