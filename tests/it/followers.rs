@@ -115,6 +115,15 @@ fn watch(db: &Db, stop: &AtomicBool) -> u64 {
     looks
 }
 
+/// Ends a watch, also where somebody panics.
+struct Stopping<'a>(&'a AtomicBool);
+
+impl Drop for Stopping<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_key_never_goes_back_nor_missing_whatever_the_writer_does_meanwhile() {
     if std::env::var(DIR).is_ok() {
@@ -133,6 +142,7 @@ fn a_key_never_goes_back_nor_missing_whatever_the_writer_does_meanwhile() {
         let mut random = Random::new(seed + round);
         let mut child = spawn(dir.path(), seed + round);
         looks += std::thread::scope(|scope| {
+            let stopping = Stopping(&stop);
             let watcher = (round == 0).then(|| scope.spawn(|| watch(&readers[0], &stop)));
             let (start, mut turn) = (readers[0].last_seqno(), 0);
             while turn < 200 || u64::from(readers[0].last_seqno()) < u64::from(start) + WRITES {
@@ -152,7 +162,7 @@ fn a_key_never_goes_back_nor_missing_whatever_the_writer_does_meanwhile() {
                 }
                 refreshes += 1;
             }
-            stop.store(true, Ordering::Relaxed);
+            drop(stopping);
             watcher.map_or(0, |watcher| watcher.join().unwrap())
         });
         child.kill().unwrap();
@@ -234,9 +244,12 @@ fn a_writer_that_leaves_less_than_it_showed_is_followed_back() {
 /// Runs once, at a call of a disk.
 type Act = Box<dyn FnMut() + Send>;
 
+/// What is to happen, at which of the calls to come.
+type Due = Arc<Mutex<(u32, Option<Act>)>>;
+
 /// A disk for the reader of a store, and what happens at one of its calls: set afterwards.
-fn disk_with_act(disk: &SimDisk) -> (Arc<HookDisk>, Arc<Mutex<(u32, Option<Act>)>>) {
-    let act: Arc<Mutex<(u32, Option<Act>)>> = Arc::default();
+fn disk_with_act(disk: &SimDisk) -> (Arc<HookDisk>, Due) {
+    let act = Due::default();
     let shared = Arc::clone(&act);
     let hook = move |_: &str, _: &str| {
         let due = {
@@ -253,29 +266,53 @@ fn disk_with_act(disk: &SimDisk) -> (Arc<HookDisk>, Arc<Mutex<(u32, Option<Act>)
 /// What a store had after each write.
 type History = BTreeMap<u64, BTreeMap<Vec<u8>, Vec<u8>>>;
 
+/// Puts and deletes.
+fn write(db: &Db, random: &mut Random, history: &Mutex<History>) {
+    let mut history = history.lock().unwrap();
+    for _ in 0..[1, 10, 60][random.below(3)] {
+        let key = [random.below(12) as u8];
+        let mut model = history.last_key_value().map(|(_, model)| model.clone()).unwrap_or_default();
+        if random.below(3) == 0 {
+            db.delete(key).unwrap();
+            model.remove(&key[..]);
+        } else {
+            let value = vec![random.below(256) as u8; random.below(300)];
+            db.put(key, &value).unwrap();
+            model.insert(key.to_vec(), value);
+        }
+        history.insert(db.last_seqno().into(), model);
+    }
+}
+
 /// Writes for a while, and perhaps seals, packs and compacts, once or twice.
 fn work(db: &Db, random: &mut Random, history: &Mutex<History>) {
     for _ in 0..=random.below(2) {
-        let mut history = history.lock().unwrap();
-        for _ in 0..[1, 10, 60][random.below(3)] {
-            let key = [random.below(12) as u8];
-            let mut model = history.last_key_value().map(|(_, model)| model.clone()).unwrap_or_default();
-            if random.below(3) == 0 {
-                db.delete(key).unwrap();
-                model.remove(&key[..]);
-            } else {
-                let value = vec![random.below(256) as u8; random.below(300)];
-                db.put(key, &value).unwrap();
-                model.insert(key.to_vec(), value);
-            }
-            history.insert(db.last_seqno().into(), model);
-        }
+        write(db, random, history);
         match random.below(4) {
             0 => db.seal().unwrap(),
             1 => drop(db.archive().unwrap()),
             _ => drop(db.compact().unwrap()),
         }
     }
+}
+
+/// A store that writes while it compacts, and what it had after each write.
+fn busy_writer(inside: &SimDisk, seed: u64) -> (Db, Arc<Mutex<History>>) {
+    let history = Arc::new(Mutex::new(History::from([(0, BTreeMap::new())])));
+    let writer: Arc<Mutex<Option<Db>>> = Arc::default();
+    let (random, shared) = (Mutex::new(Random::new(seed)), (Arc::clone(&writer), Arc::clone(&history)));
+    let hook = move |call: &str, name: &str| {
+        if (call, name.starts_with("archives/new-")) == ("create", true)
+            && let Some(db) = shared.0.lock().unwrap().clone()
+        {
+            write(&db, &mut random.lock().unwrap(), &shared.1);
+        }
+        Ok(())
+    };
+    let disk = HookDisk::new(inside.clone(), Arc::new(hook));
+    let db = zipcask::sim::open(Options::new().durability(Durability::Os), 8 << 10, Arc::new(disk)).unwrap();
+    *writer.lock().unwrap() = Some(db.clone());
+    (db, history)
 }
 
 #[test]
@@ -286,10 +323,7 @@ fn whatever_the_writer_does_between_two_calls_of_a_reader_it_shows_what_the_stor
             // At this call, the writer does something: of an open first, then of a refresh after it.
             let mut random = Random::new(seed);
             let inside = SimDisk::new(seed);
-            let writer =
-                zipcask::sim::open(Options::new().durability(Durability::Os), 8 << 10, Arc::new(inside.clone()));
-            let (writer, history) = (writer.unwrap(), Arc::new(Mutex::new(History::new())));
-            history.lock().unwrap().insert(0, BTreeMap::new());
+            let (writer, history) = busy_writer(&inside, seed);
             work(&writer, &mut random, &history);
             work(&writer, &mut random, &history);
             let (disk, act) = disk_with_act(&inside);
