@@ -373,7 +373,7 @@ mod tests {
         let database = std::array::from_fn(|i| 0x10 + i as u8);
         let hash = (HashKind::Sip, std::array::from_fn(|i| 0x30 + i as u8));
         let header = Header::of(lists, &lists.encode(), hash, database, Seqno::from(0x0605_0403_0201)).unwrap();
-        Header { key_count: 0x0807_0605, large_live_bytes: 0x0a09, ..header }
+        Header { key_count: 0x0807_0605, large_live_bytes: 0x0a09, until: Seqno::from(0x0605_0403_0202), ..header }
     }
 
     #[test]
@@ -394,7 +394,7 @@ mod tests {
             5a43494e4445580a 01000000 02000000 101112131415161718191a1b1c1d1e1f
             303132333435363738393a3b3c3d3e3f 0102030405060000 0506070800000000 02000000 02000000 02000000");
         sector.extend(checksum::crc(&encoded).to_le_bytes());
-        sector.extend(hex("090a000000000000"));
+        sector.extend(hex("090a000000000000 0202030405060000"));
         sector.resize(508, 0);
         sector.extend(checksum::crc(&sector).to_le_bytes());
         assert_eq!(header(&lists).encode().to_vec(), sector);
@@ -471,7 +471,7 @@ mod tests {
 
     #[test]
     fn a_header_that_makes_no_sense_is_refused_whatever_the_crc_says() {
-        let fields = [(8, 0), (8, 2), (12, 0), (12, 3), (13, 1), (15, 1), (54, 1), (88, 1), (507, 1)];
+        let fields = [(8, 0), (8, 2), (12, 0), (12, 3), (13, 1), (15, 1), (54, 1), (88, 0), (94, 1), (96, 1), (507, 1)];
         for (at, field) in fields {
             let mut sector = header(&lists()).encode();
             sector[at] = field;
