@@ -249,6 +249,15 @@ impl<'a> Job<'a> {
         self.check_left(&segments, &places).map_err(Stuck)?;
         let adopted = Arc::new(Adopted::new(archive, places));
         let freed = self.freed();
+        for unit in self.sources() {
+            let pinned = store.pinned().file(unit.file_bytes());
+            unit.segments().iter().for_each(|segment| segment.pin(&pinned));
+        }
+        // Nobody finds them any more before their files go: who looks through all files must not miss one.
+        store.archives().replace(Arc::clone(&adopted), &self.replaced());
+        for source in segments.iter().filter(|source| !adopted.places.contains(&source.place())) {
+            store.registry().retire(source.place());
+        }
         for source in &segments {
             // Best effort: who shows one that is read by position, and could not be kept open, gets an error (R3).
             let _ = source.keep_file();
@@ -262,14 +271,6 @@ impl<'a> Job<'a> {
             let _ = disk.remove(&names::hint(id));
         }
         doom(store, &segments, &rewritten.dead_large);
-        for unit in self.sources() {
-            let pinned = store.pinned().file(unit.file_bytes());
-            unit.segments().iter().for_each(|segment| segment.pin(&pinned));
-        }
-        store.archives().replace(Arc::clone(&adopted), &self.replaced());
-        for segment in segments.iter().filter(|segment| !adopted.places.contains(&segment.place())) {
-            store.registry().retire(segment.place());
-        }
         Ok(Outcome {
             records: rewritten.records,
             tombstones_dropped: rewritten.tombstones_dropped,
