@@ -296,6 +296,15 @@ impl<'a> Leader<'a> {
             _ => read::index_put(registry, table, large, change),
         })?;
         self.store.watermark().show(self.log.last_seqno);
+        let large = self.work.entries[piece.entries.clone()].iter().any(|entry| entry.kind == Kind::PutLarge);
+        if large {
+            let mut bytes = 0;
+            self.for_each_change(piece, at, |_, change| {
+                bytes += change.large_len;
+                Ok(())
+            })?;
+            self.log.large_bytes += bytes;
+        }
         Ok(())
     }
 

@@ -69,6 +69,9 @@ pub(super) fn next(store: &Store, log: &mut Log, len: u64) -> Result<()> {
     log.next_id = next_id;
     log.next_len = (header.len * 2).min(store.settings().segment_size).max(log.next_len);
     log.spare_asked = false;
+    log.large_bytes = 0;
+    // A session may be over before it seals anything: what earlier ones left is looked at now.
+    store.tell_sealed();
     Ok(())
 }
 
@@ -106,8 +109,14 @@ fn begin(store: &Store, log: &mut Log, blank: &Blank, header: &SegmentHeader, na
     Ok(place)
 }
 
-/// Asks for a spare once the active segment is full enough to expect that one is needed, once a segment.
+/// Asks for a spare once the active segment is full enough to expect that one is needed, once a segment. Seals it once its
+/// records name so many large values that those would have filled it: what is being written is not compacted, and their files
+/// would stay. Best effort: the next write tries again, or tells what went wrong.
 pub(super) fn look_ahead(store: &Store, log: &mut Log) {
+    if store.settings().background && log.large_bytes >= store.settings().segment_size {
+        log.large_bytes = 0;
+        let _ = seal(store, log);
+    }
     let Some(active) = &log.active else { return };
     if log.spare_asked || active.end() < active.segment().len() / SPARE_ASKED_PART {
         return;

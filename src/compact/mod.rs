@@ -250,6 +250,7 @@ fn candidates(units: &[Unit], damaged: &[SegmentId]) -> Vec<Candidate> {
             fixed: damaged.contains(&unit.ids().0) || archive.is_some_and(|archive| !archive.is_settled()),
             used: sum(|segment| segment.used_bytes()),
             live: sum(|segment| segment.live_bytes() + segment.needed_bytes()),
+            dead_large: sum(|segment| segment.dead_large_bytes()),
         }
     };
     units.iter().map(candidate).collect()

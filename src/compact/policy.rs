@@ -20,6 +20,8 @@ pub(crate) struct Candidate {
     pub(crate) used: u64,
     /// Bytes of those that the index points at, and of tombstones that are known to be needed.
     pub(crate) live: u64,
+    /// Bytes of large values that only dead records name.
+    pub(crate) dead_large: u64,
 }
 
 /// What jobs are for.
@@ -64,11 +66,11 @@ pub(crate) struct Decision {
 
 impl Candidate {
     fn dead(&self) -> u64 {
-        self.used.saturating_sub(self.live)
+        self.used.saturating_sub(self.live).saturating_add(self.dead_large)
     }
 
     fn is_dirty(&self, goal: &Goal) -> bool {
-        !self.fixed && self.dead() as f64 > goal.dead_share * self.used as f64
+        !self.fixed && self.dead() as f64 > goal.dead_share * (self.used + self.dead_large) as f64
     }
 
     fn is_small(&self, goal: &Goal) -> bool {

@@ -51,7 +51,9 @@ impl Descriptor {
     /// # Errors
     /// `ResourceLimit` without a descriptor left; as the system says if the file is gone.
     pub(crate) fn file(&self) -> Result<Arc<dyn File>> {
-        if let Some(file) = &*self.kept.lock().unwrap_or_else(PoisonError::into_inner) {
+        // Held while it is opened: who is about to remove the name keeps the file open first (`keep`).
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = &*kept {
             return Ok(home::within(Arc::clone(file), self.entry.as_ref()));
         }
         Ok(home::within(self.open()?, self.entry.as_ref()))

@@ -133,6 +133,8 @@ struct Live {
     records: AtomicU64,
     /// Of tombstones that are known to be needed.
     needed: AtomicU64,
+    /// Bytes of large values that its records name and nobody sees any more, as far as this session knows.
+    dead_large: AtomicU64,
     /// What the index points at that is being written down.
     imaged_bytes: AtomicU64,
     imaged_records: AtomicU64,
@@ -309,6 +311,16 @@ impl Segment {
 
     pub(crate) fn note_needed(&self, bytes: u64) {
         self.live.needed.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes of large values that its records name and nobody sees any more, as far as this session knows.
+    pub(crate) fn dead_large_bytes(&self) -> u64 {
+        self.live.dead_large.load(Ordering::Relaxed)
+    }
+
+    /// One more of them is dead.
+    pub(crate) fn add_dead_large(&self, len: u64) {
+        self.live.dead_large.fetch_add(len, Ordering::Relaxed);
     }
 
     /// The index points at one more record of `len` bytes; so does the one that is being written down, if `imaged`.

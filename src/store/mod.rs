@@ -151,6 +151,8 @@ pub(crate) struct Log {
     /// Whether the names that this session found are known to be durable: a process that was killed may have left names
     /// that nobody synced.
     pub(crate) names_synced: bool,
+    /// Bytes of the large values that records of the active segment name.
+    pub(crate) large_bytes: u64,
     /// The last seqno written: W7, a failed group leaves it where it was.
     pub(crate) last_seqno: Seqno,
 }

@@ -315,7 +315,9 @@ fn forget(registry: &Registry, large: &LargeFolder, changed: Changed, pin: &Pin)
         if header.kind == Kind::PutLarge
             && let Ok(record) = Fetched::read(segment, offset)
         {
-            large.remove_live(record.large().map_or(0, |large| large.len), changed.imaged);
+            let len = record.large().map_or(0, |large| large.len);
+            segment.add_dead_large(len);
+            large.remove_live(len, changed.imaged);
         }
     }
 }

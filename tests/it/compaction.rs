@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use zipcask::sim::Random;
 use zipcask::{Db, Durability, Options, ReadMode};
@@ -164,4 +165,87 @@ fn hints_that_belong_to_no_segment_go_at_open() {
     }
     assert_eq!(small().open(dir.path()).unwrap().len(), 1);
     assert_eq!(names(dir.path(), "hints"), Vec::<String>::new());
+}
+
+/// The share of a file that is dead counts the large values that its records name, too.
+#[test]
+fn dead_large_values_among_live_small_ones_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = small().segment_size(1 << 20).open(dir.path()).unwrap();
+    for i in 0..6000_u32 {
+        db.put(format!("live {i}"), [1; 100]).unwrap();
+        if i % 1000 == 500 {
+            db.put("large", vec![1; 4 << 20]).unwrap();
+        }
+    }
+    db.delete("large").unwrap();
+    for _ in 0..3 {
+        db.seal().unwrap();
+        db.compact().unwrap();
+    }
+    assert_eq!(names(dir.path(), "large"), Vec::<String>::new(), "{:?}", db.stats());
+}
+
+/// A file that a job removes while all are looked through is no error.
+#[test]
+fn verify_beside_compactions_finds_nothing_wrong() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = small().open(dir.path()).unwrap();
+    let stop = AtomicBool::new(false);
+    let failed = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for round in 0..300_u32 {
+                for key in 0..20 {
+                    db.put(format!("{}", (round + key) % 40), [round as u8; 200]).unwrap();
+                }
+                db.compact().unwrap();
+                if stop.load(Ordering::SeqCst) {
+                    break;
+                }
+            }
+            stop.store(true, Ordering::SeqCst);
+        });
+        let mut failed = None;
+        while failed.is_none() && !stop.load(Ordering::SeqCst) {
+            failed = db.verify().err();
+        }
+        stop.store(true, Ordering::SeqCst);
+        failed
+    });
+    assert!(failed.is_none(), "{}", failed.unwrap());
+}
+
+/// Waits for the background, which says when it has done something.
+fn until(what: impl Fn() -> bool) {
+    let start = std::time::Instant::now();
+    while !what() {
+        assert!(start.elapsed().as_secs() < 60, "the background did not come to it");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn the_background_gives_the_space_of_large_values_back_within_a_session() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Options::new().durability(Durability::Os).segment_size(4 << 20).open(dir.path()).unwrap();
+    for round in 0..40_u8 {
+        db.put("key", vec![round; (1 << 20) + 1]).unwrap();
+    }
+    until(|| names(dir.path(), "large").len() < 12);
+    assert_eq!(db.get("key").unwrap().unwrap(), vec![39; (1 << 20) + 1]);
+}
+
+#[test]
+fn the_background_merges_what_many_short_sessions_leave() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = || Options::new().durability(Durability::Os);
+    for round in 0..40_u8 {
+        let db = options().background(false).open(dir.path()).unwrap();
+        db.put("key", [round; 300]).unwrap();
+        db.close().unwrap();
+    }
+    let db = options().open(dir.path()).unwrap();
+    db.put("key", "the last").unwrap();
+    until(|| db.stats().segments.len() < 8);
+    assert_eq!(db.get("key").unwrap().unwrap(), "the last");
 }

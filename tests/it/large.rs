@@ -16,7 +16,7 @@ const MODES: [ReadMode; 2] = [ReadMode::Mmap, ReadMode::Positioned];
 const INLINE: usize = 32 * 1024;
 
 fn options() -> Options {
-    Options::new().durability(Durability::Os).segment_size(64 * 1024)
+    Options::new().durability(Durability::Os).segment_size(64 * 1024).background(false)
 }
 
 /// Bytes that differ everywhere, by seed.
@@ -89,7 +89,7 @@ fn only_what_is_longer_than_half_a_segment_or_a_mebibyte_has_a_file() {
     db.put("key", bytes(1, INLINE + 1)).unwrap();
     assert_eq!(files(dir.path()).len(), 1);
     db.close().unwrap();
-    let db = Options::new().open(dir.path()).unwrap();
+    let db = Options::new().background(false).open(dir.path()).unwrap();
     db.put("key", bytes(2, 1 << 20)).unwrap();
     assert_eq!(files(dir.path()).len(), 1);
     db.put("key", bytes(2, (1 << 20) + 1)).unwrap();
