@@ -34,7 +34,7 @@ fn main() {
     let (mut ratios, mut grown, mut gets, mut version) = (Vec::new(), Vec::new(), 0, 0);
     for round in 0..scale.of(700) as u64 {
         version += 1;
-        overwrite(&db, scale.keys, version);
+        overwrite(&db, scale.keys, version, scale.keys / 3);
         let (alone, _) = read(&db, scale.keys, round, |since| since.elapsed() < Duration::from_millis(500));
         let (running, before) = (AtomicBool::new(true), files::anonymous_memory());
         let mut peak = 0;
@@ -70,31 +70,45 @@ fn main() {
     steady(&scale, live);
 }
 
-/// Overwrites with the background on, ten times as much as there is.
+/// Overwrites a second, as one busy thread of an application might.
+const RATE: u64 = 100_000;
+
+/// Overwrites at a steady rate with the background on, several times as much as there is.
 fn steady(scale: &Scale, live: u64) {
     let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("the target folder can be written");
     let dir = home.path().join("store");
     let db = Options::new().open(&dir).expect("a new store opens");
     store::load(&db, scale.keys);
-    let mut shares = Vec::new();
-    for version in 1..30 {
-        overwrite(&db, scale.keys, version);
-        shares.push(files::bytes(&dir) as f64 / live as f64);
+    let (start, mut written, mut shares, mut ahead) = (Instant::now(), 0, Vec::new(), Vec::new());
+    for version in 1..=scale.of(100) as u64 {
+        for part in 0..10 {
+            written += overwrite(&db, scale.keys, version << 8 | part, scale.keys / 30);
+            thread::sleep(Duration::from_secs(written).div_f64(RATE as f64).saturating_sub(start.elapsed()));
+            shares.push(files::bytes(&dir) as f64 / live as f64);
+            ahead.push(db.stats().preallocated_bytes as f64 / live as f64);
+        }
+        if written > 4 * scale.keys {
+            break;
+        }
     }
-    let it = Figures::of(&shares[10.min(shares.len() - 1)..]);
-    println!("steady overwriting: all files {:.2} of the live bytes [{:.2} .. {:.2}]", it.median, it.p5, it.p95);
+    let (all, ahead) = (Figures::of(&shares[shares.len() / 2..]), Figures::of(&ahead[ahead.len() / 2..]));
+    println!(
+        "{RATE} overwrites a second, {written} in all: all files {:.2} of the live bytes [{:.2} .. {:.2}], {:.2} of it room for what is to come",
+        all.median, all.p5, all.p95, ahead.median
+    );
 }
 
-/// Puts a third of the keys again, scattered.
-fn overwrite(db: &Db, keys: u64, version: u64) {
-    for from in (0..keys / 3).step_by(1_000) {
+/// Puts so many keys again, scattered; returns how many.
+fn overwrite(db: &Db, keys: u64, version: u64, count: u64) -> u64 {
+    for from in (0..count).step_by(1_000) {
         let mut batch = db.batch();
-        for at in from..(from + 1_000).min(keys / 3) {
+        for at in from..(from + 1_000).min(count) {
             let id = mix(at ^ version << 40) % keys;
             batch.put(&**db, Key::new(id), value(id, version));
         }
         batch.commit_with(Durability::Os).expect("a batch is taken");
     }
+    count
 }
 
 /// Reads random keys as long as `go_on` says so; nanoseconds a get, and how many; and the most anonymous memory seen.
