@@ -156,6 +156,7 @@ impl<'a> Hint<'a> {
     }
 
     /// How many records it lists.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> u64 {
         self.record_count
     }
@@ -166,6 +167,7 @@ impl<'a> Hint<'a> {
     }
 
     /// All records, by hash; those of one hash by offset.
+    #[cfg(test)]
     pub(crate) fn records(&self) -> Records<'a> {
         self.range(0..=u64::MAX)
     }

@@ -3,9 +3,6 @@
 //! Floor 1. Imports nothing.
 #![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 
-/// Bytes of the longest.
-pub(crate) const VARINT_LEN_MAX: usize = 10;
-
 const MORE: u8 = 0x80;
 
 /// Appends `number`.
@@ -64,7 +61,7 @@ fn take_slowly(bytes: &mut &[u8]) -> Option<u64> {
 #[cfg(test)]
 #[allow(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 mod tests {
-    use super::{VARINT_LEN_MAX, put, take};
+    use super::{put, take};
     use crate::format::{cases, hex};
     use proptest::prelude::*;
 
@@ -87,7 +84,7 @@ mod tests {
         ] {
             assert_eq!(bytes_of(number), hex(bytes), "{number}");
         }
-        assert_eq!(bytes_of(u64::MAX).len(), VARINT_LEN_MAX);
+        assert_eq!(bytes_of(u64::MAX).len(), 10);
     }
 
     #[test]

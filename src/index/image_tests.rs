@@ -298,13 +298,16 @@ fn a_unit_of_an_image_that_gets_a_chain_leaves_it() {
 
 #[test]
 fn a_table_over_an_image_takes_all_of_it_along_when_it_goes() {
-    struct Keeper(Pages, Arc<()>);
+    struct Keeper {
+        pages: Pages,
+        _alive: Arc<()>,
+    }
     let twin = twin_of(mix, 20_000);
     let written = Written::of(&twin.table, |_| ()).unwrap();
     let alive = Arc::new(());
-    let keeper = Keeper(Pages::new(&written.bytes), Arc::clone(&alive));
+    let keeper = Keeper { pages: Pages::new(&written.bytes), _alive: Arc::clone(&alive) };
     // SAFETY: the bytes live as long as `keeper`, which nobody else knows.
-    let memory = unsafe { Memory::new(keeper.0.start, written.bytes.len(), Box::new(keeper)) };
+    let memory = unsafe { Memory::new(keeper.pages.start, written.bytes.len(), Box::new(keeper)) };
     let table = Table::open(memory, &written.extents, written.len).unwrap();
     (20_000..60_000).for_each(|key| assert_eq!(table.insert(mix(key), at(key + 1), |_| Probe::Other).old, None));
     assert_eq!(Arc::strong_count(&alive), 2);

@@ -153,7 +153,7 @@ pub(super) fn open(disk: &dyn Disk, identity: &Identity) -> Option<Opened> {
 
 /// The units, up to the end of them in the file, if each has its checksum.
 fn checked_units(file: &dyn File, lists: &Lists, end: usize) -> Option<Memory> {
-    let map = file.map_private(end).ok()?;
+    let map = file.map_private(end).ok().filter(|map| map.len() == end)?;
     map.read_ahead(0..end).ok()?;
     let skipped = UNITS_START as usize;
     // SAFETY: the mapping has `end` bytes, and there is at least what lies before the units.
