@@ -46,7 +46,7 @@ use crate::sync::plain::PoisonError;
 use crate::sync::{Arc, yield_now};
 
 /// How often the files are listed anew before it is given up.
-const TRIES_MAX: u32 = 100;
+const TRIES_MAX: u32 = 1_000;
 
 /// How far a writer has been followed.
 #[derive(Debug, Default)]
