@@ -1,11 +1,12 @@
 //! Which places of the linear address space are free.
 //!
-//! Floor 2. Imports `error`, `limits`, `sync`.
+//! Floor 2. Imports `error`, `limits`, `platform`, `sync`.
 
 use std::collections::BTreeMap;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::PLACE_LEN;
+use crate::platform::fork::ForkGuard;
 use crate::sync::Arc;
 use crate::sync::plain::{Mutex, MutexGuard, PoisonError};
 
@@ -15,6 +16,7 @@ pub(crate) struct Places {
     state: Mutex<State>,
     /// How many there are.
     count: u64,
+    fork: ForkGuard,
 }
 
 #[derive(Debug, Default)]
@@ -35,7 +37,7 @@ pub(crate) struct Lease {
 
 impl Places {
     pub(crate) fn new(count: u64) -> Places {
-        Places { state: Mutex::default(), count }
+        Places { state: Mutex::default(), count, fork: ForkGuard::new() }
     }
 
     /// Takes places for `len` bytes, the lowest that are free, and returns the first.
@@ -85,6 +87,10 @@ impl Places {
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        if self.places.fork.forked() {
+            // Dropped with what the parent retired: its store gives nothing out here, and the lock may be held for ever.
+            return;
+        }
         let (mut first, mut count, mut state) = (self.first, self.count, self.places.state());
         if let Some((before, len)) = state.free.range(..first).next_back().map(|(before, len)| (*before, *len))
             && before + len == first
@@ -120,5 +126,30 @@ mod tests {
         leases[1] = None;
         assert_eq!(places.take(5 * PLACE_LEN - 7).unwrap(), 0);
         assert_eq!(places.take(1).unwrap(), 5);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_forked_child_drops_a_lease_though_its_parent_was_giving_places_out() {
+        let places = Arc::new(Places::new(6));
+        let mut lease = Some(places.lease(places.take(1).unwrap(), 1));
+        let held = places.state();
+        // SAFETY: the child drops the lease, which takes no lock, and leaves by `_exit`, or by the alarm.
+        let status = unsafe {
+            let pid = libc::fork();
+            assert!(pid >= 0, "no fork");
+            if pid == 0 {
+                libc::alarm(20);
+                drop(lease.take());
+                libc::_exit(0);
+            }
+            let mut status = 0;
+            assert_eq!(libc::waitpid(pid, &raw mut status, 0), pid);
+            status
+        };
+        assert!(libc::WIFEXITED(status), "the child hung: status {status}");
+        drop(held);
+        drop(lease.take());
+        assert_eq!(places.take(1).unwrap(), 0, "the parent has it back");
     }
 }

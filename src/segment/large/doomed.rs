@@ -1,10 +1,11 @@
 //! Files of large values that no record names any more, but that somebody may be about to open.
 //!
-//! Floor 2. Imports `address`, `segment`, `sync`.
+//! Floor 2. Imports `address`, `platform`, `segment`, `sync`.
 //!
 //! A record that names a file may have been copied: then every segment that has it, or had it and is still shown, keeps the file.
 
 use crate::address::LargeId;
+use crate::platform::fork::ForkGuard;
 use crate::segment::large::LargeFolder;
 use crate::sync::plain::{Mutex, PoisonError};
 use crate::sync::{Arc, Weak};
@@ -41,16 +42,21 @@ pub(crate) struct DoomedFiles {
     folder: Arc<LargeFolder>,
     /// Each with its length.
     files: Vec<(LargeId, u64)>,
+    fork: ForkGuard,
 }
 
 impl DoomedFiles {
     pub(crate) fn new(folder: &Arc<LargeFolder>, files: &[(LargeId, u64)]) -> DoomedFiles {
-        DoomedFiles { folder: Arc::clone(folder), files: files.to_vec() }
+        DoomedFiles { folder: Arc::clone(folder), files: files.to_vec(), fork: ForkGuard::new() }
     }
 }
 
 impl Drop for DoomedFiles {
     fn drop(&mut self) {
+        if self.fork.forked() {
+            // They are the parent's to remove.
+            return;
+        }
         for (id, len) in self.files.drain(..) {
             self.folder.remove(id);
             self.folder.forget(len);
