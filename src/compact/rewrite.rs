@@ -15,7 +15,7 @@ use crate::format::hint_build::Builder;
 use crate::format::hint_header::HintHeader;
 use crate::format::manifest::ManifestEntry;
 use crate::format::names;
-use crate::format::record::{self, Header, Kind};
+use crate::format::record::{self, Flaw, Header, Kind};
 use crate::format::segment::{Footer, SegmentHeader, SegmentKind};
 use crate::limits::{FOOTER_LEN, HEADER_COPY, PACKED_LEN_MAX, PACKED_RECORDS_MAX, RECORDS_START, SECTOR};
 use crate::reclaim::hold::Hold;
@@ -116,6 +116,11 @@ impl<'a> Rewriter<'a> {
         let mut scan = Scan::new(&*file, source.path(), source.salt(), end, Source::Cache, Values::Bring);
         while scan.offset() < end {
             match scan.step()? {
+                // Its hint could not name it, and a delete of its key would be dropped (C4).
+                Step::Record(Scanned { offset, header: Header { kind: Kind::PutLarge, .. }, large: None, .. }) => {
+                    let what = "what the record says of a large value is damaged".to_owned();
+                    return Err(source.flawed(offset, &Flaw::Damaged(what)));
+                }
                 Step::Record(record) => self.collect(&record, Location::new(source.place(), record.offset)),
                 Step::Stop(flaw) => return Err(source.flawed(scan.offset(), &flaw)),
             }
@@ -209,8 +214,7 @@ impl<'a> Rewriter<'a> {
         let (hash, keyspace) = (member.hash, member.header.keyspace);
         match (member.large, ListedKind::of(member.header.kind)) {
             (Some(large), _) => output.hint.add_large(hash, offset, keyspace, large),
-            // What it names is unknown.
-            (None, Some(ListedKind::PutLarge) | None) => {}
+            (None, None) => {}
             (None, Some(kind)) => output.hint.add(Listed { hash, offset, kind, keyspace }),
         }
         self.done.records += 1;

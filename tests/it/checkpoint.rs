@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use crate::bytes::copy;
 use zipcask::sim::Random;
 use zipcask::{Db, Durability, Options, Stats};
 
@@ -42,20 +43,6 @@ fn check(db: &Db, model: &Model) {
         count += 1;
     }
     assert_eq!(count, model.len());
-}
-
-/// Copies the files of a store, as a kill leaves them.
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let to = to.join(path.file_name().unwrap());
-        if path.is_dir() {
-            copy(&path, &to);
-        } else {
-            fs::copy(&path, &to).unwrap();
-        }
-    }
 }
 
 /// What both ways of opening must agree on.

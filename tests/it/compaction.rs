@@ -249,3 +249,21 @@ fn the_background_merges_what_many_short_sessions_leave() {
     until(|| db.stats().segments.len() < 8);
     assert_eq!(db.get("key").unwrap().unwrap(), "the last");
 }
+
+#[test]
+fn a_file_whose_hint_could_not_name_a_large_value_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = small().open(dir.path()).unwrap();
+    db.put("large", vec![1; 40_000]).unwrap();
+    for _ in 0..4 {
+        db.put("dead", [2; 300]).unwrap();
+    }
+    db.close().unwrap();
+    // The first record: header 24, horizon 8, key 8, then the 32 bytes that say which file it is.
+    crate::bytes::edit(&dir.path().join(crate::bytes::FIRST), |bytes| bytes[4096 + 40 + 3] ^= 1);
+    let db = small().open(dir.path()).unwrap();
+    let report = db.compact().unwrap();
+    assert_eq!((report.archives, report.damaged), (0, 1), "{report:?}");
+    assert_eq!(db.get("large").unwrap_err().kind(), zipcask::ErrorKind::Corruption);
+    assert_eq!(names(dir.path(), "large").len(), 1);
+}

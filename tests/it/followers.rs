@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use crate::bytes::copy;
 use zipcask::sim::{Random, SimDisk};
 use zipcask::{Db, Durability, Options, ReadMode, Seqno};
 
@@ -179,21 +180,6 @@ fn a_key_never_goes_back_nor_missing_whatever_the_writer_does_meanwhile() {
         readers.iter().for_each(|reader| assert!(reader.refresh().is_ok() && reader.is_empty()));
     }
     report(&format!("{refreshes} refreshes, {opens} opens, {looks} looks meanwhile, {archives} archives left"));
-}
-
-/// The files of `from`, as a killed process would leave them.
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let to = to.join(entry.file_name());
-        if entry.metadata().unwrap().is_dir() {
-            copy(&entry.path(), &to);
-        } else {
-            // Files of dead large values go when nobody looks at them any more: at any time.
-            let copied = fs::copy(entry.path(), &to);
-            assert!(copied.is_ok() || !entry.path().exists(), "{copied:?}");
-        }
-    }
 }
 
 /// Puts zeros in place of the last `count` records, of 144 bytes each, of the newest segment: as if they had never reached the

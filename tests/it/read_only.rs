@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::SystemTime;
 
+use crate::bytes::copy;
 use zipcask::sim::Random;
 use zipcask::{Db, Durability, ErrorKind, Options, PutOptions, ReadMode, Seqno};
 
@@ -68,21 +69,6 @@ fn files(dir: &Path) -> BTreeMap<String, (u64, SystemTime)> {
     }
     found.insert(String::new(), (0, fs::metadata(dir).unwrap().modified().unwrap()));
     found
-}
-
-/// What a killed process would have left.
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let to = to.join(entry.file_name());
-        if entry.metadata().unwrap().is_dir() {
-            copy(&entry.path(), &to);
-        } else {
-            // Files of dead large values go when nobody looks at them any more: at any time.
-            let copied = fs::copy(entry.path(), &to);
-            assert!(copied.is_ok() || !entry.path().exists(), "{copied:?}");
-        }
-    }
 }
 
 #[test]

@@ -31,8 +31,8 @@ use crate::sync::plain::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, Poi
 /// The folder `large/`.
 ///
 /// Invariant L1: a record names a file only after its bytes, its name and the folder's are durable.
-/// Invariant L2: a file that a record of the log names stays, whatever became of its key; any other goes when its
-/// writing fails, or at the next open.
+/// Invariant L2: a file that a record names stays, whatever became of its key; any other goes when its writing fails,
+/// with the last segment shown that had such a record (`doomed`), or at the next open.
 pub(crate) struct LargeFolder {
     disk: Arc<dyn Disk>,
     reading: Reading,
