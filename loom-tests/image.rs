@@ -98,7 +98,7 @@ fn changes_beside_an_image(planted: Option<Flaw>, changes: fn(&Shared) -> Vec<Ch
     builder.max_branches = 20_000;
     builder.check(move || {
         let shared = Shared::new();
-        let image = shared.table.image().unwrap();
+        let image = shared.table.image();
         let inserter = thread::spawn({
             let shared = Arc::clone(&shared);
             move || changes(&shared)

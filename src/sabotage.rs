@@ -54,6 +54,12 @@ pub enum Sabotage {
     ArchiveUnverified,
     /// The index goes on pointing at some of the records that a job has moved.
     DanglingPlaces,
+    /// A written index has the archive of a job that is not done.
+    IndexBeforeSwap,
+    /// A written index goes on leading to files that are gone.
+    GoneFilesKept,
+    /// A delete that a job kept counts whatever newer the written index has.
+    OldDeleteWins,
 }
 
 #[cfg(feature = "sim")]

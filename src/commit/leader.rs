@@ -300,7 +300,7 @@ impl<'a> Leader<'a> {
         if large {
             let mut bytes = 0;
             self.for_each_change(piece, at, |_, change| {
-                bytes += change.large_len;
+                bytes += change.large.map_or(0, |large| large.len);
                 Ok(())
             })?;
             self.log.large_bytes += bytes;
@@ -337,7 +337,7 @@ impl<'a> Leader<'a> {
                 key: key_of(&bytes[position..]),
                 location: Location::new(active.segment().place(), at + position as u64),
                 len: len as u64,
-                large_len: if entry.kind == Kind::PutLarge { large_len_of(&bytes[position..]) } else { 0 },
+                large: if entry.kind == Kind::PutLarge { large_of(&bytes[position..]) } else { None },
             };
             position += len;
             f(entry.kind, &change).map_err(|error| self.poisoned(error))?;
@@ -407,11 +407,10 @@ fn cut(shares: &[Share], last: &Piece, active: Option<&Active>, into_reserve: bo
     piece
 }
 
-/// Bytes of the large value that the encoded record at the start of `record` names.
-fn large_len_of(record: &[u8]) -> u64 {
+/// The large value that the encoded record at the start of `record` names.
+fn large_of(record: &[u8]) -> Option<LargeValue> {
     let value = Header::decode(record).map(|header| header.value());
-    let large = value.and_then(|at| LargeValue::decode(&record[at.start as usize..at.end as usize]));
-    large.map_or(0, |large| large.len)
+    value.and_then(|at| LargeValue::decode(&record[at.start as usize..at.end as usize])).ok()
 }
 
 #[cfg(all(test, feature = "sim"))]

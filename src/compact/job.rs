@@ -168,6 +168,7 @@ impl<'a> Job<'a> {
         let manifest = Manifest {
             database: self.store.identity().database,
             archive: self.id,
+            index: self.store.index_id(),
             covers: vec![self.covers()],
             replaces,
             first_seqno,
@@ -229,6 +230,9 @@ impl<'a> Job<'a> {
     ) -> Result<Outcome, Stuck> {
         let (store, disk) = (self.store, self.store.disk());
         let (segments, mut places) = (self.segments(), Vec::new());
+        if planted(Sabotage::IndexBeforeSwap) {
+            let _ = store.write_index();
+        }
         let mut needed = rewritten.needed.iter();
         for segment in registered {
             match segment {

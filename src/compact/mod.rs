@@ -21,7 +21,7 @@ mod rewrite;
 mod swap;
 pub(crate) mod worker;
 
-use crate::address::{ArchiveId, SegmentId, Seqno};
+use crate::address::{ArchiveId, SegmentId};
 use crate::compact::job::{Job, Stuck};
 use crate::compact::pace::Pace;
 use crate::compact::policy::{Candidate, Goal, Reason, decide};
@@ -129,12 +129,10 @@ const _: () = assert!(JOB_LEN_MAX >= PACKED_LEN_MAX);
 /// `NoSpace`, `Closed`, `Poisoned`; `Io`. The store is as it was, but for the jobs that were done before.
 pub(crate) fn run(store: &Store, task: Task, pace: &Pace<'_>, report: &mut CompactionReport) -> Result<()> {
     let mut next = store.archives().jobs();
-    let (before, had) = (report.archives, store.imaged() > Seqno::default());
     let done = run_all(store, task, pace, report, &mut next);
-    if had && report.archives > before && next.is_some() {
-        // The one that was written down is of files that are gone. Best effort: without it the next open takes longer.
-        store.forget_index();
-        let _ = store.write_index();
+    if store.index_id() != [0; 16] {
+        // What was copied, an open would have to read. Best effort: without it the next open takes longer.
+        let _ = store.write_index_if_worth(store.table().len() / 8);
     }
     done
 }
@@ -173,6 +171,7 @@ fn run_all(
         match job.run() {
             Ok(Ok(done)) => {
                 report.archives += 1;
+                store.note_moved(if rewrite { done.records } else { 0 });
                 report.segments += done.segments;
                 report.records += done.records;
                 report.tombstones_dropped += done.tombstones_dropped;

@@ -4,6 +4,7 @@
 
 use crate::address::Location;
 use crate::error::Result;
+use crate::format::large::LargeValue;
 use crate::format::record::Kind;
 use crate::reclaim::hold::Hold;
 use crate::reclaim::pin::Pin;
@@ -22,12 +23,18 @@ use crate::store::read::{self, AHEAD, Change};
 pub(super) fn swap(store: &Store, packed: &Segment, sources: &[Hold<Segment>]) -> Result<()> {
     let (file, end) = (packed.file()?, packed.tail().published());
     let mut scan = Scan::new(&*file, packed.path(), packed.salt(), end, Source::Cache, Values::Skip);
-    let mut batch: Vec<(u64, Vec<u8>, u64, u64)> = Vec::with_capacity(AHEAD);
+    let mut batch: Vec<Moving> = Vec::with_capacity(AHEAD);
     while scan.offset() < end {
         match scan.step()? {
             Step::Record(record) if matches!(record.header.kind, Kind::Put | Kind::PutLarge) => {
-                let (hash, len) = (store.hash(record.key()), record.header.record_len());
-                batch.push((hash, record.key().to_vec(), record.offset, len));
+                let (hash, key) = (store.hash(record.key()), record.key().to_vec());
+                batch.push(Moving {
+                    hash,
+                    key,
+                    offset: record.offset,
+                    len: record.header.record_len(),
+                    large: record.large,
+                });
             }
             Step::Record(_) => {}
             Step::Stop(flaw) => return Err(packed.flawed(scan.offset(), &flaw)),
@@ -40,15 +47,23 @@ pub(super) fn swap(store: &Store, packed: &Segment, sources: &[Hold<Segment>]) -
     apply(store, packed, sources, &batch)
 }
 
-fn apply(store: &Store, packed: &Segment, sources: &[Hold<Segment>], batch: &[(u64, Vec<u8>, u64, u64)]) -> Result<()> {
-    read::prefetch_all(store.registry(), store.table(), batch.iter().map(|(hash, ..)| *hash));
-    for (hash, key, offset, len) in batch {
+/// A record that is to be pointed at.
+struct Moving {
+    hash: u64,
+    key: Vec<u8>,
+    offset: u64,
+    len: u64,
+    large: Option<LargeValue>,
+}
+
+fn apply(store: &Store, packed: &Segment, sources: &[Hold<Segment>], batch: &[Moving]) -> Result<()> {
+    read::prefetch_all(store.registry(), store.table(), batch.iter().map(|moving| moving.hash));
+    for Moving { hash, key, offset, len, large } in batch {
         if planted(Sabotage::DanglingPlaces) && hash.is_multiple_of(4) {
             continue;
         }
         let location = Location::new(packed.place(), *offset);
-        // Bytes of a large value stay where they are.
-        let to = Change { hash: *hash, key, location, len: *len, large_len: 0 };
+        let to = Change { hash: *hash, key, location, len: *len, large: *large };
         read::index_move(store, &to, |place| sources.iter().any(|source| source.has_place(place)), &Pin::new())?;
     }
     Ok(())

@@ -227,7 +227,7 @@ impl Db {
 
     /// Writes the index down, so that the next open need not rebuild it: some 14 bytes a key. Writers go on meanwhile; what they write
     /// behind it is read at the open. Closing the store does this, too, where it saves reading more than 65,536 records, and so
-    /// does the background now and then. A store of few keys is opened as fast without it, and none is written.
+    /// does the background now and then.
     ///
     /// # Errors
     /// `NoSpace`, `Io`: what was written down before stays. As [`Db::sync`].

@@ -7,7 +7,7 @@
 //!                 0  512              header
 //!               512  3584             not used
 //!              4096  16,448 each      the units, as they are in memory
-//!  end of the units  64, 24, 16 each  the lists: files, large values, units
+//!  end of the units  80, 24, 16 each  the lists: files, large values, units
 //! ```
 //!
 //! It is never authority: whatever is wrong with it, the index is rebuilt from the log.
@@ -21,12 +21,10 @@ use crate::format::identity::HashKind;
 use crate::format::record::Flaw;
 use crate::format::segment::SegmentKind;
 use crate::format::{VERSION, checksum};
-use crate::limits::{
-    INDEX_UNIT_LEN, PLACE_COUNT, PLACE_LEN, RECORD_HEADER_LEN, RECORDS_START, SECTOR, SEQNO_MAX, VALUE_LEN_MAX,
-};
+use crate::limits::{INDEX_UNIT_LEN, PLACE_COUNT, PLACE_LEN, RECORD_HEADER_LEN, RECORDS_START, SECTOR, SEQNO_MAX};
 
 const MAGIC: &[u8; 8] = b"ZCINDEX\n";
-const FILE_LEN: u64 = 64;
+const FILE_LEN: u64 = 80;
 const LARGE_LEN: u64 = 24;
 const UNIT_LEN: u64 = 16;
 
@@ -49,9 +47,9 @@ pub(crate) const UNITS_START: u64 = RECORDS_START;
 ///      68      4  large count
 ///      72      4  unit count
 ///      76      4  lists' crc   crc32c of the lists
-///      80      8  large live   bytes of the large values that the units lead to
-///      88      8  until        seqno: no unit leads to a record of a higher one; below 2^48, not below `from`
-///      96    412  zero
+///      80      8  until        seqno: no unit leads to a record of a higher one; below 2^48, not below `from`
+///      88     16  id           of this index: archives that were made since have it; not zero
+///     104    404  zero
 ///     508      4  crc          crc32c of bytes 0..508
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,7 +60,7 @@ pub(crate) struct Header {
     pub(crate) from: Seqno,
     pub(crate) until: Seqno,
     pub(crate) key_count: u64,
-    pub(crate) large_live_bytes: u64,
+    pub(crate) id: [u8; 16],
     file_count: u32,
     large_count: u32,
     unit_count: u32,
@@ -74,14 +72,17 @@ pub(crate) struct Header {
 /// ```text
 ///  offset  bytes  field
 ///       0      1  kind          of the segment: 1 log, 2 packed
-///       1      3  zero
+///       1      1  names         1 if all large values are listed that records of it name, 0 if what some say of theirs is damaged
+///       2      2  zero
 ///       4      4  places        how many it takes, from 1
 ///       8      8  id            of the segment
 ///      16      8  archive       that it lies in; 0: in a file of its own
 ///      24     16  epoch         of the segment
 ///      40      8  place         the first
-///      48      8  live bytes    of the records that the units point at
-///      56      8  live records
+///      48      8  end           of its records, when the units were written: an offset, from 4096
+///      56      8  live bytes    of the records that the units point at
+///      64      8  live records
+///      72      8  live large    bytes of the large values that those records name
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct ListedFile {
@@ -92,21 +93,28 @@ pub(crate) struct ListedFile {
     /// From here on it has `places` places of the registry, which no other file has.
     pub(crate) place: u64,
     pub(crate) places: u32,
+    /// Where its records ended; it may have more since.
+    pub(crate) end: u64,
     pub(crate) live_bytes: u64,
     pub(crate) live_records: u64,
+    pub(crate) live_large: u64,
+    /// Whether all large values are listed that its records name.
+    pub(crate) names_all: bool,
 }
 
-/// A file of a large value that a record of the log names, up to `Header::from`.
+/// A file of a large value that a record names, whatever became of its key.
 ///
 /// ```text
 ///  offset  bytes  field
-///       0     16  file    in the file's name
-///      16      8  length  of the file, from 1 to 2^32 - 1
+///       0     16  id       in the file's name
+///      16      4  length   of the file, from 1
+///      20      4  segment  that the record is in: which of the list of files, from 0
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct ListedLarge {
     pub(crate) id: LargeId,
-    pub(crate) len: u64,
+    pub(crate) len: u32,
+    pub(crate) segment: u32,
 }
 
 /// A unit, in the order of the units.
@@ -154,7 +162,7 @@ impl Header {
             from,
             until: from,
             key_count: 0,
-            large_live_bytes: 0,
+            id: [0; 16],
             file_count,
             large_count,
             unit_count,
@@ -175,8 +183,8 @@ impl Header {
             .put(&self.large_count.to_le_bytes())
             .put(&self.unit_count.to_le_bytes())
             .put(&self.lists_crc.to_le_bytes())
-            .put(&self.large_live_bytes.to_le_bytes())
             .put(&u64::from(self.until).to_le_bytes())
+            .put(&self.id)
             .finish(0)
     }
 
@@ -197,16 +205,16 @@ impl Header {
             from: Seqno::from(fields.u64()?),
             until: Seqno::default(),
             key_count: fields.u64()?,
-            large_live_bytes: 0,
+            id: [0; 16],
             file_count: fields.u32()?,
             large_count: fields.u32()?,
             unit_count: fields.u32()?,
             lists_crc: fields.u32()?,
         };
-        header.large_live_bytes = fields.u64()?;
         header.until = Seqno::from(fields.u64()?);
+        header.id = fields.array()?;
         fields.only_zeros_left()?;
-        if u64::from(header.until) > SEQNO_MAX || header.from > header.until {
+        if u64::from(header.until) > SEQNO_MAX || header.from > header.until || header.id == [0; 16] {
             return Err(damaged(format!("no index is written down from {} to {}", header.from, header.until)));
         }
         Ok(header)
@@ -233,18 +241,19 @@ impl Lists {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         for file in &self.files {
-            bytes.extend([file.kind.to_byte(), 0, 0, 0]);
+            bytes.extend([file.kind.to_byte(), file.names_all.into(), 0, 0]);
             bytes.extend(file.places.to_le_bytes());
             bytes.extend(file.id.0.to_le_bytes());
             bytes.extend(file.archive.map_or(0, |archive| archive.0).to_le_bytes());
             bytes.extend(file.epoch);
-            for number in [file.place, file.live_bytes, file.live_records] {
+            for number in [file.place, file.end, file.live_bytes, file.live_records, file.live_large] {
                 bytes.extend(number.to_le_bytes());
             }
         }
         for large in &self.large {
             bytes.extend(large.id.0);
             bytes.extend(large.len.to_le_bytes());
+            bytes.extend(large.segment.to_le_bytes());
         }
         for unit in &self.units {
             bytes.extend(unit.first.to_le_bytes());
@@ -281,40 +290,59 @@ impl Lists {
         if !apart || !sorted {
             return Err(damaged("the lists are in no order".to_owned()));
         }
+        check_named(&files, &large)?;
         Ok(Lists { files, large, units })
     }
 }
 
+/// Whether each large value is named in one of the files, and none of these has more of them live than it names.
+fn check_named(files: &[ListedFile], large: &[ListedLarge]) -> Result<(), Flaw> {
+    let mut named = vec![0_u64; files.len()];
+    for large in large {
+        let Some(named) = named.get_mut(large.segment as usize) else {
+            return Err(damaged(format!("a large value is of file {}, of {}", large.segment, files.len())));
+        };
+        *named = named.saturating_add(large.len.into());
+    }
+    match files.iter().zip(named).find(|(file, named)| file.live_large > *named) {
+        Some((file, named)) => Err(damaged(format!("{} bytes of {named} in large values are live", file.live_large))),
+        None => Ok(()),
+    }
+}
+
 fn decode_file(fields: &mut Fields<'_>) -> Result<ListedFile, Flaw> {
-    let kind = fields.u8()?;
-    fields.reserved(3)?;
+    let (kind, names_all) = (fields.u8()?, fields.u8()?);
+    fields.reserved(2)?;
     let Some(kind) = SegmentKind::from_byte(kind) else {
         return Err(damaged(format!("kind {kind} is none")));
     };
     let places = fields.u32()?;
     let (id, archive) = (SegmentId(fields.u64()?), fields.u64()?);
     let epoch = fields.array()?;
-    let (place, live_bytes, live_records) = (fields.u64()?, fields.u64()?, fields.u64()?);
+    let (place, end) = (fields.u64()?, fields.u64()?);
+    let (live_bytes, live_records, live_large) = (fields.u64()?, fields.u64()?, fields.u64()?);
     let archive = (archive != 0).then_some(ArchiveId(archive));
-    let end = place.checked_add(places.into());
-    let has_places = places > 0 && end.is_some_and(|end| end <= PLACE_COUNT);
+    let last = place.checked_add(places.into());
+    let has_places = places > 0 && last.is_some_and(|last| last <= PLACE_COUNT);
     let live_bytes_min = live_records.checked_mul(RECORD_HEADER_LEN as u64);
     let live_fits = live_bytes_min.is_some_and(|min| min <= live_bytes)
-        && live_bytes <= PLACE_LEN.saturating_mul(places.into())
+        && end <= PLACE_LEN.saturating_mul(places.into())
+        && end.checked_sub(RECORDS_START).is_some_and(|used| live_bytes <= used)
         && (live_records > 0 || live_bytes == 0);
     let has_home = kind == SegmentKind::Log || archive.is_some();
-    if id.0 == 0 || !has_places || !live_fits || !has_home {
+    if id.0 == 0 || names_all > 1 || !has_places || !live_fits || !has_home {
         return Err(damaged(format!(
             "no {kind:?} segment {id} has {places} places from {place}, and {live_records} live records of {live_bytes} bytes"
         )));
     }
-    Ok(ListedFile { kind, id, archive, epoch, place, places, live_bytes, live_records })
+    let names_all = names_all == 1;
+    Ok(ListedFile { kind, id, archive, epoch, place, places, end, live_bytes, live_records, live_large, names_all })
 }
 
 fn decode_large(fields: &mut Fields<'_>) -> Result<ListedLarge, Flaw> {
-    let large = ListedLarge { id: LargeId(fields.array()?), len: fields.u64()? };
-    if !(1..=VALUE_LEN_MAX).contains(&large.len) {
-        return Err(damaged(format!("no large value has {} bytes", large.len)));
+    let large = ListedLarge { id: LargeId(fields.array()?), len: fields.u32()?, segment: fields.u32()? };
+    if large.len == 0 {
+        return Err(damaged("no large value is empty".to_owned()));
     }
     Ok(large)
 }
@@ -347,8 +375,11 @@ mod tests {
             epoch: std::array::from_fn(|i| 0xe0 + i as u8),
             place: 3,
             places: 64,
+            end: 0x0102_0304 + 4096,
             live_bytes: 0x0102_0304,
             live_records: 0x1234,
+            live_large: 4,
+            names_all: true,
         };
         let packed = ListedFile {
             kind: SegmentKind::Packed,
@@ -356,15 +387,18 @@ mod tests {
             archive: Some(ArchiveId(7)),
             place: 67,
             places: 1,
+            end: 4096,
             live_bytes: 0,
             live_records: 0,
+            live_large: 0,
+            names_all: false,
             ..log
         };
-        let large = |id, len| ListedLarge { id: LargeId([id; 16]), len };
+        let large = |id, len, segment| ListedLarge { id: LargeId([id; 16]), len, segment };
         let unit = |first, depth, crc| ListedUnit { first, depth, crc };
         Lists {
             files: vec![log, packed],
-            large: vec![large(0x11, 5), large(0x22, 0xffff_ffff)],
+            large: vec![large(0x11, 5, 0), large(0x22, 0xffff_ffff, 1)],
             units: vec![unit(0, 1, 0x0a0b_0c0d), unit(1 << 63, 1, 1)],
         }
     }
@@ -373,7 +407,7 @@ mod tests {
         let database = std::array::from_fn(|i| 0x10 + i as u8);
         let hash = (HashKind::Sip, std::array::from_fn(|i| 0x30 + i as u8));
         let header = Header::of(lists, &lists.encode(), hash, database, Seqno::from(0x0605_0403_0201)).unwrap();
-        Header { key_count: 0x0807_0605, large_live_bytes: 0x0a09, until: Seqno::from(0x0605_0403_0202), ..header }
+        Header { key_count: 0x0807_0605, id: [0x0a; 16], until: Seqno::from(0x0605_0403_0202), ..header }
     }
 
     #[test]
@@ -381,12 +415,12 @@ mod tests {
         let lists = lists();
         let encoded = lists.encode();
         let expected = hex("
-            01000000 40000000 2a00000000000000 0000000000000000 e0e1e2e3e4e5e6e7e8e9eaebecedeeef
-            0300000000000000 0403020100000000 3412000000000000
+            01010000 40000000 2a00000000000000 0000000000000000 e0e1e2e3e4e5e6e7e8e9eaebecedeeef
+            0300000000000000 0413020100000000 0403020100000000 3412000000000000 0400000000000000
             02000000 01000000 0100000000000000 0700000000000000 e0e1e2e3e4e5e6e7e8e9eaebecedeeef
-            4300000000000000 0000000000000000 0000000000000000
-            11111111111111111111111111111111 0500000000000000
-            22222222222222222222222222222222 ffffffff00000000
+            4300000000000000 0010000000000000 0000000000000000 0000000000000000 0000000000000000
+            11111111111111111111111111111111 05000000 00000000
+            22222222222222222222222222222222 ffffffff 01000000
             0000000000000000 01000000 0d0c0b0a
             0000000000000080 01000000 01000000");
         assert_eq!(encoded, expected);
@@ -394,7 +428,7 @@ mod tests {
             5a43494e4445580a 01000000 02000000 101112131415161718191a1b1c1d1e1f
             303132333435363738393a3b3c3d3e3f 0102030405060000 0506070800000000 02000000 02000000 02000000");
         sector.extend(checksum::crc(&encoded).to_le_bytes());
-        sector.extend(hex("090a000000000000 0202030405060000"));
+        sector.extend(hex("0202030405060000 0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a"));
         sector.resize(508, 0);
         sector.extend(checksum::crc(&sector).to_le_bytes());
         assert_eq!(header(&lists).encode().to_vec(), sector);
@@ -459,19 +493,24 @@ mod tests {
         assert!(!refused(&|lists| lists.files[1].place = PLACE_COUNT - 1));
         assert!(refused(&|lists| lists.files[0].id = SegmentId(0)));
         assert!(refused(&|lists| lists.files[1].archive = None), "packed, and in a file of its own");
-        assert!(refused(&|lists| lists.files[0].live_bytes = 64 * PLACE_LEN + 1));
+        assert!(refused(&|lists| lists.files[0].end = 64 * PLACE_LEN + 1));
+        assert!(refused(&|lists| lists.files[0].end -= 1), "more is live than there is");
+        assert!(refused(&|lists| lists.files[1].end = 4095));
+        assert!(!refused(&|lists| lists.files[0].live_large = 5));
+        assert!(refused(&|lists| lists.files[0].live_large = 6), "more than its records name");
+        assert!(refused(&|lists| lists.large[1].segment = 2));
         assert!(refused(&|lists| lists.files[0].live_records = u64::MAX));
         assert!(refused(&|lists| lists.files[1].live_records = 1));
         assert!(refused(&|lists| lists.files[1].live_bytes = 1));
         assert!(refused(&|lists| lists.large[0].len = 0));
-        assert!(refused(&|lists| lists.large[0].len = 1 << 32));
         assert!(refused(&|lists| lists.large.swap(0, 1)));
         assert!(refused(&|lists| lists.large[1] = lists.large[0]));
     }
 
     #[test]
     fn a_header_that_makes_no_sense_is_refused_whatever_the_crc_says() {
-        let fields = [(8, 0), (8, 2), (12, 0), (12, 3), (13, 1), (15, 1), (54, 1), (88, 0), (94, 1), (96, 1), (507, 1)];
+        let fields =
+            [(8, 0), (8, 2), (12, 0), (12, 3), (13, 1), (15, 1), (54, 1), (80, 0), (86, 1), (104, 1), (507, 1)];
         for (at, field) in fields {
             let mut sector = header(&lists()).encode();
             sector[at] = field;
@@ -483,7 +522,7 @@ mod tests {
 
     fn any_lists() -> impl Strategy<Value = Lists> {
         let files = prop::collection::vec((1..5_u32, 1..1_000_u64, 0..9_u64, any::<[u8; 16]>(), 0..1_000_u64), 0..9);
-        let large = prop::collection::btree_map(any::<[u8; 16]>(), 1..1_u64 << 32, 0..9);
+        let large = prop::collection::btree_map(any::<[u8; 16]>(), (1..=u32::MAX, 0..9_u32), 0..9);
         let units = prop::collection::vec((any::<u64>(), any::<u32>(), any::<u32>()), 0..9);
         (files, large, units).prop_map(|(files, large, units)| {
             let mut next = 0;
@@ -492,12 +531,29 @@ mod tests {
                 let place = next;
                 next += u64::from(places) + id % 3;
                 let archive = (archive > 0).then_some(ArchiveId(archive));
-                let live_bytes = live_records * (24 + id);
-                ListedFile { kind, id: SegmentId(id), archive, epoch, place, places, live_bytes, live_records }
+                let live_bytes = live_records * (24 + id % 256);
+                let (id, end, live_large, names_all) = (SegmentId(id), 4096 + live_bytes, 0, archive.is_some());
+                ListedFile {
+                    kind,
+                    id,
+                    archive,
+                    epoch,
+                    place,
+                    places,
+                    end,
+                    live_bytes,
+                    live_records,
+                    live_large,
+                    names_all,
+                }
             });
+            let files: Vec<_> = files.collect();
+            let mut large: Vec<_> =
+                large.into_iter().map(|(id, (len, segment))| ListedLarge { id: LargeId(id), len, segment }).collect();
+            large.retain(|large| (large.segment as usize) < files.len());
             Lists {
-                files: files.collect(),
-                large: large.into_iter().map(|(id, len)| ListedLarge { id: LargeId(id), len }).collect(),
+                files,
+                large,
                 units: units.into_iter().map(|(first, depth, crc)| ListedUnit { first, depth, crc }).collect(),
             }
         })

@@ -12,6 +12,7 @@
 //!   "version": 1,
 //!   "database": "00112233445566778899aabbccddeeff",
 //!   "archive": 7,
+//!   "index": "0123456789abcdef0123456789abcdef",
 //!   "covers": [[1, 41], [44, 44]],
 //!   "replaces": [3, 5],
 //!   "first_seqno": 1,
@@ -42,6 +43,9 @@ pub(crate) struct Manifest {
     /// Of the store that made it.
     pub(crate) database: [u8; 16],
     pub(crate) archive: ArchiveId,
+    /// The index of the store that was written down last when this was made; zeros without one. What it leads to is in the files that
+    /// were there then.
+    pub(crate) index: [u8; 16],
     /// The segments of the log whose records it stands for: ascending, disjoint, with gaps between.
     pub(crate) covers: Vec<RangeInclusive<SegmentId>>,
     /// The archives that it stands for, ascending; all are older.
@@ -72,9 +76,11 @@ impl Manifest {
         let replaces = self.replaces.iter().map(|id| id.0.to_string());
         let entries = self.entries.iter().map(ManifestEntry::encode);
         let (database, archive) = (u128::from_be_bytes(self.database), self.archive.0);
+        let index = u128::from_be_bytes(self.index);
         let (first, last) = (self.first_seqno, self.last_seqno);
         let mut text =
             format!("{BEGINNING}{VERSION},\n  \"database\": \"{database:032x}\",\n  \"archive\": {archive},\n");
+        writeln!(text, "  \"index\": \"{index:032x}\",").expect("a string takes everything");
         let (covers, replaces) = (list(covers, COVERS), list(replaces, REPLACES));
         let seqnos = format!("  \"first_seqno\": {first},\n  \"last_seqno\": {last},\n");
         let entries = list(entries, ENTRIES);
@@ -205,6 +211,8 @@ impl<'a> Text<'a> {
         self.expect("\",\n")?;
         let archive = ArchiveId(self.number_of("  \"archive\": ")?);
         self.expect(",\n")?;
+        let index = self.hex("  \"index\": \"", 32)?.to_be_bytes();
+        self.expect("\",\n")?;
         let covers = self.list(COVERS, |text| {
             let first = text.number_of("[")?;
             let last = text.number_of(", ")?;
@@ -222,7 +230,7 @@ impl<'a> Text<'a> {
         if !self.bytes.is_empty() {
             return Err(format!("{} bytes follow its end", self.bytes.len()));
         }
-        let manifest = Manifest { database, archive, covers, replaces, first_seqno, last_seqno, entries };
+        let manifest = Manifest { database, archive, index, covers, replaces, first_seqno, last_seqno, entries };
         manifest.check()?;
         Ok(manifest)
     }

@@ -20,6 +20,7 @@ fn example() -> Manifest {
     Manifest {
         database: 0x0011_2233_4455_6677_8899_aabb_ccdd_eeff_u128.to_be_bytes(),
         archive: ArchiveId(7),
+        index: 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef_u128.to_be_bytes(),
         covers: vec![SegmentId(1)..=SegmentId(41), SegmentId(44)..=SegmentId(44)],
         replaces: vec![ArchiveId(3), ArchiveId(5)],
         first_seqno: Seqno::from(1),
@@ -36,6 +37,7 @@ const EXAMPLE: &str = r#"{
   "version": 1,
   "database": "00112233445566778899aabbccddeeff",
   "archive": 7,
+  "index": "0123456789abcdef0123456789abcdef",
   "covers": [[1, 41], [44, 44]],
   "replaces": [3, 5],
   "first_seqno": 1,
@@ -72,10 +74,11 @@ fn other_programs_read_the_same_values() {
     let json: serde_json::Value = serde_json::from_slice(&example().encode()).unwrap();
     assert_eq!(json["format"], "zipcask archive");
     assert_eq!(json["version"], 1);
+    assert_eq!(json["index"], "0123456789abcdef0123456789abcdef");
     assert_eq!(json["covers"], serde_json::json!([[1, 41], [44, 44]]));
     assert_eq!(json["entries"][1]["offset"], 1_007_616);
     assert_eq!(json["entries"][0]["crc32c"], "e3069283");
-    assert_eq!(json.as_object().unwrap().len(), 9);
+    assert_eq!(json.as_object().unwrap().len(), 10);
 }
 
 #[test]
@@ -249,6 +252,7 @@ fn manifests() -> impl Strategy<Value = Manifest> {
             Manifest {
                 database,
                 archive: ArchiveId(1000),
+                index: database,
                 covers,
                 replaces: replaces.into_iter().map(ArchiveId).collect(),
                 first_seqno: Seqno::from(first),

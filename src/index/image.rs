@@ -44,15 +44,19 @@ pub(crate) struct Image<'t> {
 impl Table {
     /// Begins to write the table down; one at a time. Changes from here on say whether they will be in it.
     ///
-    /// `None` if the table has less than two units, some 1,500 keys: those it has again sooner than they are read.
-    pub(crate) fn image(&self) -> Option<Image<'_>> {
+    /// The only unit of a small table grows into two first: only full ones are written down.
+    pub(crate) fn image(&self) -> Image<'_> {
         let mut inserter = self.lock();
-        if inserter.units < 2 {
-            return None;
+        while inserter.units < 2 {
+            let pin = Pin::new();
+            match self.unit(0, &pin) {
+                Some(unit) => drop(self.grow(&mut inserter, 0, unit, &pin)),
+                None => self.begin(&mut inserter, &pin),
+            }
         }
         let under_way = inserter.uncopied.replace(0);
         assert_eq!(under_way, None, "a table is written down once at a time");
-        Some(Image { table: self, len: 0, whole: false })
+        Image { table: self, len: 0, whole: false }
     }
 }
 

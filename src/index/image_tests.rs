@@ -59,7 +59,7 @@ struct Written {
 impl Written {
     /// Writes `table` down, and calls `between` before each unit and after the last.
     fn of(table: &Table, mut between: impl FnMut(usize)) -> Result<Written, Chained> {
-        let mut image = table.image().expect("it is large enough");
+        let mut image = table.image();
         let mut written = Written::default();
         let mut unit = [0; UNIT_LEN];
         between(0);
@@ -215,7 +215,7 @@ fn an_image_is_true_while_another_thread_goes_on_changing() {
         let (table, mut expected) = (Arc::clone(&twin.table), twin.model.clone());
         let whole = AtomicBool::new(false);
         // Writing down begins before the thread does: what it changes before the first copy counts.
-        let mut image = table.image().unwrap();
+        let mut image = table.image();
         let (since, written) = thread::scope(|scope| {
             let (twin, whole) = (&mut twin, &whole);
             let changing = scope.spawn(move || {
@@ -247,7 +247,7 @@ fn an_image_is_true_while_another_thread_goes_on_changing() {
 fn what_is_given_up_half_way_says_no_more_of_changes() {
     let mut twin = twin_of(mix, 10_000);
     let table = Arc::clone(&twin.table);
-    let mut image = table.image().unwrap();
+    let mut image = table.image();
     image.copy_next(&mut [0; UNIT_LEN]).unwrap().unwrap();
     let changes: Vec<_> = (0..100).map(|_| change(&mut twin, &mut Random(7), 10_000)).collect();
     drop(image);
@@ -257,10 +257,17 @@ fn what_is_given_up_half_way_says_no_more_of_changes() {
 }
 
 #[test]
-fn a_table_of_one_unit_is_not_written_down() {
-    assert!(Table::new().image().is_none());
-    assert!(twin_of(mix, 1).table.image().is_none());
-    assert!(twin_of(mix, 300).table.image().is_none());
+fn a_small_table_is_written_down_and_grows_for_it() {
+    for keys in [0, 1, 20, 300, 1_000, 1_500] {
+        let twin = twin_of(mix, keys);
+        let written = Written::of(&twin.table, |_| ()).unwrap();
+        assert!(written.extents.len() >= 2 && written.len == keys);
+        twin.check_all();
+        let mut opened = written.twin(&twin, twin.model.clone());
+        opened.check_all();
+        (keys..4_000).for_each(|key| opened.insert(key));
+        opened.check_all();
+    }
 }
 
 /// Of one hash there are so many; the others spread.

@@ -10,6 +10,7 @@ pub(crate) mod holds;
 pub(crate) mod home;
 pub(crate) mod kept;
 pub(crate) mod large;
+pub(crate) mod live;
 pub(crate) mod lookup;
 pub(crate) mod pinned;
 pub(crate) mod places;
@@ -38,6 +39,7 @@ use crate::prefetch::prefetch;
 use crate::segment::descriptor::Descriptor;
 use crate::segment::home::Home;
 use crate::segment::large::doomed::Legacy;
+use crate::segment::live::Live;
 use crate::segment::pinned::Pinned;
 use crate::segment::places::Lease;
 use crate::segment::source::Source;
@@ -124,21 +126,6 @@ struct Base {
 unsafe impl Send for Base {}
 // SAFETY: as above.
 unsafe impl Sync for Base {}
-
-/// What the index points at.
-#[derive(Default)]
-struct Live {
-    /// Encoded.
-    bytes: AtomicU64,
-    records: AtomicU64,
-    /// Of tombstones that are known to be needed.
-    needed: AtomicU64,
-    /// Bytes of large values that its records name and nobody sees any more, as far as this session knows.
-    dead_large: AtomicU64,
-    /// What the index points at that is being written down.
-    imaged_bytes: AtomicU64,
-    imaged_records: AtomicU64,
-}
 
 impl Segment {
     /// Takes an open file whose header is known; everything below `readable` may be read from here on.
@@ -296,12 +283,12 @@ impl Segment {
 
     /// Encoded bytes of the records that the index points at.
     pub(crate) fn live_bytes(&self) -> u64 {
-        self.live.bytes.load(Ordering::Relaxed)
+        self.live.get().bytes
     }
 
     /// How many records the index points at.
     pub(crate) fn live_records(&self) -> u64 {
-        self.live.records.load(Ordering::Relaxed)
+        self.live.get().records
     }
 
     /// Encoded bytes of its tombstones that are known to be needed, since older files hold what they delete.
@@ -313,51 +300,14 @@ impl Segment {
         self.live.needed.store(bytes, Ordering::Relaxed);
     }
 
-    /// Bytes of large values that its records name and nobody sees any more, as far as this session knows.
+    /// Bytes of large values that its records name and nobody sees any more.
     pub(crate) fn dead_large_bytes(&self) -> u64 {
-        self.live.dead_large.load(Ordering::Relaxed)
+        self.live.dead_large()
     }
 
-    /// One more of them is dead.
-    pub(crate) fn add_dead_large(&self, len: u64) {
-        self.live.dead_large.fetch_add(len, Ordering::Relaxed);
-    }
-
-    /// The index points at one more record of `len` bytes; so does the one that is being written down, if `imaged`.
-    pub(crate) fn add_live(&self, len: u64, imaged: bool) {
-        self.live.bytes.fetch_add(len, Ordering::Relaxed);
-        self.live.records.fetch_add(1, Ordering::Relaxed);
-        if imaged {
-            self.live.imaged_bytes.fetch_add(len, Ordering::Relaxed);
-            self.live.imaged_records.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// The index no longer points at a record of `len` bytes; nor does the one that is being written down, if `imaged`.
-    pub(crate) fn remove_live(&self, len: u64, imaged: bool) {
-        self.live.bytes.fetch_sub(len, Ordering::Relaxed);
-        self.live.records.fetch_sub(1, Ordering::Relaxed);
-        if imaged {
-            self.live.imaged_bytes.fetch_sub(len, Ordering::Relaxed);
-            self.live.imaged_records.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-
-    /// The index begins to be written down: it has all of the segment that the index has. Nobody changes that meanwhile.
-    pub(crate) fn begin_image(&self) {
-        self.live.imaged_bytes.store(self.live_bytes(), Ordering::Relaxed);
-        self.live.imaged_records.store(self.live_records(), Ordering::Relaxed);
-    }
-
-    /// Encoded bytes of the records that the index points at that was written down, and how many.
-    pub(crate) fn imaged(&self) -> (u64, u64) {
-        (self.live.imaged_bytes.load(Ordering::Relaxed), self.live.imaged_records.load(Ordering::Relaxed))
-    }
-
-    /// Sets what the index points at, before anybody changes it.
-    pub(crate) fn set_live(&self, bytes: u64, records: u64) {
-        self.live.bytes.store(bytes, Ordering::Relaxed);
-        self.live.records.store(records, Ordering::Relaxed);
+    /// The counts of what is live.
+    pub(crate) fn live(&self) -> &Live {
+        &self.live
     }
 
     pub(crate) fn state(&self) -> State {

@@ -17,6 +17,7 @@ use crate::segment::scan::{Scan, Scanned, Step, Values};
 use crate::segment::source::Source;
 use crate::segment::{ReadMode, Reading, Segment, State};
 use crate::store::failed;
+use crate::store::inventory::StoreFile;
 use crate::store::torn::End;
 use crate::sync::Arc;
 use crate::zipfile::read::Contents;
@@ -214,6 +215,15 @@ impl Archive {
     pub(crate) fn seqnos(&self) -> (Seqno, Seqno) {
         (self.contents.manifest.first_seqno, self.contents.manifest.last_seqno)
     }
+}
+
+/// The segments of each file that is an archive.
+///
+/// # Errors
+/// As `Archive::members`.
+pub(super) fn members(disk: &dyn Disk, mode: ReadMode, files: &[StoreFile]) -> Result<Vec<Vec<Member>>> {
+    let members = |file: &StoreFile| file.archive().map_or(Ok(Vec::new()), |archive| archive.members(disk, mode));
+    files.iter().map(members).collect()
 }
 
 /// The header of a segment, from either copy.

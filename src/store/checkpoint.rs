@@ -1,6 +1,6 @@
 //! Writing the index down, so that the next open need not rebuild it.
 //!
-//! Floor 3. Imports `address`, `error`, `format`, `limits`, `platform`, `segment`, `store`, `sync`.
+//! Floor 3. Imports `address`, `error`, `format`, `limits`, `segment`, `store`, `sync`.
 //!
 //! What is written may be of several moments: writers go on. The log behind the first of them is replayed at open, and whatever the
 //! units point at is durable before the file has its name. No job runs meanwhile, so that no record moves.
@@ -8,37 +8,45 @@
 use crate::address::Seqno;
 use crate::error::{Error, Result};
 use crate::format::checkpoint::{ListedFile, ListedLarge, Lists};
-use crate::format::names;
-use crate::limits::{PLACE_LEN, VALUE_LEN_MAX};
-use crate::platform::Access;
+use crate::limits::PLACE_LEN;
 use crate::segment::Segment;
 use crate::store::Store;
 use crate::store::image::{self, Facts};
-use crate::sync::plain::Ordering;
+use crate::sync::plain::{MutexGuard, PoisonError};
 
 /// Behind the written index there may be so many records: an open reads them in less time than it takes to tell.
 const BEHIND_MAX: u64 = 64 << 10;
 
+/// The index that was written down last, as an open finds it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct IndexFile {
+    pub(super) id: [u8; 16],
+    /// The records up to this one are in it.
+    pub(super) from: Seqno,
+    /// So many of them have moved to other files since.
+    pub(super) moved: u64,
+}
+
 impl Store {
-    /// Writes the index down. Only for whoever has the right to run jobs; `false` if there is too little to be written down, or keys
-    /// are too hostile.
+    /// Writes the index down. Only for whoever has the right to run jobs; `false` if none may run, or keys are too hostile.
     ///
     /// # Errors
     /// `NoSpace`, `Io`: what was written down before stays. `Poisoned`, if the log cannot be made durable.
     pub(crate) fn write_index(&self) -> Result<bool> {
-        if self.is_read_only() {
+        if self.is_read_only() || !self.archives().may_run() {
             return Ok(false);
         }
+        let mut id = [0; 16];
+        self.disk().random(&mut id).map_err(|error| Error::io("the system gives no random numbers", error))?;
         let log = self.log();
         self.check_poison()?;
-        let Some(image) = self.table().image() else { return Ok(false) };
-        self.segments().iter().for_each(|segment| segment.begin_image());
-        self.large().begin_image();
+        let image = self.table().image();
+        self.segments().iter().for_each(|segment| segment.live().begin_image());
         let from = log.last_seqno;
         drop(log);
-        let written = image::write(&**self.disk(), self.identity(), from, image, || self.facts())?;
+        let written = image::write(&**self.disk(), self.identity(), (id, from), image, || self.facts())?;
         if written {
-            self.imaged.store(from.into(), Ordering::Relaxed);
+            *self.index() = Some(IndexFile { id, from, moved: 0 });
         }
         Ok(written)
     }
@@ -46,13 +54,24 @@ impl Store {
     /// The same, if an open would be faster for it: where there are many records behind what was written down last.
     pub(crate) fn write_index_if_worth(&self, behind_max: u64) -> Result<bool> {
         let last = u64::from(self.watermark().visible());
-        let behind = last.saturating_sub(self.imaged.load(Ordering::Relaxed));
+        let behind = self.index().map_or(last, |index| last.saturating_sub(index.from.into()) + index.moved);
         if behind <= behind_max.max(BEHIND_MAX) { Ok(false) } else { self.write_index() }
     }
 
-    /// What was written down last is of files that are gone: an open will do without it.
-    pub(crate) fn forget_index(&self) {
-        self.imaged.store(0, Ordering::Relaxed);
+    /// Names the index that was written down last; zeros if there is none, or if it is unknown which there is.
+    pub(crate) fn index_id(&self) -> [u8; 16] {
+        self.index().map_or([0; 16], |index| index.id)
+    }
+
+    /// A job has copied so many records, which an open has to read for that.
+    pub(crate) fn note_moved(&self, records: u64) {
+        if let Some(index) = self.index().as_mut() {
+            index.moved += records;
+        }
+    }
+
+    fn index(&self) -> MutexGuard<'_, Option<IndexFile>> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What the units point at, all of which is durable.
@@ -61,35 +80,25 @@ impl Store {
         self.sync_written(&mut log)?;
         let segments = self.segments();
         // One without records may yet be discarded.
-        let used = segments.iter().filter(|segment| segment.used_bytes() > 0);
-        let mut files: Vec<_> = used.map(|segment| listed(segment)).collect();
-        files.sort_by_key(|file| file.place);
-        let lists = Lists { files, large: self.large_files()?, units: Vec::new() };
-        Ok(Facts { lists, large_live_bytes: self.large().imaged_bytes(), until: log.last_seqno })
-    }
-
-    /// The files of large values: those that a record may name.
-    fn large_files(&self) -> Result<Vec<ListedLarge>> {
-        let failed = |error| Error::io(format!("cannot list {}", names::LARGE), error);
-        let mut ids: Vec<_> = self.large().list().map_err(failed)?.into_iter().collect();
-        ids.sort_unstable_by_key(|id| id.0);
-        let listed = |id| {
-            let file = self.disk().open(&names::large(id), Access::Read).ok()?;
-            let len = file.len().ok().filter(|len| (1..=VALUE_LEN_MAX).contains(len))?;
-            Some(ListedLarge { id, len })
-        };
-        // One that has gone, or is empty, is no record's.
-        Ok(ids.into_iter().filter_map(listed).collect())
-    }
-
-    /// As far as the index was written down; 0 if it was not.
-    pub(crate) fn imaged(&self) -> Seqno {
-        self.imaged.load(Ordering::Relaxed).into()
+        let mut used: Vec<_> = segments.iter().filter(|segment| segment.used_bytes() > 0).collect();
+        used.sort_by_key(|segment| segment.place());
+        let files = used.iter().map(|segment| listed(segment)).collect();
+        let mut large: Vec<_> = used.iter().zip(0..).flat_map(|(segment, number)| named(segment, number)).collect();
+        large.sort_unstable_by_key(|large| large.id.0);
+        // From here on it is unknown which one an open finds, until this one is done.
+        *self.index() = None;
+        Ok(Facts { lists: Lists { files, large, units: Vec::new() }, until: log.last_seqno })
     }
 }
 
+/// The large values that records of a segment name.
+fn named(segment: &Segment, number: u32) -> Vec<ListedLarge> {
+    let listed = |(id, len)| Some(ListedLarge { id, len: u32::try_from(len).ok()?, segment: number });
+    segment.live().named().into_iter().filter_map(listed).collect()
+}
+
 fn listed(segment: &Segment) -> ListedFile {
-    let (live_bytes, live_records) = segment.imaged();
+    let live = segment.live().imaged();
     ListedFile {
         kind: segment.kind(),
         id: segment.id(),
@@ -97,7 +106,10 @@ fn listed(segment: &Segment) -> ListedFile {
         epoch: segment.epoch(),
         place: segment.place(),
         places: u32::try_from(segment.len().div_ceil(PLACE_LEN)).unwrap_or(u32::MAX),
-        live_bytes,
-        live_records,
+        end: segment.tail().published(),
+        live_bytes: live.bytes,
+        live_records: live.records,
+        live_large: live.large,
+        names_all: segment.live().names_all(),
     }
 }

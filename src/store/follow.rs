@@ -39,8 +39,9 @@ use crate::store::archives::Adopted;
 use crate::store::inventory::{Found, Inventory, StoreFile};
 use crate::store::read::{self, AHEAD, Change};
 use crate::store::recovery::{self, RecoveryReport, read_records};
-use crate::store::replay::Gathered;
+use crate::store::replay::{Gathered, Rivals};
 use crate::store::torn::{End, Unsealed};
+use crate::store::written::{self, WrittenIndex};
 use crate::store::{Phase, Progress, Store, failed};
 use crate::sync::plain::PoisonError;
 use crate::sync::{Arc, yield_now};
@@ -114,9 +115,36 @@ impl Store {
             let mut known = following.lock().unwrap_or_else(PoisonError::into_inner);
             // What a pass lists is one moment.
             let _log = self.log();
-            Follower { store: self, known: &mut known }.follow()?;
+            Follower { store: self, known: &mut known, index: None }.follow()?;
         }
         Ok(self.watermark().visible())
+    }
+
+    /// Begins with the index that was written down and what the files have beside it, before anybody reads. `false` if it is not of
+    /// these files, or there is none.
+    ///
+    /// # Errors
+    /// As `refresh`, or because the files changed meanwhile: then this store is good for nothing.
+    pub(super) fn follow_index(&mut self) -> Result<bool> {
+        let (disk, mode) = (Arc::clone(self.disk()), self.settings().reading.mode);
+        if disk.open(names::IMAGE, Access::Read).is_err() {
+            return Ok(false);
+        }
+        let names = Names::list(&*disk)?;
+        let inventory = Inventory::take(&*disk, self.identity())?;
+        let members = archived::members(&*disk, mode, &inventory.files)?;
+        let Some(mut index) = written::fitting(&*disk, self.identity(), false, &inventory.files, &members) else {
+            return Ok(false);
+        };
+        self.registry().reserve_these(index.places());
+        self.table = index.take_table();
+        let Some(following) = &self.following else { return Ok(false) };
+        let mut known = following.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut follower = Follower { store: self, known: &mut known, index: Some(&index) };
+        follower.take(inventory)?;
+        follower.known.names = Some(names);
+        follower.show();
+        Ok(follower.known.last >= index.until())
     }
 
     /// What following has read so far, taken for what an open found.
@@ -138,6 +166,8 @@ impl Store {
 struct Follower<'a> {
     store: &'a Store,
     known: &'a mut Following,
+    /// What the index has already, if this is the first time, and it was written down.
+    index: Option<&'a WrittenIndex>,
 }
 
 impl Follower<'_> {
@@ -190,10 +220,15 @@ impl Follower<'_> {
     /// Brings what is in files that came into the index, and lets go of files that went.
     fn catch_up(&mut self) -> Result<()> {
         let store = self.store;
-        let Inventory { files, ignored, .. } = Inventory::take(&**store.disk(), store.identity())?;
+        let inventory = Inventory::take(&**store.disk(), store.identity())?;
         if self.known.diverged {
             self.start_over();
         }
+        self.take(inventory)
+    }
+
+    fn take(&mut self, Inventory { files, ignored, .. }: Inventory) -> Result<()> {
+        let store = self.store;
         self.let_go(&files)?;
         let (sources, total) = (self.sources(&files), files.iter().map(StoreFile::len).sum());
         let (mut before, mut done) = (Seqno::default(), 0);
@@ -278,9 +313,11 @@ impl Follower<'_> {
             // A mapping must not reach beyond the file.
             let mode = if found.len < header.len { ReadMode::Positioned } else { store.settings().reading.mode };
             let reading = Reading { mode, ..store.settings().reading };
-            let (place, home) = (store.registry().reserve(header.len)?, Home::alone(&file, name));
-            let segment = Segment::new(store.disk(), home, header, place, RECORDS_START, reading);
+            let place = self.index.and_then(|index| index.place(&header.epoch));
+            let place = place.map_or_else(|| store.registry().reserve(header.len), Ok)?;
+            let segment = Segment::new(store.disk(), Home::alone(&file, name), header, place, RECORDS_START, reading);
             let segment = store.registry().add(segment, place, header.len);
+            self.index.map(|index| index.take(&segment, store.large()));
             self.known.alone.insert(id, Known { segment, end: End::before(header.first_seqno) });
             self.known.report.segments += 1;
         }
@@ -332,25 +369,46 @@ impl Follower<'_> {
         if horizon >= from.offset {
             self.known.durable = self.known.durable.max(from.last_seqno);
         }
+        let imaged = self.imaged(segment, end)?;
         segment.tail().publish(end.offset);
-        let mut gathered = Gathered::new(segment.place());
-        let mut durable = self.known.durable;
-        read_records(file, segment, Some(from), end, |record| {
+        let mut gathered = Gathered::new(segment.place(), Rivals::Older);
+        // What an index leads to was durable when that was written.
+        let (mut durable, mut records) = (self.known.durable.max(imaged.min(end.last_seqno)), 0);
+        let mut index_record = |record: &Scanned<'_>| {
             if record.offset + record.header.record_len() <= horizon {
-                durable = record.header.seqno;
+                durable = durable.max(record.header.seqno);
             }
+            if record.header.seqno <= imaged {
+                return Ok(());
+            }
+            records += 1;
             gathered.add(record, store.hash(record.key()));
             gathered.take(AHEAD).map_or(Ok(()), |whole| whole.apply(store.registry(), store.table(), store.large()))
-        })?;
+        };
+        if end.last_seqno > imaged {
+            read_records(file, segment, Some(from), end, &mut index_record)?;
+        }
         let last = gathered.finish(segment.path(), end)?;
         last.apply(store.registry(), store.table(), store.large())?;
         self.known.durable = self.known.durable.max(durable);
         self.known.last = self.known.last.max(end.last_seqno);
-        self.known.report.records += end.record_count - from.record_count;
+        self.known.report.records += records;
         if let Some(known) = self.known.alone.get_mut(&segment.id()) {
             known.end = *end;
         }
         Ok(())
+    }
+
+    /// The last record of a segment that is in the written index, or a later one.
+    ///
+    /// # Errors
+    /// `Corruption` if that leads to records behind this end: what it was written of is gone.
+    fn imaged(&self, segment: &Segment, end: &End) -> Result<Seqno> {
+        match self.index.filter(|index| index.place(&segment.epoch()).is_some()) {
+            None => Ok(Seqno::default()),
+            Some(index) if index.reaches(segment, end) => Ok(index.facts().from),
+            Some(_) => Err(Error::corruption(segment.path(), end.offset, "the written index has more of it")),
+        }
     }
 
     /// Takes in an archive, if it is new here. Returns the last seqno of what it stands for.
@@ -389,9 +447,17 @@ impl Follower<'_> {
             return Ok(old.place());
         }
         let file = member.home.file();
-        let segment = archived::register(store.disk(), store.registry(), reading, member, None)?;
-        let mut gathered = Gathered::new(segment.place());
-        read_records(&*file, &segment, None, &end, |record| {
+        let place = self.index.and_then(|index| index.place(&member.header.epoch));
+        let segment = archived::register(store.disk(), store.registry(), reading, member, place)?;
+        let listed = self.index.is_some_and(|index| index.take(&segment, store.large()));
+        let rivals = if self.index.is_none() || listed { Rivals::Older } else { Rivals::Newer };
+        let (imaged, mut records) = (self.imaged(&segment, &end)?, 0);
+        let mut gathered = Gathered::new(segment.place(), rivals);
+        let mut index_record = |record: &Scanned<'_>| {
+            if record.header.seqno <= imaged {
+                return Ok(());
+            }
+            records += 1;
             let hash = store.hash(record.key());
             // F2.
             if record.header.seqno <= last {
@@ -399,11 +465,14 @@ impl Follower<'_> {
             }
             gathered.add(record, hash);
             gathered.take(AHEAD).map_or(Ok(()), |whole| whole.apply(store.registry(), store.table(), store.large()))
-        })?;
+        };
+        if end.last_seqno > imaged {
+            read_records(&*file, &segment, None, &end, &mut index_record)?;
+        }
         let rest = gathered.finish(segment.path(), &end)?;
         rest.apply(store.registry(), store.table(), store.large())?;
         self.known.report.segments += 1;
-        self.known.report.records += end.record_count;
+        self.known.report.records += records;
         Ok(segment.place())
     }
 
@@ -429,7 +498,7 @@ fn move_here(store: &Store, copy: &Segment, sources: &[Hold<Segment>], record: &
         return Ok(());
     }
     let (location, len) = (Location::new(copy.place(), record.offset), record.header.record_len());
-    let to = Change { hash, key: record.key(), location, len, large_len: 0 };
+    let to = Change { hash, key: record.key(), location, len, large: record.large };
     read::index_move(store, &to, |place| sources.iter().any(|source| source.has_place(place)), &Pin::new())
 }
 

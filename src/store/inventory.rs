@@ -70,11 +70,10 @@ impl StoreFile {
         }
     }
 
-    /// A segment in a file of its own.
-    pub(super) fn segment(&self) -> Option<&Found> {
+    pub(super) fn archive(&self) -> Option<&Archive> {
         match self {
-            StoreFile::Segment(found) => Some(found),
-            StoreFile::Archive(_) => None,
+            StoreFile::Segment(_) => None,
+            StoreFile::Archive(archive) => Some(archive),
         }
     }
 

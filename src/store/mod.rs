@@ -40,11 +40,12 @@ use crate::segment::pool::Pool;
 use crate::segment::registry::Registry;
 use crate::segment::{Reading, Segment};
 use crate::store::archives::Archives;
+use crate::store::checkpoint::IndexFile;
 use crate::store::follow::Following;
 use crate::store::recovery::RecoveryReport;
 use crate::store::watermark::Watermark;
 use crate::sync::Arc;
-use crate::sync::plain::{AtomicU64, Mutex, MutexGuard, OnceLock, PoisonError};
+use crate::sync::plain::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// The keyspace that a `Db` itself is.
 pub(crate) const DEFAULT_KEYSPACE: u16 = 0;
@@ -130,8 +131,8 @@ pub(crate) struct Store {
     /// The failure after which no write is taken any more (W4).
     poison: OnceLock<Error>,
     recovery: RecoveryReport,
-    /// The seqno as far as the index was written down, for the files that there are; 0 if it was not.
-    imaged: AtomicU64,
+    /// The index that was written down last.
+    index: Mutex<Option<IndexFile>>,
     lock: Mutex<Option<Box<dyn Lock>>>,
     /// Whom to tell that a segment was sealed.
     on_sealed: OnceLock<Box<dyn Fn() + Send + Sync>>,

@@ -22,7 +22,7 @@ use crate::store::recovery::{Recovery, RecoveryReport};
 use crate::store::watermark::Watermark;
 use crate::store::{Log, Settings, Store, take_lock};
 use crate::sync::Arc;
-use crate::sync::plain::{AtomicU64, Mutex, OnceLock};
+use crate::sync::plain::{Mutex, OnceLock};
 
 /// Opens the store in `disk`, making it if there is none and the settings allow it.
 ///
@@ -60,7 +60,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, settings: Settings) -> Result<Store> {
         }),
         poison: OnceLock::new(),
         recovery: outcome.report,
-        imaged: AtomicU64::new(outcome.imaged.into()),
+        index: Mutex::new(outcome.index),
         lock: Mutex::new(Some(lock)),
         on_sealed: OnceLock::new(),
         following: None,
@@ -94,7 +94,7 @@ pub(crate) fn open_read_only(disk: Arc<dyn Disk>, settings: Settings) -> Result<
         Found::Store(identity) => identity,
         Found::Nothing => return Err(Error::new(ErrorKind::NotFound, none_in(disk.path()))),
     };
-    let mut store = Store {
+    let begin = || Store {
         watermark: Watermark::new(Seqno::default(), Seqno::default()),
         log: Mutex::new(Log {
             active: None,
@@ -107,7 +107,7 @@ pub(crate) fn open_read_only(disk: Arc<dyn Disk>, settings: Settings) -> Result<
         }),
         poison: OnceLock::new(),
         recovery: RecoveryReport::default(),
-        imaged: AtomicU64::new(0),
+        index: Mutex::new(None),
         lock: Mutex::new(None),
         on_sealed: OnceLock::new(),
         following: Some(Mutex::default()),
@@ -118,10 +118,15 @@ pub(crate) fn open_read_only(disk: Arc<dyn Disk>, settings: Settings) -> Result<
         registry: Registry::new(),
         large: Arc::new(LargeFolder::new(&disk, settings.reading)),
         table: Table::new(),
-        disk,
-        settings,
-        identity,
+        disk: Arc::clone(&disk),
+        settings: settings.clone(),
+        identity: identity.clone(),
     };
+    let mut store = begin();
+    if !store.follow_index().unwrap_or(false) {
+        // Whatever is in the way of the written index: all of the log is read.
+        store = begin();
+    }
     store.refresh()?;
     let end = store.disk.clock().monotonic_ns();
     store.recovery = store.follow_report(Duration::from_nanos(end.saturating_sub(start)));

@@ -1,19 +1,22 @@
 //! From a key to its record: hash, index, record in place.
 //!
-//! Floor 3. Imports `address`, `error`, `format`, `index`, `reclaim`, `segment`, `store`.
+//! Floor 3. Imports `address`, `error`, `format`, `index`, `reclaim`, `sabotage`, `segment`, `store`.
 
 use std::ops::Range;
 
-use crate::address::Location;
+use crate::address::{Location, Seqno};
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::large::LargeValue;
 use crate::format::record::Kind;
 use crate::index::ahead::Glance;
 use crate::index::table::{Changed, Found, Probe, Table};
 use crate::reclaim::hold::Owner;
 use crate::reclaim::pin::Pin;
+use crate::sabotage::{Sabotage, planted};
 use crate::segment::Segment;
 use crate::segment::fetched::Fetched;
 use crate::segment::large::LargeFolder;
+use crate::segment::live::Extent;
 use crate::segment::lookup::{Hit, Look};
 use crate::segment::registry::Registry;
 use crate::segment::value::Value;
@@ -184,8 +187,14 @@ pub(crate) struct Change<'a> {
     pub(crate) location: Location,
     /// Encoded bytes.
     pub(crate) len: u64,
-    /// Bytes of the large value that it names; 0 without one.
-    pub(crate) large_len: u64,
+    /// The large value that it names.
+    pub(crate) large: Option<LargeValue>,
+}
+
+impl Change<'_> {
+    fn extent(&self) -> Extent {
+        Extent { len: self.len, large: self.large.map_or(0, |large| large.len) }
+    }
 }
 
 /// Hashes that are looked up together, so that their cache misses overlap, before a batch of changes of that many.
@@ -217,12 +226,55 @@ pub(crate) fn index_put(registry: &Registry, table: &Table, large: &LargeFolder,
     let (pin, mut failure) = (Pin::new(), None);
     let changed = table.insert(put.hash, put.location, |at| probe_or_note(registry, at, put.key, &mut failure));
     let (segment, _) = resolve(registry, put.location, &pin).ok_or_else(|| unknown(put.location))?;
-    segment.add_live(put.len, changed.imaged);
-    if put.large_len > 0 {
-        large.add_live(put.large_len, changed.imaged);
-    }
+    segment.live().add(put.extent(), changed.imaged);
+    large.add_live(put.extent().large);
+    name_large(segment, large, put);
     forget(registry, large, changed, &pin);
     failure.map_or(Ok(()), Err)
+}
+
+/// Counts the large value that a put names, whatever becomes of its key.
+fn name_large(segment: &Segment, large: &LargeFolder, put: &Change<'_>) {
+    if let Some(value) = put.large
+        && segment.live().name(value.id, value.len)
+    {
+        large.add(value.len);
+    }
+}
+
+/// Brings a record into the index, if that has nothing newer of its key.
+///
+/// # Errors
+/// As `index_put`.
+pub(crate) fn index_unless_newer(
+    registry: &Registry,
+    table: &Table,
+    large: &LargeFolder,
+    kind: Kind,
+    seqno: Seqno,
+    change: &Change<'_>,
+) -> Result<()> {
+    let (pin, mut failure, mut newer) = (Pin::new(), None, false);
+    table.get(change.hash, &pin, |at| {
+        let probe = probe_or_note(registry, at, change.key, &mut failure);
+        if probe == Probe::Same(()) {
+            let (segment, offset) = resolve(registry, at, &pin).map_or((None, 0), |(segment, at)| (Some(segment), at));
+            // One that is damaged is no rival.
+            newer = segment.is_some_and(|segment| segment.record(offset).is_ok_and(|header| header.seqno >= seqno));
+        }
+        probe
+    });
+    failure.map_or(Ok(()), Err)?;
+    match kind {
+        Kind::Delete if newer && !planted(Sabotage::OldDeleteWins) => Ok(()),
+        Kind::Delete => index_delete(registry, table, large, change),
+        _ if newer => {
+            let (segment, _) = resolve(registry, change.location, &pin).ok_or_else(|| unknown(change.location))?;
+            name_large(segment, large, change);
+            Ok(())
+        }
+        _ => index_put(registry, table, large, change),
+    }
 }
 
 /// Makes the index point at the copy of a record where it points at the original: at a place that `is_source`. The live
@@ -246,15 +298,19 @@ pub(crate) fn index_move(store: &Store, to: &Change<'_>, is_source: impl Fn(u64)
     if let Some(error) = failure {
         return Err(error);
     }
+    let (copy, _) = resolve(registry, to.location, pin).ok_or_else(|| unknown(to.location))?;
+    if let Some(large) = to.large {
+        // The file itself is counted already.
+        copy.live().name(large.id, large.len);
+    }
     let Some(from) = from else { return Ok(()) };
     let (source, offset) = resolve(registry, from, pin).ok_or_else(|| unknown(from))?;
-    let len = source.record(offset)?.record_len();
-    let (copy, _) = resolve(registry, to.location, pin).ok_or_else(|| unknown(to.location))?;
+    let original = Extent { len: source.record(offset)?.record_len(), ..to.extent() };
     // Counted before it is there, since whoever replaces it next counts it out.
-    copy.add_live(to.len, false);
+    copy.live().add(to.extent(), false);
     match table.replace(to.hash, from, to.location) {
-        true => source.remove_live(len, false),
-        false => copy.remove_live(to.len, false),
+        true => source.live().remove(original, false),
+        false => copy.live().remove(to.extent(), false),
     }
     Ok(())
 }
@@ -311,14 +367,13 @@ fn forget(registry: &Registry, large: &LargeFolder, changed: Changed, pin: &Pin)
         && let Some((segment, offset)) = resolve(registry, location, pin)
         && let Ok(header) = segment.record(offset)
     {
-        segment.remove_live(header.record_len(), changed.imaged);
-        if header.kind == Kind::PutLarge
-            && let Ok(record) = Fetched::read(segment, offset)
-        {
-            let len = record.large().map_or(0, |large| large.len);
-            segment.add_dead_large(len);
-            large.remove_live(len, changed.imaged);
-        }
+        let named = match header.kind {
+            Kind::PutLarge => Fetched::read(segment, offset).ok().and_then(|record| record.large().copied()),
+            _ => None,
+        };
+        let len = named.map_or(0, |large| large.len);
+        segment.live().remove(Extent { len: header.record_len(), large: len }, changed.imaged);
+        large.remove_live(len);
     }
 }
 

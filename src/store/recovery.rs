@@ -29,10 +29,12 @@ use crate::segment::source::Source;
 use crate::segment::{Segment, State};
 use crate::store::archived::{self, Archive, Member};
 use crate::store::archives::Adopted;
+use crate::store::checkpoint::IndexFile;
 use crate::store::hints;
+use crate::store::image;
 use crate::store::inventory::{Found, Inventory, StoreFile};
 use crate::store::read::AHEAD;
-use crate::store::replay::Gathered;
+use crate::store::replay::{Gathered, Rivals};
 use crate::store::superseded;
 use crate::store::torn::{self, End, Unsealed};
 use crate::store::unnamed::UnnamedFiles;
@@ -78,8 +80,8 @@ pub(super) struct Outcome {
     /// Oldest first.
     pub(super) archives: Vec<Adopted>,
     pub(super) table: Table,
-    /// As far as the index was written down.
-    pub(super) imaged: Seqno,
+    /// The index that was written down, if it was taken.
+    pub(super) index: Option<IndexFile>,
     pub(super) report: RecoveryReport,
     /// A segment to go on writing: only ever by sabotage.
     pub(super) resumed: Option<Active>,
@@ -103,6 +105,8 @@ pub(super) struct Recovery<'a> {
 struct Part {
     segment: Hold<Segment>,
     end: End,
+    /// Whether the written index has it, but for what was written since.
+    listed: bool,
     /// The file, if it is the newest and has no footer.
     torn: Option<(Arc<dyn File>, u64)>,
 }
@@ -123,7 +127,7 @@ impl<'a> Recovery<'a> {
             next_archive: ArchiveId(1),
             archives: Vec::new(),
             table: Table::new(),
-            imaged: Seqno::default(),
+            index: None,
             report: RecoveryReport::default(),
             resumed: None,
             unsealed: None,
@@ -143,8 +147,9 @@ impl<'a> Recovery<'a> {
         self.outcome.next_id = next_id;
         self.outcome.next_archive = next_archive;
         self.outcome.report.ignored = ignored;
-        let mut members = self.members(&files)?;
-        let mut image = written::fitting(&**self.disk, self.identity, &files, &members);
+        let mut members = archived::members(&**self.disk, self.settings.reading.mode, &files)?;
+        let background = self.settings.background;
+        let image = written::fitting(&**self.disk, self.identity, background, &files, &members);
         if let Some(image) = &image {
             self.registry.reserve_these(image.places());
         }
@@ -164,8 +169,11 @@ impl<'a> Recovery<'a> {
             };
             self.outcome.last_seqno = last;
         }
-        if let Some(image) = image.take_if(|image| image.until() <= self.outcome.last_seqno) {
-            self.take_index(image, &parts);
+        if let Some(mut image) = image
+            && image.until() <= self.outcome.last_seqno
+            && parts.iter().all(|part| image.reaches(&part.segment, &part.end))
+        {
+            self.take_index(&mut image, &mut parts);
         }
         self.replay_all(&parts)?;
         for name in leftovers {
@@ -181,22 +189,13 @@ impl<'a> Recovery<'a> {
         let is_segment = |id| files.iter().any(|file| file.is_segment(id));
         hints::remove_strangers(&**self.disk, is_segment);
         pool::remove_leftovers(&**self.disk);
+        image::remove_leftover(&**self.disk);
         if self.outcome.unsealed.is_none() {
             self.unnamed.remove(self.large);
         }
         let end = self.disk.clock().monotonic_ns();
         self.outcome.report.duration = Duration::from_nanos(end.saturating_sub(start));
         Ok(self.outcome)
-    }
-
-    /// The segments of each file that is an archive.
-    fn members(&self, files: &[StoreFile]) -> Result<Vec<Vec<Member>>> {
-        let mode = self.settings.reading.mode;
-        let members = |file: &StoreFile| match file {
-            StoreFile::Segment(_) => Ok(Vec::new()),
-            StoreFile::Archive(archive) => archive.members(&**self.disk, mode),
-        };
-        files.iter().map(members).collect()
     }
 
     /// Makes a segment findable, where the written index has it if that does.
@@ -231,7 +230,7 @@ impl<'a> Recovery<'a> {
         if is_sealed {
             segment.set_state(State::Sealed);
         }
-        Ok(Part { segment, end, torn: (!is_sealed).then_some((file, *len)) })
+        Ok(Part { segment, end, listed: false, torn: (!is_sealed).then_some((file, *len)) })
     }
 
     /// Makes the segments of an archive findable.
@@ -248,7 +247,7 @@ impl<'a> Recovery<'a> {
             let (end, place) = (member.end, image.and_then(|image| image.place(&member.header.epoch)));
             let segment = archived::register(self.disk, self.registry, self.settings.reading, member, place)?;
             places.push(segment.place());
-            parts.push(Part { segment, end, torn: None });
+            parts.push(Part { segment, end, listed: false, torn: None });
         }
         self.outcome.archives.push(Adopted::new(archive, places));
         Ok(())
@@ -265,16 +264,15 @@ impl<'a> Recovery<'a> {
     }
 
     /// Takes the index that was written down.
-    fn take_index(&mut self, image: WrittenIndex, parts: &[Part]) {
+    fn take_index(&mut self, image: &mut WrittenIndex, parts: &mut [Part]) {
         for part in parts {
-            if let Some((bytes, records)) = image.live(&part.segment.epoch()) {
-                part.segment.set_live(bytes, records);
+            part.listed = image.take(&part.segment, self.large);
+            if part.listed {
+                self.unnamed.note_all(part.segment.live());
             }
         }
-        self.large.set_bytes(image.large_bytes(), image.large_live_bytes());
-        image.large().for_each(|id| self.unnamed.is_named(id));
-        self.outcome.imaged = image.from();
-        self.outcome.table = image.into_table();
+        self.outcome.index = Some(image.facts());
+        self.outcome.table = image.take_table();
     }
 
     /// Brings all records into the index that are not in it yet, and closes the newest segment.
@@ -312,10 +310,15 @@ impl<'a> Recovery<'a> {
         })
     }
 
+    /// What is in the index of the files that it lists.
+    fn imaged(&self) -> Seqno {
+        self.outcome.index.map_or(Seqno::default(), |index| index.from)
+    }
+
     /// The segments with records that are not in the index.
     fn behind<'p>(&self, parts: &'p [Part]) -> impl Iterator<Item = &'p Part> + use<'p> {
-        let imaged = self.outcome.imaged;
-        parts.iter().filter(move |part| part.end.last_seqno > imaged)
+        let imaged = self.imaged();
+        parts.iter().filter(move |part| !part.listed || part.end.last_seqno > imaged)
     }
 
     /// Reads all that is to be indexed, oldest first.
@@ -323,7 +326,7 @@ impl<'a> Recovery<'a> {
         let total = self.behind(parts).map(|part| part.segment.len()).sum();
         let mut done = 0;
         for part in self.behind(parts) {
-            self.read(&part.segment, &part.end, show)?;
+            self.read(part, show)?;
             done += part.segment.len();
             if let Some(report) = &self.settings.on_progress {
                 report(Progress { phase: Phase::Recovery, done, total });
@@ -333,21 +336,27 @@ impl<'a> Recovery<'a> {
     }
 
     /// Reads the records below `end` that are not in the index; the chain of all must be whole.
-    fn read(&mut self, segment: &Segment, end: &End, show: &mut dyn FnMut(Gathered) -> Result<()>) -> Result<()> {
-        let (imaged, mut records) = (self.outcome.imaged, 0);
-        let mut gathered = Gathered::new(segment.place());
+    fn read(&mut self, part: &Part, show: &mut dyn FnMut(Gathered) -> Result<()>) -> Result<()> {
+        let (segment, end, mut records) = (&part.segment, &part.end, 0);
+        // What a job copied may be older than what the written index says of its key.
+        let rivals = if self.outcome.index.is_none() || part.listed { Rivals::Older } else { Rivals::Newer };
+        let imaged = if part.listed { self.imaged() } else { Seqno::default() };
+        let mut gathered = Gathered::new(segment.place(), rivals);
         read_records(&*segment.file()?, segment, None, end, |record| {
             if record.header.seqno <= imaged {
                 return Ok(());
             }
             records += 1;
-            self.unnamed.note(record);
+            self.unnamed.note(record, segment.live());
             gathered.add(record, self.hasher.hash(record.key()));
             gathered.take(GATHERED).map_or(Ok(()), &mut *show)
         })?;
         show(gathered.finish(segment.path(), end)?)?;
         self.outcome.report.segments += 1;
         self.outcome.report.records += records;
+        if let Some(index) = self.outcome.index.as_mut().filter(|_| segment.kind() == SegmentKind::Packed) {
+            index.moved += records;
+        }
         Ok(())
     }
 

@@ -4,8 +4,9 @@
 
 use std::ops::Range;
 
-use crate::address::Location;
+use crate::address::{Location, Seqno};
 use crate::error::{Error, Result};
+use crate::format::large::LargeValue;
 use crate::format::record::Kind;
 use crate::index::table::Table;
 use crate::segment::large::LargeFolder;
@@ -14,12 +15,22 @@ use crate::segment::scan::Scanned;
 use crate::store::read::{self, AHEAD, Change};
 use crate::store::torn::End;
 
+/// What the index may say of the keys that are brought into it, compared to what is brought.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Rivals {
+    /// Something older, or something that is brought again behind it.
+    Older,
+    /// Something newer, too: that stays.
+    Newer,
+}
+
 /// Records of one segment that were read and are not in the index yet.
 pub(super) struct Gathered {
     /// The segment's.
     place: u64,
     keys: Vec<u8>,
     members: Vec<Member>,
+    rivals: Rivals,
     /// So many members are of batches that have ended. Those of the last batch count once it has.
     whole: usize,
 }
@@ -31,12 +42,13 @@ struct Member {
     key: Range<usize>,
     offset: u64,
     len: u64,
-    large_len: u64,
+    seqno: Seqno,
+    large: Option<LargeValue>,
 }
 
 impl Gathered {
-    pub(super) fn new(place: u64) -> Gathered {
-        Gathered { place, keys: Vec::new(), members: Vec::new(), whole: 0 }
+    pub(super) fn new(place: u64, rivals: Rivals) -> Gathered {
+        Gathered { place, keys: Vec::new(), members: Vec::new(), rivals, whole: 0 }
     }
 
     /// Takes the next record.
@@ -44,8 +56,8 @@ impl Gathered {
         let start = self.keys.len();
         self.keys.extend_from_slice(record.key());
         let (kind, offset, len) = (record.header.kind, record.offset, record.header.record_len());
-        let large_len = record.large.map_or(0, |large| large.len);
-        self.members.push(Member { kind, hash, key: start..self.keys.len(), offset, len, large_len });
+        let (seqno, large) = (record.header.seqno, record.large);
+        self.members.push(Member { kind, hash, key: start..self.keys.len(), offset, len, seqno, large });
         if !record.header.more_follows {
             self.whole = self.members.len();
         }
@@ -54,7 +66,7 @@ impl Gathered {
     /// All of them, if there are so many, and none of a batch that goes on.
     pub(super) fn take(&mut self, count: usize) -> Option<Gathered> {
         let ends = self.whole == self.members.len();
-        (ends && self.whole >= count).then(|| std::mem::replace(self, Gathered::new(self.place)))
+        (ends && self.whole >= count).then(|| std::mem::replace(self, Gathered::new(self.place, self.rivals)))
     }
 
     /// The last of them, after the last record of a segment.
@@ -75,11 +87,14 @@ impl Gathered {
     pub(super) fn apply(&self, registry: &Registry, table: &Table, large: &LargeFolder) -> Result<()> {
         for members in self.members.chunks(AHEAD) {
             read::prefetch_all(registry, table, members.iter().map(|member| member.hash));
-            for Member { kind, hash, key, offset, len, large_len } in members {
+            for Member { kind, hash, key, offset, len, seqno, large: named } in members {
                 let location = Location::new(self.place, *offset);
                 let key = &self.keys[key.clone()];
-                let change = Change { hash: *hash, key, location, len: *len, large_len: *large_len };
+                let change = Change { hash: *hash, key, location, len: *len, large: *named };
                 match kind {
+                    Kind::Put | Kind::PutLarge | Kind::Delete if self.rivals == Rivals::Newer => {
+                        read::index_unless_newer(registry, table, large, *kind, *seqno, &change)?;
+                    }
                     Kind::Put | Kind::PutLarge => read::index_put(registry, table, large, &change)?,
                     Kind::Delete => read::index_delete(registry, table, large, &change)?,
                     _ => {}

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use crate::address::LargeId;
 use crate::format::record::Kind;
 use crate::segment::large::LargeFolder;
+use crate::segment::live::Live;
 use crate::segment::scan::Scanned;
 
 /// The files in `large/` that no record has named so far.
@@ -19,20 +20,26 @@ impl UnnamedFiles {
     }
 
     /// A record of the log, whatever became of its key since.
-    pub(super) fn note(&mut self, record: &Scanned<'_>) {
+    pub(super) fn note(&mut self, record: &Scanned<'_>, live: &Live) {
         if record.header.kind != Kind::PutLarge {
             return;
         }
         match record.large {
             Some(large) => drop(self.0.remove(&large.id)),
             // A rotten record may name any of them.
-            None => self.0.clear(),
+            None => {
+                live.name_unknown();
+                self.0.clear();
+            }
         }
     }
 
-    /// One that some record names.
-    pub(super) fn is_named(&mut self, id: LargeId) {
-        self.0.remove(&id);
+    /// What is known of all records of a segment.
+    pub(super) fn note_all(&mut self, live: &Live) {
+        self.0.retain(|id| !live.names(*id));
+        if !live.names_all() {
+            self.0.clear();
+        }
     }
 
     /// Removes those that are left: the log has been read, and is durable as it was read (L2).

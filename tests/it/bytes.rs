@@ -88,7 +88,7 @@ pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
         let to = to.join(entry.file_name());
-        if entry.metadata().unwrap().is_dir() {
+        if entry.file_type().unwrap().is_dir() {
             copy(&entry.path(), &to);
         } else {
             // Files of dead large values go when nobody looks at them any more: at any time.

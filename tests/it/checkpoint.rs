@@ -13,6 +13,9 @@ type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 /// So many keys that the index has several units.
 const KEYS: usize = 12_000;
 
+/// Bytes of a value that has a file of its own.
+const LARGE: usize = 140_000;
+
 fn options() -> Options {
     Options::new().durability(Durability::Os).segment_size(256 << 10).background(false)
 }
@@ -23,7 +26,8 @@ fn churn(db: &Db, model: &mut Model, random: &mut Random, writes: usize) {
         if random.below(5) == 0 {
             assert_eq!(db.delete(&key).unwrap(), model.remove(&key).is_some());
         } else {
-            let mut value = vec![0; [0, 7, 40, 300][random.below(4)]];
+            let len = if random.below(500) == 0 { LARGE } else { [0, 7, 40, 300][random.below(4)] };
+            let mut value = vec![0; len];
             random.fill(&mut value);
             db.put(&key, &value).unwrap();
             model.insert(key, value);
@@ -45,10 +49,11 @@ fn check(db: &Db, model: &Model) {
     assert_eq!(count, model.len());
 }
 
-/// What both ways of opening must agree on.
-fn figures(stats: &Stats) -> (u64, u64, u64, Vec<(u64, u64, u64)>) {
-    let segments = stats.segments.iter().map(|s| (s.used_bytes, s.live_bytes, s.live_records)).collect();
-    (stats.live_keys, stats.live_bytes, stats.dead_bytes, segments)
+/// What both ways of opening must agree on: of the store, and of each of its segments.
+fn figures(stats: &Stats) -> Vec<(String, [u64; 4])> {
+    let all = [stats.live_keys, stats.live_bytes, stats.dead_bytes, stats.archived_bytes];
+    let each = stats.segments.iter().map(|s| (s.file.clone(), [s.used_bytes, s.live_bytes, s.live_records, s.id]));
+    each.chain([("all".to_owned(), all)]).collect()
 }
 
 /// Opens copies of a store as it is now: with the written index, and without. Returns how many records the first read.
@@ -58,30 +63,39 @@ fn open_copies(dir: &Path, model: &Model) -> (u64, u64) {
     copy(dir, &with);
     copy(dir, &without);
     let _ = fs::remove_dir_all(without.join("checkpoint"));
+    let follower = options().open_read_only(&with).unwrap();
+    check(&follower, model);
+    let followed = follower.stats();
+    drop(follower);
     let (with, without) = (options().open(with).unwrap(), options().open(without).unwrap());
+    assert_eq!(figures(&followed), figures(&with.stats()), "opened for reading only");
+    assert_eq!(followed.recovery.records, with.stats().recovery.records);
     check(&with, model);
     check(&without, model);
     assert_eq!(figures(&with.stats()), figures(&without.stats()));
+    assert_eq!(with.stats().debt_bytes, without.stats().debt_bytes);
     assert!(with.verify().unwrap().is_clean());
     (with.stats().recovery.records, without.stats().recovery.records)
 }
 
 #[test]
 fn with_it_or_without_a_store_opens_with_the_same_whatever_was_written_since() {
-    let mut spared = 0;
+    let (mut spared, mut partial) = (0, 0);
     for seed in 1..=3 {
         let (dir, mut random, mut model) = (tempfile::tempdir().unwrap(), Random::new(seed), Model::new());
         let mut db = options().open(dir.path()).unwrap();
         churn(&db, &mut model, &mut random, KEYS * 2);
+        db.checkpoint().unwrap();
         for round in 0..10 {
-            match random.below(6) {
+            let mut jobs = 0;
+            match random.below(8) {
                 0 | 1 => db.checkpoint().unwrap(),
-                2 => assert!(db.compact().unwrap().decisions.nothing > 0),
-                3 => {
+                2..=4 => jobs = db.compact().unwrap().archives,
+                5 => {
                     db.seal().unwrap();
-                    db.archive().unwrap();
+                    jobs = db.archive().unwrap().archives;
                 }
-                4 => {
+                6 => {
                     db.close().unwrap();
                     db = options().open(dir.path()).unwrap();
                 }
@@ -90,6 +104,7 @@ fn with_it_or_without_a_store_opens_with_the_same_whatever_was_written_since() {
             let (with, without) = open_copies(dir.path(), &model);
             assert!(with <= without, "seed {seed}, round {round}");
             spared += without - with;
+            partial += u64::from(jobs > 0 && with < without);
             let writes = random.below(3000);
             churn(&db, &mut model, &mut random, writes);
             open_copies(dir.path(), &model);
@@ -97,6 +112,7 @@ fn with_it_or_without_a_store_opens_with_the_same_whatever_was_written_since() {
         db.close().unwrap();
     }
     assert!(spared > 10_000, "only {spared} records were spared");
+    assert!(partial > 2, "{partial} indexes were of other files than those that were there, and of use");
 }
 
 #[test]
@@ -164,4 +180,66 @@ fn a_clean_close_writes_it_where_it_pays() {
     let after = fs::metadata(dir.path().join("checkpoint/index")).unwrap().modified().unwrap();
     assert_eq!(before, after, "a single record is read as fast");
     assert_eq!(options().open(dir.path()).unwrap().stats().recovery.records, 1);
+}
+
+/// Puts what lies in this folder of a store in the place of what another has there.
+fn put_back(from: &Path, to: &Path, folder: &str) {
+    let _ = fs::remove_dir_all(to.join(folder));
+    if from.join(folder).exists() {
+        copy(&from.join(folder), &to.join(folder));
+    }
+}
+
+#[test]
+fn it_says_nothing_of_a_backup_that_was_put_back_whatever_is_written_then() {
+    for seed in 1..=4 {
+        let (home, mut random, mut model) = (tempfile::tempdir().unwrap(), Random::new(seed), Model::new());
+        let (dir, backup) = (home.path().join("store"), home.path().join("backup"));
+        let db = options().open(&dir).unwrap();
+        churn(&db, &mut model, &mut random, KEYS * 2);
+        db.compact().unwrap();
+        db.sync().unwrap();
+        copy(&dir, &backup);
+        let mut then = model.clone();
+        churn(&db, &mut model, &mut random, 3_000);
+        db.compact().unwrap();
+        db.checkpoint().unwrap();
+        db.close().unwrap();
+        // All but the index.
+        for folder in ["segments", "archives", "large"] {
+            put_back(&backup, &dir, folder);
+        }
+        let db = options().open(&dir).unwrap();
+        check(&db, &then);
+        churn(&db, &mut then, &mut random, 6_000);
+        db.compact().unwrap();
+        open_copies(&dir, &then);
+        churn(&db, &mut then, &mut random, 6_000);
+        db.compact().unwrap();
+        open_copies(&dir, &then);
+    }
+}
+
+#[test]
+fn it_says_nothing_of_a_copy_that_went_another_way() {
+    for seed in 1..=4 {
+        let (home, mut random, mut model) = (tempfile::tempdir().unwrap(), Random::new(seed), Model::new());
+        let (dir, other) = (home.path().join("store"), home.path().join("other"));
+        let db = options().open(&dir).unwrap();
+        churn(&db, &mut model, &mut random, KEYS * 2);
+        db.checkpoint().unwrap();
+        copy(&dir, &other);
+        let mut theirs = model.clone();
+        churn(&db, &mut model, &mut random, 1_000);
+        db.checkpoint().unwrap();
+        let db = options().open(&other).unwrap();
+        churn(&db, &mut theirs, &mut random, 5_000);
+        db.compact().unwrap();
+        churn(&db, &mut theirs, &mut random, 5_000);
+        db.compact().unwrap();
+        drop(db);
+        open_copies(&other, &theirs);
+        put_back(&dir, &other, "checkpoint");
+        open_copies(&other, &theirs);
+    }
 }

@@ -43,8 +43,6 @@ pub(crate) struct LargeFolder {
     mapped: Mutex<MappedFiles>,
     bytes: AtomicU64,
     live_bytes: AtomicU64,
-    /// Of those that the index leads to that is being written down.
-    imaged_bytes: AtomicU64,
 }
 
 impl LargeFolder {
@@ -57,7 +55,6 @@ impl LargeFolder {
             mapped: Mutex::default(),
             bytes: AtomicU64::new(0),
             live_bytes: AtomicU64::new(0),
-            imaged_bytes: AtomicU64::new(0),
         }
     }
 
@@ -166,37 +163,19 @@ impl LargeFolder {
         }
     }
 
-    /// A record that names a file of `len` bytes has entered the index, and the one that is being written down, if `imaged`.
-    pub(crate) fn add_live(&self, len: u64, imaged: bool) {
+    /// One more file, of `len` bytes, is named by a record.
+    pub(crate) fn add(&self, len: u64) {
         self.bytes.fetch_add(len, Ordering::Relaxed);
+    }
+
+    /// Records that name files of `len` bytes have entered the index.
+    pub(crate) fn add_live(&self, len: u64) {
         self.live_bytes.fetch_add(len, Ordering::Relaxed);
-        if imaged {
-            self.imaged_bytes.fetch_add(len, Ordering::Relaxed);
-        }
     }
 
-    /// It has left the index, and the one that is being written down, if `imaged`.
-    pub(crate) fn remove_live(&self, len: u64, imaged: bool) {
+    /// A record that names a file of `len` bytes has left the index.
+    pub(crate) fn remove_live(&self, len: u64) {
         self.live_bytes.fetch_sub(len, Ordering::Relaxed);
-        if imaged {
-            self.imaged_bytes.fetch_sub(len, Ordering::Relaxed);
-        }
-    }
-
-    /// The index begins to be written down.
-    pub(crate) fn begin_image(&self) {
-        self.imaged_bytes.store(self.live_bytes(), Ordering::Relaxed);
-    }
-
-    /// Bytes of the files that the index leads to that was written down.
-    pub(crate) fn imaged_bytes(&self) -> u64 {
-        self.imaged_bytes.load(Ordering::Relaxed)
-    }
-
-    /// Sets how many bytes there are, and how many of them are live, before anybody changes it.
-    pub(crate) fn set_bytes(&self, all: u64, live: u64) {
-        self.bytes.store(all, Ordering::Relaxed);
-        self.live_bytes.store(live, Ordering::Relaxed);
     }
 
     /// No record of the log names a file of `len` bytes any more.

@@ -53,6 +53,7 @@ fn manifest(entries: Vec<ManifestEntry>) -> Manifest {
     Manifest {
         database: DATABASE,
         archive: ArchiveId(7),
+        index: [0; 16],
         covers: vec![covers()],
         replaces: vec![ArchiveId(2)],
         first_seqno: Seqno::from(1),
