@@ -20,6 +20,8 @@ mod power;
 mod report;
 #[path = "crash/rot.rs"]
 mod rot;
+#[path = "crash/since.rs"]
+mod since;
 #[path = "crash/storm.rs"]
 mod storm;
 
@@ -72,15 +74,17 @@ fn a_power_cut_at_any_point_loses_nothing_acknowledged_and_tears_nothing() {
             spares: sum.spares + counts.spares,
             jobs: sum.jobs + counts.jobs,
             merged: sum.merged + counts.merged,
+            indexes: sum.indexes + counts.indexes,
         };
     }
     report(&format!(
-        "power cuts: {} histories with {} spare segments, {} archives written and {} replaced, {} points, {} images + {} nested = {} recovered: \
+        "power cuts: {} histories with {} spare segments, {} archives written and {} replaced, {} indexes written down, {} points, {} images + {} nested = {} recovered: \
          0 acknowledged lost, 0 wrong, 0 torn, 0 refused (seed {})",
         effort().histories,
         sum.spares,
         sum.jobs,
         sum.merged,
+        sum.indexes,
         sum.points,
         sum.images,
         sum.nested,
@@ -91,6 +95,7 @@ fn a_power_cut_at_any_point_loses_nothing_acknowledged_and_tears_nothing() {
         assert!(sum.images + sum.nested >= 100_000, "too few images to mean much");
         assert!(sum.spares >= 50, "too few spare segments to mean much");
         assert!(sum.jobs >= 100 && sum.merged >= 30, "too few jobs to mean much");
+        assert!(sum.indexes >= 50, "too few indexes to mean much");
     }
 }
 
@@ -113,6 +118,12 @@ fn every_planted_bug_is_caught() {
     let lying = |bug| {
         plant(Some(bug));
         let caught = lying::sweep(effort().seed, LIES).err();
+        plant(None);
+        caught
+    };
+    let since = |bug| {
+        plant(Some(bug));
+        let caught = since::run(effort().seed).err();
         plant(None);
         caught
     };
@@ -139,6 +150,9 @@ fn every_planted_bug_is_caught() {
         (Sabotage::DeadBeforeDurable, power(Sabotage::DeadBeforeDurable)),
         (Sabotage::DanglingPlaces, power(Sabotage::DanglingPlaces)),
         (Sabotage::ArchiveUnverified, lying(Sabotage::ArchiveUnverified)),
+        (Sabotage::IndexBeforeSwap, since(Sabotage::IndexBeforeSwap)),
+        (Sabotage::GoneFilesKept, since(Sabotage::GoneFilesKept)),
+        (Sabotage::OldDeleteWins, since(Sabotage::OldDeleteWins)),
     ];
     let mut missed = Vec::new();
     for (bug, what) in &caught {
@@ -251,6 +265,12 @@ fn an_archive_that_the_disk_wrote_wrong_takes_nothing_s_place() {
         lies.told - lies.noticed
     ));
     assert!(lies.noticed > 500);
+}
+
+#[test]
+fn a_written_index_and_the_jobs_that_came_after_it_are_one_store() {
+    let images = since::run(effort().seed).unwrap_or_else(|what| panic!("{what}"));
+    report(&format!("jobs behind a written index: {images} images, each key as it was, 0 of them read in full"));
 }
 
 #[test]

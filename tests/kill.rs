@@ -65,6 +65,12 @@ fn child() {
     };
     let round: u64 = round.parse().unwrap();
     let db = options().open(dir).unwrap();
+    // Every other child has its index written down beside its writer, whenever the last time is over.
+    let (ask, asked) = std::sync::mpsc::sync_channel::<()>(1);
+    if round % 2 == 1 {
+        let beside = db.clone();
+        std::thread::spawn(move || asked.iter().for_each(|()| beside.checkpoint().unwrap()));
+    }
     let mut out = std::io::stdout().lock();
     writeln!(out, "\nready").unwrap();
     for i in 0.. {
@@ -88,6 +94,7 @@ fn child() {
         }
         writeln!(out, "{i}").unwrap();
         out.flush().unwrap();
+        let _ = ask.try_send(());
     }
 }
 

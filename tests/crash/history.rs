@@ -37,6 +37,8 @@ pub(crate) enum Step {
     Compact(Vec<(&'static str, Writes, Durability)>),
     /// Seals, and packs what is sealed.
     Archive,
+    /// Writes the index down.
+    Checkpoint,
 }
 
 /// Which steps a history has.
@@ -59,6 +61,8 @@ pub(crate) struct History {
     pub(crate) spares: usize,
     /// How many jobs wrote an archive, and how many archives went for another.
     pub(crate) jobs: u64,
+    /// How often the index was written down.
+    pub(crate) indexes: u64,
     pub(crate) merged: u64,
     /// The contents after the first, second ... write; `models[0]` is before.
     pub(crate) models: Vec<Model>,
@@ -108,7 +112,7 @@ impl Prepared {
 
 /// A history's steps by its seed.
 pub(crate) fn plan(random: &mut Random, kind: Kind, steps: usize) -> Vec<Step> {
-    let of_jobs = if kind == Kind::Jobs { 24 } else { 18 };
+    let of_jobs = if kind == Kind::Jobs { 25 } else { 18 };
     (0..steps)
         .map(|_| match random.below(of_jobs) {
             0..=8 => Step::Write(vec![write(random)], durability(random)),
@@ -121,7 +125,8 @@ pub(crate) fn plan(random: &mut Random, kind: Kind, steps: usize) -> Vec<Step> {
             15 | 16 => Step::Spare,
             17 => Step::Reopen,
             18..=21 => Step::Compact((0..random.below(4)).map(|_| write_meanwhile(random)).collect()),
-            _ => Step::Archive,
+            22 | 23 => Step::Archive,
+            _ => Step::Checkpoint,
         })
         .collect()
 }
@@ -165,6 +170,7 @@ impl History {
             segment,
             spares: 0,
             jobs: 0,
+            indexes: 0,
             merged: 0,
             models: vec![model],
             seqnos: vec![seqno],
@@ -222,6 +228,11 @@ impl History {
                     db.close().map_err(wrong)?;
                     self.settle(disk.position());
                     db = self.open_driven(disk).map_err(|error| format!("refused: {error:?}"))?;
+                }
+                Step::Checkpoint => {
+                    db.checkpoint().map_err(wrong)?;
+                    self.settle(disk.position());
+                    self.indexes += 1;
                 }
                 Step::Compact(writes) => self.compact(disk, &db, writes, life)?,
                 Step::Archive => {

@@ -31,6 +31,8 @@ pub(crate) struct Counts {
     /// Jobs that wrote an archive, and archives that went for another.
     pub(crate) jobs: u64,
     pub(crate) merged: u64,
+    /// How often the index was written down.
+    pub(crate) indexes: u64,
 }
 
 /// Runs histories `first`, `first + step`, ... of the effort. Says what went wrong first, with the seeds that show it.
@@ -63,6 +65,7 @@ fn cut_everywhere(effort: Effort, number: u64, counts: &mut Counts) -> Result<()
     counts.spares += history.spares as u64;
     counts.jobs += history.jobs;
     counts.merged += history.merged;
+    counts.indexes += history.indexes;
     let mut recording = disk.recording();
     for point in recording.points() {
         counts.points += 1;
@@ -112,9 +115,13 @@ fn cut_again(
     if kind == Kind::Jobs && random.below(3) > 0 {
         let at = random.below(steps.len() + 1);
         steps.insert(at, if random.below(3) == 0 { Step::Archive } else { Step::Compact(Vec::new()) });
+        if random.below(6) == 0 {
+            steps.insert(at, Step::Checkpoint);
+        }
     }
     history.drive(disk, db, &steps, 2 + counts.images)?;
     counts.jobs += history.jobs;
+    counts.indexes += history.indexes;
     let mut recording = disk.recording();
     for point in recording.points() {
         let mut image_random = Random::new(random.next_u64());
