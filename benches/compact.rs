@@ -27,6 +27,16 @@ const STRIDE: u64 = 1_000;
 
 fn main() {
     let scale = Scale::new("compact: gets beside a compaction, against gets alone", 1_000_000);
+    let live = live_bytes(scale.keys);
+    // `cargo bench --bench compact -- space` measures that alone.
+    if !std::env::args().any(|arg| arg == "space") {
+        beside(&scale, live);
+    }
+    steady(&scale, live);
+}
+
+/// Rounds of overwriting and `compact()`, with a reader beside them.
+fn beside(scale: &Scale, live: u64) {
     let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("the target folder can be written");
     let dir = home.path().join("store");
     let db = Options::new().background(false).open(&dir).expect("a new store opens");
@@ -64,10 +74,8 @@ fn main() {
     );
     println!("{gets} gets checked, 0 keys missing, 0 values wrong");
     println!("anonymous memory grows by {:.1} MiB [{:.1} .. {:.1}]", memory.median, memory.p5, memory.p95);
-    let live = live_bytes(scale.keys);
     println!("after compact(): {:.3} of the bytes of live keys and values", files::bytes(&dir) as f64 / live as f64);
     db.close().expect("the store closes");
-    steady(&scale, live);
 }
 
 /// Overwrites a second, as one busy thread of an application might.
@@ -79,6 +87,7 @@ fn steady(scale: &Scale, live: u64) {
     let dir = home.path().join("store");
     let db = Options::new().open(&dir).expect("a new store opens");
     store::load(&db, scale.keys);
+    let before = db.stats().compaction;
     let (start, mut written, mut shares, mut ahead) = (Instant::now(), 0, Vec::new(), Vec::new());
     for version in 1..=scale.of(100) as u64 {
         for part in 0..10 {
@@ -96,6 +105,10 @@ fn steady(scale: &Scale, live: u64) {
         "{RATE} overwrites a second, {written} in all: all files {:.2} of the live bytes [{:.2} .. {:.2}], {:.2} of it room for what is to come",
         all.median, all.p5, all.p95, ahead.median
     );
+    let most = shares[shares.len() / 2..].iter().copied().fold(0.0, f64::max);
+    let put = written as f64 * live as f64 / scale.keys as f64;
+    let jobs = db.stats().compaction.written_bytes - before.written_bytes;
+    println!("  at most {most:.2}; jobs wrote {:.2} bytes for each byte put", jobs as f64 / put);
 }
 
 /// Puts so many keys again, scattered; returns how many.
