@@ -50,8 +50,13 @@ pub(crate) const SEGMENT_LEN_STEP: u64 = 4096;
 pub(crate) const SEGMENT_SIZE_MIN: u64 = 64 * 1024;
 pub(crate) const SEGMENT_SIZE_MAX: u64 = 1 << 30;
 pub(crate) const SEGMENT_SIZE_DEFAULT: u64 = 64 << 20;
-/// Length of the first segment of a session; the next ones double up to `segment_size`.
+/// Length of the first segment of a session; the next ones double, while the store grows.
 pub(crate) const SEGMENT_SIZE_FIRST: u64 = 1 << 20;
+/// Segments need not be shorter than this, and jobs no smaller, however little a store holds: each costs some syncs.
+pub(crate) const PART_LEN_MIN: u64 = 8 << 20;
+/// A segment, or a job, takes one part of so many of what is live, so that what is written ahead and what is there twice
+/// stays little beside it.
+pub(crate) const LIVE_PARTS: u64 = 16;
 /// Zeros that a durable write puts behind itself where blocks were never written.
 pub(crate) const ZEROS_AHEAD: u64 = 64 << 10;
 /// What an active segment keeps for deletes in a store that finds no space: one part of so many, and no more than this.
@@ -99,6 +104,7 @@ const _: () = {
     assert!(RECORDS_START.is_multiple_of(RECORD_ALIGN) && FOOTER_LEN.is_multiple_of(RECORD_ALIGN));
     assert!(SEGMENT_OVERHEAD >= RECORDS_START + FOOTER_LEN);
     assert!(SEGMENT_SIZE_MIN > SEGMENT_OVERHEAD && SEGMENT_SIZE_FIRST <= SEGMENT_SIZE_DEFAULT);
+    assert!(SEGMENT_SIZE_FIRST <= PART_LEN_MIN && PART_LEN_MIN.is_multiple_of(PLACE_LEN));
     assert!(SEGMENT_SIZE_MAX.is_multiple_of(PLACE_LEN));
     assert!(PLACE_COUNT == 1 << 24);
     assert!(RECORD_ALIGN.is_power_of_two() && PLACE_LEN.is_power_of_two());

@@ -8,7 +8,10 @@ use crate::address::SegmentId;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::names;
 use crate::format::segment::{SegmentHeader, SegmentKind};
-use crate::limits::{FOOTER_LEN, PLACE_LEN, RECORDS_START, SEGMENT_LEN_STEP, SEGMENT_SIZE_MIN, SPARE_ASKED_PART};
+use crate::limits::{
+    FOOTER_LEN, LIVE_PARTS, PART_LEN_MIN, PLACE_LEN, RECORDS_START, SEGMENT_LEN_STEP, SEGMENT_SIZE_MIN,
+    SPARE_ASKED_PART,
+};
 use crate::sabotage::{Sabotage, planted};
 use crate::segment::Segment;
 use crate::segment::active::Active;
@@ -67,12 +70,25 @@ pub(super) fn next(store: &Store, log: &mut Log, len: u64) -> Result<()> {
     let active = Active::new(segment, Arc::clone(file), log.last_seqno);
     log.active = Some(if blank.wants_zeros() { active.with_zeros() } else { active });
     log.next_id = next_id;
-    log.next_len = (header.len * 2).min(store.settings().segment_size).max(log.next_len);
+    log.next_len = next_len(store, log, header.len);
     log.spare_asked = false;
     log.large_bytes = 0;
     // A session may be over before it seals anything: what earlier ones left is looked at now.
     store.tell_sealed();
     Ok(())
+}
+
+/// How long the segment behind one of `len` bytes is to be. Twice as long while half of what is written is new; else what is
+/// written takes the place of something, and the room for it is to be little beside what there is.
+fn next_len(store: &Store, log: &mut Log, len: u64) -> u64 {
+    let (live, sealed) = (store.live_bytes(), std::mem::take(&mut log.sealed_bytes));
+    let grown = live.saturating_sub(std::mem::replace(&mut log.live_bytes, live));
+    let longest = store.settings().segment_size;
+    let enough = match 2 * grown >= sealed {
+        true => longest,
+        false => (live / LIVE_PARTS).max(PART_LEN_MIN).next_multiple_of(PLACE_LEN).min(longest),
+    };
+    (2 * len.max(log.next_len)).min(enough)
 }
 
 /// A file for the next segment, of `needed` bytes at least. Where there is no space for it, a spare that is too
@@ -174,6 +190,7 @@ pub(super) fn seal(store: &Store, log: &mut Log) -> Result<()> {
     }
     match active.seal() {
         Ok(()) => {
+            log.sealed_bytes += active.segment().used_bytes();
             log.active = None;
             store.watermark().settle(log.last_seqno);
             store.tell_sealed();

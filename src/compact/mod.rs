@@ -26,7 +26,7 @@ use crate::compact::job::{Job, Stuck};
 use crate::compact::pace::Pace;
 use crate::compact::policy::{Candidate, Goal, Reason, decide};
 use crate::error::{Error, ErrorKind, Result};
-use crate::limits::{JOB_LEN_MAX, PACKED_LEN_MAX};
+use crate::limits::{JOB_LEN_MAX, LIVE_PARTS, PACKED_LEN_MAX, PART_LEN_MIN};
 use crate::segment::Segment;
 use crate::store::Store;
 use crate::store::unit::Unit;
@@ -99,17 +99,18 @@ pub(crate) enum Task {
 }
 
 impl Task {
-    fn goal(self, store: &Store) -> Goal {
+    fn goal(self, store: &Store, candidates: &[Candidate]) -> Goal {
         let (rewrite, pack, dead_share) = match self {
             Task::Archive => (false, true, 1.0),
             Task::Compact(share) => (true, true, share),
             Task::Background(share) => (true, false, share),
         };
         let segment = store.settings().segment_size;
+        let part = (candidates.iter().map(|file| file.live).sum::<u64>() / LIVE_PARTS).max(PART_LEN_MIN);
         Goal {
             dead_share,
-            small: segment / 4,
-            most: JOB_LEN_MAX.min(segment.saturating_mul(4)),
+            small: segment.min(part) / 4,
+            most: JOB_LEN_MAX.min(segment.saturating_mul(4)).min(part),
             lean: false,
             rewrite,
             pack,
@@ -144,7 +145,7 @@ fn run_all(
     report: &mut CompactionReport,
     next: &mut Option<ArchiveId>,
 ) -> Result<()> {
-    let mut goal = task.goal(store);
+    let mut lean = false;
     // Those that could not be read, by their first id: they stay as they are.
     let mut damaged = Vec::new();
     loop {
@@ -153,7 +154,7 @@ fn run_all(
         let Some(id) = *next else { return Err(stuck(store)) };
         let units = store.units();
         let candidates = candidates(&units, &damaged);
-        let decision = decide(&candidates, &goal);
+        let decision = decide(&candidates, &Goal { lean, ..task.goal(store, &candidates) });
         pace.rest(rest(task, &candidates));
         let count = match decision.reason {
             Reason::Dead => &mut report.decisions.dead,
@@ -177,12 +178,12 @@ fn run_all(
                 report.tombstones_dropped += done.tombstones_dropped;
                 report.written_bytes += done.written;
                 report.freed_bytes += if done.left.is_none() { done.freed } else { 0 };
-                goal.lean = false;
+                lean = false;
             }
             // A spare segment is room that a job may need more; and with less to write, one may do, and make room for the rest.
-            Ok(Err(error)) if error.kind() == ErrorKind::NoSpace && (store.pool().give_up() || !goal.lean) => {
+            Ok(Err(error)) if error.kind() == ErrorKind::NoSpace && (store.pool().give_up() || !lean) => {
                 report.decisions.failed += 1;
-                goal.lean = true;
+                lean = true;
             }
             Ok(Err(error)) => {
                 report.decisions.failed += 1;
@@ -257,8 +258,8 @@ fn candidates(units: &[Unit], damaged: &[SegmentId]) -> Vec<Candidate> {
 
 /// Dead bytes of the files that the background would rewrite.
 pub(crate) fn debt(store: &Store) -> u64 {
-    let goal = Task::Background(store.settings().compact_when_dead).goal(store);
-    policy::debt(&candidates(&store.units(), &[]), &goal)
+    let candidates = candidates(&store.units(), &[]);
+    policy::debt(&candidates, &Task::Background(store.settings().compact_when_dead).goal(store, &candidates))
 }
 
 /// Why no job may run any more.

@@ -51,7 +51,8 @@ impl Options {
     }
 
     /// Bytes of a segment, from 64 KiB to 1 GiB, rounded down to a multiple of 4096. Default: 64 MiB. Each session starts with smaller
-    /// ones, of 1 MiB if this is more; a longer batch gets a longer one.
+    /// ones, of 1 MiB if this is more; while most of what is written replaces something, they have a sixteenth of what is live, or
+    /// 8 MiB if that is more. A longer batch gets a longer one.
     pub fn segment_size(mut self, bytes: u64) -> Self {
         self.settings.segment_size = bytes;
         self

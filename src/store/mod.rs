@@ -147,6 +147,9 @@ pub(crate) struct Log {
     pub(crate) active: Option<Active>,
     pub(crate) next_id: SegmentId,
     pub(crate) next_len: u64,
+    /// Bytes of what was live when the last segment began, and of the records of those that were sealed since.
+    pub(crate) live_bytes: u64,
+    pub(crate) sealed_bytes: u64,
     /// Whether a spare for the next segment was asked for.
     pub(crate) spare_asked: bool,
     /// Whether the names that this session found are known to be durable: a process that was killed may have left names
@@ -198,6 +201,11 @@ impl Store {
         let mut segments = self.registry.files();
         segments.sort_by_key(|segment| (segment.first_seqno(), segment.id()));
         segments
+    }
+
+    /// Bytes of the records that the index points at.
+    pub(crate) fn live_bytes(&self) -> u64 {
+        self.registry.files().iter().map(|segment| segment.live_bytes()).sum()
     }
 
     pub(crate) fn table(&self) -> &Table {

@@ -123,6 +123,22 @@ fn a_queue_leaves_next_to_nothing() {
 }
 
 #[test]
+fn a_queue_leaves_next_to_nothing_while_it_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Options::new().durability(Durability::Os).segment_size(1 << 20).open(dir.path()).unwrap();
+    for i in 0..30_000_u32 {
+        db.put(i.to_be_bytes(), [7; 200]).unwrap();
+        if let Some(oldest) = i.checked_sub(500) {
+            assert!(db.get(oldest.to_be_bytes()).unwrap().is_some());
+            assert!(db.delete(oldest.to_be_bytes()).unwrap());
+        }
+    }
+    // A segment that is being written, the next, and what the last jobs found alive.
+    until(|| bytes(dir.path()) < 3 << 20);
+    assert_eq!(db.len(), 500);
+}
+
+#[test]
 fn an_older_archive_that_was_rewritten_goes_together_with_a_newer_one_that_was_not() {
     let dir = tempfile::tempdir().unwrap();
     let db = small().open(dir.path()).unwrap();

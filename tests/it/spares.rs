@@ -37,6 +37,28 @@ fn assert_holds(db: &Db, count: u32) {
     assert_eq!(db.len(), u64::from(count));
 }
 
+/// Lengths of the segments, oldest first, in MiB.
+fn lengths(db: &Db) -> Vec<u64> {
+    db.stats().segments.iter().map(|segment| segment.file_bytes >> 20).collect()
+}
+
+#[test]
+fn segments_double_while_the_store_grows_and_are_short_while_it_does_not() {
+    let db = Options::new().segment_size(16 << 20).background(false).open_in_memory().unwrap();
+    let put = |key: u32| {
+        db.put(key.to_le_bytes(), vec![1; 16 << 10]).unwrap();
+    };
+    // One write in four overwrites something.
+    (0..2_200_u32).for_each(|i| put(i / 4 * 3 + i % 4 % 3));
+    assert_eq!(lengths(&db), [1, 2, 4, 8, 16, 16]);
+    // The length of the next was settled when the last began.
+    (0..4_400_u32).for_each(|i| put(i % 1_500));
+    assert_eq!(lengths(&db)[6..], [16, 8, 8, 8, 8, 8, 8]);
+    // Growing again, it doubles again.
+    (0..2_200_u32).for_each(|i| put(i + 10_000));
+    assert_eq!(lengths(&db)[13..], [8, 16, 16]);
+}
+
 #[test]
 fn a_spare_becomes_the_next_segment_and_is_zeros_until_then() {
     let (inside, disk) = new_disk();
