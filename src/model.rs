@@ -40,6 +40,8 @@ pub(crate) enum Flaw {
     UnitRetiredEarly,
     /// A directory is retired while the root names it.
     DirectoryRetiredEarly,
+    /// A file is retired while the registry names it.
+    FileRetiredEarly,
     /// Whoever brings a write leads, although another does.
     SecondLeader,
     /// The lead is handed to a writer who is not woken.

@@ -68,3 +68,7 @@ fn apply(store: &Store, packed: &Segment, sources: &[Hold<Segment>], batch: &[Mo
     }
     Ok(())
 }
+
+#[cfg(all(test, zipcask_loom))]
+#[path = "../../loom-tests/swap.rs"]
+mod loom_models;

@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::ops::Deref;
 
-use crate::model::{self, Flaw};
+use crate::model::{self, Flaw, Life};
 use crate::sync::counted::Arc;
 use crate::sync::plain::{AtomicUsize, Ordering};
 
@@ -24,6 +24,7 @@ const STRIPES: usize = if cfg!(zipcask_loom) { 2 } else { 16 };
 pub(crate) struct Owner<T> {
     target: Arc<T>,
     stripes: [Arc<Stripe<T>>; STRIPES],
+    pub(crate) life: Life,
 }
 
 /// One count of holds.
@@ -40,7 +41,7 @@ impl<T> Owner<T> {
     pub(crate) fn new(target: T) -> Owner<T> {
         let target = Arc::new(target);
         let stripe = |_| Arc::new(Stripe { target: Arc::clone(&target), _apart: [0; 14] });
-        Owner { stripes: std::array::from_fn(stripe), target }
+        Owner { stripes: std::array::from_fn(stripe), target, life: Life::new() }
     }
 
     /// A hold of it, counted where this thread counts.
@@ -51,6 +52,7 @@ impl<T> Owner<T> {
 
     #[inline]
     fn hold_at(&self, stripe: usize) -> Hold<T> {
+        self.life.found();
         let stripe = &self.stripes[stripe];
         if model::planted(Flaw::HoldUncounted) {
             // SAFETY: none; this is the flaw.

@@ -1,6 +1,6 @@
 //! From a location to the segment it lies in.
 //!
-//! Floor 2. Imports `address`, `error`, `limits`, `reclaim`, `segment`, `sync`.
+//! Floor 2. Imports `address`, `error`, `limits`, `model`, `reclaim`, `segment`, `sync`.
 //!
 //! The linear address space is cut into places of 1 MiB, and a file takes as many as it spans. Two levels of atomic
 //! pointers lead from a place to its segment, so that a lookup is two loads and the tables grow with the store.
@@ -10,6 +10,7 @@ use std::{array, fmt, ptr};
 use crate::address::Location;
 use crate::error::Result;
 use crate::limits::{PLACE_COUNT, PLACE_LEN};
+use crate::model::{self, Flaw};
 use crate::reclaim::hold::{Hold, Owner};
 use crate::reclaim::pin::{self, Pin};
 use crate::segment::Segment;
@@ -111,7 +112,9 @@ impl<T> Registry<T> {
         // ORDER: Acquire; pairs with the Release in `point`.
         let entry = leaf[place % LEAF_LEN].load(Ordering::Acquire);
         // SAFETY: null or an owner that `files` keeps, or that goes after the pin (G1).
-        unsafe { entry.as_ref() }
+        let owner = unsafe { entry.as_ref() }?;
+        owner.life.found();
+        Some(owner)
     }
 
     /// All files, in the order of their places.
@@ -144,7 +147,11 @@ impl<T: Send + Sync + 'static> Registry<T> {
             return;
         };
         let Filed { owner, place, len } = files.remove(at);
+        if model::planted(Flaw::FileRetiredEarly) {
+            owner.life.retired();
+        }
         self.point(place, len, ptr::null_mut());
+        owner.life.retired();
         // SAFETY: no entry leads to it any more, and here it is dropped for the only time; what it owns may be dropped
         // on any thread.
         unsafe { Pin::new().retire(move || drop(owner)) };
