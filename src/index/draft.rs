@@ -65,6 +65,8 @@ pub(crate) struct Draft {
     pub(crate) early: Vec<[Early; SLOTS]>,
     /// One for each slot, bucket by bucket; empty but for a table's only unit.
     pub(crate) rest: Vec<Rest>,
+    /// Where keys were put that are not at home.
+    displaced: Vec<(usize, usize)>,
 }
 
 /// Fills the drafts of the units that take the place of one: of one as deep, or of two that share its keys by the last
@@ -89,7 +91,6 @@ pub(crate) fn share(drafts: &mut [Draft], entries: impl Iterator<Item = Entry>, 
     for draft in drafts {
         draft.pull_home();
         draft.seat_chain();
-        draft.set_reach();
     }
 }
 
@@ -105,6 +106,7 @@ impl Draft {
             chain: Vec::new(),
             early: vec![[Early::default(); SLOTS]; buckets],
             rest: vec![Rest::default(); rest_count],
+            displaced: Vec::new(),
         }
     }
 
@@ -120,6 +122,9 @@ impl Draft {
         let bucket = (home + entry.word.displacement()) & (buckets - 1);
         debug_assert!(self.words[bucket][slot].is_empty());
         self.seat(bucket, slot, entry.word, (early, rest));
+        if entry.word.displacement() > 0 {
+            self.displaced.push((bucket, slot));
+        }
     }
 
     fn seat(&mut self, bucket: usize, slot: usize, word: Word, (early, rest): (Early, Option<Rest>)) {
@@ -133,19 +138,12 @@ impl Draft {
     /// Brings each displaced key as near to its home as there is room.
     fn pull_home(&mut self) {
         let buckets = self.words.len();
-        for bucket in 0..buckets {
-            for slot in 0..SLOTS {
-                let word = self.words[bucket][slot];
-                let displacement = word.displacement();
-                if word.is_empty() || displacement == 0 {
-                    continue;
-                }
-                let home = bucket.wrapping_sub(displacement) & (buckets - 1);
-                let bits = (self.early[bucket][slot], self.rest.get(bucket * SLOTS + slot).copied());
-                self.words[bucket][slot] = Word::EMPTY;
-                let seated = self.seat_near(home, word, bits);
-                debug_assert!(seated, "its own slot was free");
-            }
+        for (bucket, slot) in std::mem::take(&mut self.displaced) {
+            let word = std::mem::replace(&mut self.words[bucket][slot], Word::EMPTY);
+            let home = bucket.wrapping_sub(word.displacement()) & (buckets - 1);
+            let bits = (self.early[bucket][slot], self.rest.get(bucket * SLOTS + slot).copied());
+            let seated = self.seat_near(home, word, bits);
+            debug_assert!(seated, "its own slot was free");
         }
     }
 
@@ -154,31 +152,21 @@ impl Draft {
         for (home, word) in std::mem::take(&mut self.chain) {
             if !self.seat_near(home, word, (Early::default(), None)) {
                 self.chain.push((home, word));
+                self.reach[home] = self.reach[home].with_chain(word);
             }
         }
     }
 
-    /// Notes at each home how far from it its keys are.
-    fn set_reach(&mut self) {
-        let mask = self.words.len() - 1;
-        for (bucket, words) in self.words.iter().enumerate() {
-            for word in words.iter().filter(|word| word.displacement() > 0) {
-                let reach = &mut self.reach[bucket.wrapping_sub(word.displacement()) & mask];
-                *reach = reach.with(word.displacement(), *word);
-            }
-        }
-        for &(home, word) in &self.chain {
-            self.reach[home] = self.reach[home].with_chain(word);
-        }
-    }
-
-    /// Puts `word` into the first empty slot of its window; `false` if there is none.
+    /// Puts `word` into the first empty slot of its window, and notes how far from home that is; `false` if there is none.
     fn seat_near(&mut self, home: usize, word: Word, bits: (Early, Option<Rest>)) -> bool {
         let buckets = self.words.len();
         for displacement in 0..WINDOW.min(buckets) {
             let bucket = (home + displacement) & (buckets - 1);
             if let Some(slot) = self.words[bucket].iter().position(|word| word.is_empty()) {
                 self.seat(bucket, slot, word.displaced(displacement), bits);
+                if displacement > 0 {
+                    self.reach[home] = self.reach[home].with(displacement, word);
+                }
                 return true;
             }
         }
