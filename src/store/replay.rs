@@ -1,6 +1,6 @@
 //! Records of the log on their way back into the index.
 //!
-//! Floor 3. Imports `address`, `error`, `format`, `index`, `segment`, `store`.
+//! Floor 3. Imports `address`, `error`, `format`, `index`, `reclaim`, `segment`, `store`.
 
 use std::ops::Range;
 
@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::format::large::LargeValue;
 use crate::format::record::Kind;
 use crate::index::table::Table;
+use crate::reclaim::pin::Pin;
 use crate::segment::large::LargeFolder;
 use crate::segment::registry::Registry;
 use crate::segment::scan::Scanned;
@@ -66,7 +67,11 @@ impl Gathered {
     /// All of them, if there are so many, and none of a batch that goes on.
     pub(super) fn take(&mut self, count: usize) -> Option<Gathered> {
         let ends = self.whole == self.members.len();
-        (ends && self.whole >= count).then(|| std::mem::replace(self, Gathered::new(self.place, self.rivals)))
+        (ends && self.whole >= count).then(|| {
+            // The next ones take about as much.
+            let (keys, members) = (Vec::with_capacity(self.keys.len()), Vec::with_capacity(self.members.len()));
+            std::mem::replace(self, Gathered { place: self.place, rivals: self.rivals, keys, members, whole: 0 })
+        })
     }
 
     /// The last of them, after the last record of a segment.
@@ -86,6 +91,8 @@ impl Gathered {
     /// `Io` in positioned mode.
     pub(super) fn apply(&self, registry: &Registry, table: &Table, large: &LargeFolder) -> Result<()> {
         for members in self.members.chunks(AHEAD) {
+            // Makes those of each change cheaper.
+            let _pin = Pin::new();
             read::prefetch_all(registry, table, members.iter().map(|member| member.hash));
             for Member { kind, hash, key, offset, len, seqno, large: named } in members {
                 let location = Location::new(self.place, *offset);
