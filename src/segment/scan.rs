@@ -13,7 +13,9 @@ use crate::limits::{EXTENSION_LEN, RECORD_ALIGN, RECORD_HEADER_LEN, RECORDS_STAR
 use crate::platform::File;
 use crate::segment::source::Source;
 
-const WINDOW_LEN: usize = 256 * 1024;
+const WINDOW_LEN: usize = 256 << 10;
+/// What comes from the device has no cache that reads ahead: in pieces of 1 MiB it comes twice as fast as in those above.
+const DEVICE_WINDOW_LEN: usize = 1 << 20;
 /// Bytes of a record's header and its horizon.
 const HEAD_WITH_HORIZON: u64 = (RECORD_HEADER_LEN + EXTENSION_LEN) as u64;
 
@@ -67,6 +69,23 @@ impl Scanned<'_> {
     }
 }
 
+/// What stands behind the last record of a file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Behind {
+    /// How many bytes, up to the last that is not zero.
+    pub(crate) len: u64,
+    /// Of an intact record among them, if it lies above where they begin: what is missing there was durable once. `len` is
+    /// not the whole length then.
+    pub(crate) horizon: Option<u64>,
+}
+
+/// A unit of 8 bytes that is not zeros.
+struct Word {
+    end: u64,
+    /// Bytes of it, the last, that are.
+    zeros: u32,
+}
+
 /// What stands where the next record is expected.
 pub(crate) enum Step<'a> {
     Record(Scanned<'a>),
@@ -110,7 +129,7 @@ impl<'a> Scan<'a> {
     }
 
     /// crc32c of all records passed. Only if values are checked: else they were not all read; and only before
-    /// `horizon_beyond`, which looks at other bytes.
+    /// `behind`, which looks at other bytes.
     pub(crate) fn crc(&self) -> u32 {
         debug_assert_ne!(self.values, Values::Skip);
         self.crc
@@ -152,34 +171,52 @@ impl<'a> Scan<'a> {
         Ok(header.check_value(value).and_then(|()| LargeValue::decode(value)).map(Some))
     }
 
-    /// Whether an intact record with the flag `has_horizon` stands at or after `from`, whose horizon lies above it: then
-    /// what is missing at `from` was durable once. `after` is the seqno before the first that can stand there.
+    /// What stands behind the last record, which ends at `from` and has the seqno `last`.
     ///
     /// Looks at every unit of 8 bytes, but computes checksums over no more than some 64 times what it looks at: a value
     /// made to look like headers everywhere must not hold up an open for minutes. What lies beyond that is not believed.
     ///
     /// # Errors
     /// As `step`.
-    pub(crate) fn horizon_beyond(&mut self, from: u64, after: u64) -> Result<Option<u64>> {
-        let seqno_max = after.saturating_add((self.limit - from) / RECORD_HEADER_LEN as u64);
+    pub(crate) fn behind(&mut self, from: u64, last: u64) -> Result<Behind> {
+        let seqno_max = last.saturating_add((self.limit - from) / RECORD_HEADER_LEN as u64);
         let mut budget = (self.limit - from).saturating_mul(64).saturating_add(WINDOW_LEN as u64);
-        let mut offset = from;
-        while offset + HEAD_WITH_HORIZON <= self.limit {
-            if let Some((horizon, head_len, seqno)) = self.plausible(offset, from)?
-                && after < seqno
-                && seqno <= seqno_max
-            {
-                budget = match budget.checked_sub(head_len) {
-                    Some(left) => left,
-                    None => return Ok(None),
-                };
-                if let Ok(header) = self.head_at(offset)?
-                    && self.check_value(offset, &header)?.is_none()
-                {
-                    return Ok(Some(horizon));
-                }
+        let (mut len, mut at) = (0, from);
+        while let Some(word) = self.next_word(at)? {
+            at = word.end;
+            len = at - u64::from(word.zeros) - from;
+            // The last word of a header has the kind, which is not 0.
+            let Some(offset) = at.checked_sub(RECORD_HEADER_LEN as u64).filter(|offset| from <= *offset) else {
+                continue;
+            };
+            let Some((horizon, head_len, seqno)) = self.plausible(offset, from)? else { continue };
+            if seqno <= last || seqno_max < seqno || budget < head_len {
+                continue;
             }
-            offset += RECORD_ALIGN;
+            budget -= head_len;
+            if let Ok(header) = self.head_at(offset)?
+                && self.check_value(offset, &header)?.is_none()
+            {
+                return Ok(Behind { len, horizon: Some(horizon) });
+            }
+        }
+        Ok(Behind { len, horizon: None })
+    }
+
+    /// The first unit of 8 bytes at or after `at` that is not zeros.
+    fn next_word(&mut self, mut at: u64) -> Result<Option<Word>> {
+        while at < self.limit {
+            self.load(at, RECORD_ALIGN)?;
+            let bytes = &self.window[(at - self.window_start) as usize..self.window_len];
+            let (blocks, _) = bytes.as_chunks::<64>();
+            let zeros = 64 * blocks.iter().take_while(|block| **block == [0; 64]).count();
+            let (words, _) = bytes[zeros..].as_chunks();
+            let found = words.iter().map(|word| u64::from_le_bytes(*word)).enumerate().find(|(_, word)| *word != 0);
+            if let Some((number, word)) = found {
+                let end = at + zeros as u64 + (number as u64 + 1) * RECORD_ALIGN;
+                return Ok(Some(Word { end, zeros: word.leading_zeros() / u8::BITS }));
+            }
+            at += bytes.len() as u64;
         }
         Ok(None)
     }
@@ -187,6 +224,9 @@ impl<'a> Scan<'a> {
     /// A cheap look before the checksums: most positions are zeros or the middle of something. Returns horizon, length of
     /// the head and seqno of what could be a record that vouches for bytes behind `from`.
     fn plausible(&mut self, offset: u64, from: u64) -> Result<Option<(u64, u64, u64)>> {
+        if self.limit - offset < HEAD_WITH_HORIZON {
+            return Ok(None);
+        }
         self.load(offset, HEAD_WITH_HORIZON)?;
         let at = (offset - self.window_start) as usize;
         let bytes = &self.window[at..at + HEAD_WITH_HORIZON as usize];
@@ -252,7 +292,11 @@ impl<'a> Scan<'a> {
             return Ok(());
         }
         debug_assert!(offset + len <= self.limit);
-        let want = (self.limit - offset).min(len.max(WINDOW_LEN as u64)) as usize;
+        let window_len = match self.source {
+            Source::Cache => WINDOW_LEN,
+            Source::Device => DEVICE_WINDOW_LEN,
+        };
+        let want = (self.limit - offset).min(len.max(window_len as u64)) as usize;
         if self.window.len() < want {
             self.window.resize(want, 0);
         }
@@ -261,5 +305,36 @@ impl<'a> Scan<'a> {
         self.source.read_exact(self.file, self.path, &mut self.window[..want], offset)?;
         self.window_len = want;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::format::checksum::Salt;
+    use crate::limits::RECORDS_START;
+    use crate::platform::memory::MemoryDisk;
+    use crate::platform::{Disk, File};
+    use crate::segment::scan::{Behind, DEVICE_WINDOW_LEN, Scan, Values, WINDOW_LEN};
+    use crate::segment::source::Source;
+    use crate::sync::Arc;
+
+    #[test]
+    fn what_stands_behind_the_records_ends_with_the_last_byte_that_is_not_zero() {
+        const LEN: u64 = RECORDS_START + 2 * DEVICE_WINDOW_LEN as u64 + 24;
+        let disk = MemoryDisk::new();
+        let edges = [WINDOW_LEN as u64, DEVICE_WINDOW_LEN as u64, LEN - RECORDS_START];
+        let near = edges.iter().flat_map(|edge| edge - 34..*edge).chain(0..80);
+        for (number, at) in near.enumerate() {
+            let file: Arc<dyn File> = disk.create(&number.to_string()).unwrap();
+            file.allocate(LEN).unwrap();
+            file.write_at(&[1], RECORDS_START + at).unwrap();
+            for source in [Source::Cache, Source::Device] {
+                let mut scan = Scan::new(&*file, "file", Salt(0), LEN, source, Values::Check);
+                let behind = |len| Behind { len, horizon: None };
+                assert_eq!(scan.behind(RECORDS_START, 0).unwrap(), behind(at + 1), "{source:?}");
+                assert_eq!(scan.behind(LEN, 0).unwrap(), behind(0), "nothing is there");
+            }
+            disk.remove(&number.to_string()).unwrap();
+        }
     }
 }

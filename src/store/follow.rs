@@ -515,7 +515,7 @@ fn first_end(unsealed: &Unsealed<'_>) -> Result<End> {
             Err(error) if error.damage().map(|(_, at, _)| at) > doubted => {
                 doubted = error.damage().map(|(_, at, _)| at);
             }
-            end => return end,
+            ending => return ending.map(|ending| ending.end),
         }
     }
 }

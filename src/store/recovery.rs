@@ -36,7 +36,7 @@ use crate::store::inventory::{Found, Inventory, StoreFile};
 use crate::store::read::AHEAD;
 use crate::store::replay::{Gathered, Rivals};
 use crate::store::superseded;
-use crate::store::torn::{self, End, Unsealed};
+use crate::store::torn::{self, End, Ending, Unsealed};
 use crate::store::unnamed::UnnamedFiles;
 use crate::store::written::{self, WrittenIndex};
 use crate::store::{DEFAULT_KEYSPACE, Phase, Progress, Settings, failed};
@@ -98,7 +98,20 @@ pub(super) struct Recovery<'a> {
     registry: &'a Registry,
     large: &'a LargeFolder,
     unnamed: UnnamedFiles,
+    /// How many segments, the first, are in the index, and how many bytes of them were read for that.
+    indexed: usize,
+    done: u64,
     outcome: Outcome,
+}
+
+/// A segment that was opened, and cannot be found yet.
+struct Opened<'f> {
+    found: &'f Found,
+    file: Arc<dyn File>,
+    /// The first seqno of the next file.
+    successor: Option<Seqno>,
+    /// Where it ends, if it has a footer.
+    sealed: Option<End>,
 }
 
 /// A segment that can be found, and is not in the index yet.
@@ -107,8 +120,16 @@ struct Part {
     end: End,
     /// Whether the written index has it, but for what was written since.
     listed: bool,
-    /// The file, if it is the newest and has no footer.
-    torn: Option<(Arc<dyn File>, u64)>,
+    /// The newest, if it has no footer.
+    torn: Option<Torn>,
+}
+
+struct Torn {
+    file: Arc<dyn File>,
+    /// Of the file as it was found.
+    len: u64,
+    /// Bytes behind the records.
+    torn_len: u64,
 }
 
 impl<'a> Recovery<'a> {
@@ -133,7 +154,7 @@ impl<'a> Recovery<'a> {
             unsealed: None,
         };
         let unnamed = UnnamedFiles::list(large);
-        Recovery { disk, settings, identity, hasher, registry, large, unnamed, outcome }
+        Recovery { disk, settings, identity, hasher, registry, large, unnamed, indexed: 0, done: 0, outcome }
     }
 
     /// Reads every segment, seals the newest if need be, and removes what never had a final name.
@@ -153,12 +174,16 @@ impl<'a> Recovery<'a> {
         if let Some(image) = &image {
             self.registry.reserve_these(image.places());
         }
-        let mut parts = Vec::new();
+        let (mut parts, mut newest) = (Vec::new(), None);
         for (i, file) in files.iter().enumerate() {
             let last = match file {
                 StoreFile::Segment(found) => {
-                    let successor = files.get(i + 1).map(StoreFile::first_seqno);
-                    parts.push(self.open(found, successor, image.as_ref())?);
+                    let opened = self.open(found, files.get(i + 1).map(StoreFile::first_seqno))?;
+                    if opened.is_unsealed() {
+                        newest = Some(opened);
+                        break;
+                    }
+                    parts.push(self.place(opened, image.as_ref())?);
                     parts[parts.len() - 1].end.last_seqno
                 }
                 StoreFile::Archive(archive) => {
@@ -169,13 +194,7 @@ impl<'a> Recovery<'a> {
             };
             self.outcome.last_seqno = last;
         }
-        if let Some(mut image) = image
-            && image.until() <= self.outcome.last_seqno
-            && parts.iter().all(|part| image.reaches(&part.segment, &part.end))
-        {
-            self.take_index(&mut image, &mut parts);
-        }
-        self.replay_all(&parts)?;
+        self.index_all(parts, newest, image)?;
         for name in leftovers {
             // Best effort: the name is in nobody's way but the next file's, which removes it too.
             let _ = self.disk.remove(&name);
@@ -198,8 +217,8 @@ impl<'a> Recovery<'a> {
         Ok(self.outcome)
     }
 
-    /// Makes a segment findable, where the written index has it if that does.
-    fn open(&self, found: &Found, successor: Option<Seqno>, image: Option<&WrittenIndex>) -> Result<Part> {
+    /// Opens a segment; `successor` is the first seqno of the next file.
+    fn open<'f>(&self, found: &'f Found, successor: Option<Seqno>) -> Result<Opened<'f>> {
         let Found { name, path, len, header } = found;
         // Only the newest is ever written: to be sealed.
         let access = if successor.is_some() { Access::Read } else { Access::ReadWrite };
@@ -209,28 +228,39 @@ impl<'a> Recovery<'a> {
             let what = format_args!("the file ends here, its header says {}", header.len);
             return Err(Error::corruption(path, *len, what));
         }
-        let unsealed = unsealed(&*file, path, *len, header, successor);
-        let sealed = footer(&unsealed, header)?;
-        let end = match sealed {
-            Some(end) => end,
-            None => unsealed.find_end()?,
+        let sealed = footer(&unsealed(&*file, path, *len, header, successor), header)?;
+        Ok(Opened { found, file, successor, sealed })
+    }
+
+    /// Makes a segment findable that has a footer, or a successor.
+    fn place(&self, opened: Opened<'_>, image: Option<&WrittenIndex>) -> Result<Part> {
+        let ending = match opened.sealed {
+            Some(end) => Ending { end, torn_len: 0 },
+            None => opened.unsealed().find_end()?,
         };
+        self.place_until(opened, &ending, image)
+    }
+
+    /// Makes a segment findable, where the written index has it if that does.
+    fn place_until(&self, opened: Opened<'_>, ending: &Ending, image: Option<&WrittenIndex>) -> Result<Part> {
+        let (is_unsealed, Ending { end, torn_len }) = (opened.is_unsealed(), *ending);
+        let Found { name, len, header, .. } = opened.found;
         if *len < header.len {
-            self.check_all_known(&unsealed, &end)?;
+            self.check_all_known(&opened.unsealed(), &end)?;
             // What is missing was never durable, or only zeros: a mapping must not reach beyond the file.
-            file.allocate(header.len).map_err(failed(&**self.disk, "restore the length of", name))?;
+            opened.file.allocate(header.len).map_err(failed(&**self.disk, "restore the length of", name))?;
         }
+        let file = opened.file;
         let place = image.and_then(|image| image.place(&header.epoch));
         let place = place.map_or_else(|| self.registry.reserve(header.len), Ok)?;
         let reading = self.settings.reading;
         let segment = Segment::new(self.disk, Home::alone(&file, name), header, place, end.offset, reading);
         let segment = segment.with_lease(self.registry.lease(place, header.len));
         let segment = self.registry.add(segment, place, header.len);
-        let is_sealed = sealed.is_some() || successor.is_some();
-        if is_sealed {
+        if !is_unsealed {
             segment.set_state(State::Sealed);
         }
-        Ok(Part { segment, end, listed: false, torn: (!is_sealed).then_some((file, *len)) })
+        Ok(Part { segment, end, listed: false, torn: is_unsealed.then_some(Torn { file, len: *len, torn_len }) })
     }
 
     /// Makes the segments of an archive findable.
@@ -263,8 +293,60 @@ impl<'a> Recovery<'a> {
         Err(Error::corruption(path, 0, what))
     }
 
-    /// Takes the index that was written down.
-    fn take_index(&mut self, image: &mut WrittenIndex, parts: &mut [Part]) {
+    /// Brings all records into the index, and closes the newest segment, whose end is still to be found.
+    fn index_all(
+        &mut self,
+        mut parts: Vec<Part>,
+        newest: Option<Opened<'_>>,
+        mut image: Option<WrittenIndex>,
+    ) -> Result<()> {
+        if let Some(newest) = newest {
+            let ending = self.find_end(&newest, &mut parts, &mut image)?;
+            self.outcome.last_seqno = ending.end.last_seqno;
+            parts.push(self.place_until(newest, &ending, image.as_ref())?);
+        }
+        self.take_index(&mut image, &mut parts);
+        self.replay(&parts, 0)?;
+        for part in parts {
+            match &part.torn {
+                None => self.outcome.durable_seqno = self.outcome.durable_seqno.max(part.end.last_seqno),
+                Some(torn) => self.close_torn(&part, torn)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds the end of the newest segment. Where threads may be started, and what is written down is of older files only,
+    /// these are indexed meanwhile: nothing of that is shown before this has succeeded.
+    fn find_end(
+        &mut self,
+        newest: &Opened<'_>,
+        older: &mut [Part],
+        image: &mut Option<WrittenIndex>,
+    ) -> Result<Ending> {
+        let has_newest = |image: &WrittenIndex| image.place(&newest.found.header.epoch).is_some();
+        let needs_end = image.as_ref().is_some_and(|image| has_newest(image) || self.has_lost(image));
+        if needs_end || !self.settings.background || newest.found.len < READ_BESIDE_MIN {
+            return newest.unsealed().find_end();
+        }
+        self.take_index(image, older);
+        thread::scope(|scope| {
+            let ending = scope.spawn(|| newest.unsealed().find_end());
+            let replayed = self.replay(older, newest.found.header.len);
+            let ending = ending.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            replayed.map(|()| ending)
+        })
+    }
+
+    /// Whether an index points at records that the log has lost.
+    fn has_lost(&self, image: &WrittenIndex) -> bool {
+        image.until() > self.outcome.last_seqno
+    }
+
+    /// Takes the index that was written down, if there is one that leads to nothing that the log has lost.
+    fn take_index(&mut self, image: &mut Option<WrittenIndex>, parts: &mut [Part]) {
+        let reaches = |image: &WrittenIndex| parts.iter().all(|part| image.reaches(&part.segment, &part.end));
+        let Some(mut image) = image.take().filter(|image| !self.has_lost(image) && reaches(image)) else { return };
         for part in parts {
             part.listed = image.take(&part.segment, self.large);
             if part.listed {
@@ -275,35 +357,37 @@ impl<'a> Recovery<'a> {
         self.outcome.table = image.take_table();
     }
 
-    /// Brings all records into the index that are not in it yet, and closes the newest segment.
+    /// Brings all records of these segments into the index that are not in it yet; the others to come have `more` bytes.
     ///
     /// Where there are many and threads may be started, one reads them while this one indexes them.
-    fn replay_all(&mut self, parts: &[Part]) -> Result<()> {
+    fn replay(&mut self, parts: &[Part], more: u64) -> Result<()> {
         let (registry, large, table) = (self.registry, self.large, std::mem::take(&mut self.outcome.table));
-        let len: u64 = self.behind(parts).map(|part| part.segment.used_bytes()).sum();
+        let indexed = std::mem::replace(&mut self.indexed, parts.len());
+        let parts: Vec<_> = self.behind(&parts[indexed..]).collect();
+        let total = self.done + more + parts.iter().map(|part| part.segment.len()).sum::<u64>();
+        let len: u64 = parts.iter().map(|part| part.segment.used_bytes()).sum();
         let indexed = if self.settings.background && len >= READ_BESIDE_MIN {
-            self.read_beside(parts, |gathered| gathered.apply(registry, &table, large))
+            self.read_beside(&parts, total, |gathered| gathered.apply(registry, &table, large))
         } else {
-            self.read_all(parts, &mut |gathered| gathered.apply(registry, &table, large))
+            self.read_all(&parts, total, &mut |gathered| gathered.apply(registry, &table, large))
         };
         self.outcome.table = table;
-        indexed?;
-        for part in parts {
-            match &part.torn {
-                None => self.outcome.durable_seqno = self.outcome.durable_seqno.max(part.end.last_seqno),
-                Some((file, len)) => self.close_torn(part, file, *len)?,
-            }
-        }
-        Ok(())
+        indexed
     }
 
     /// Reads all that is to be indexed on a thread of its own, a little ahead of `apply`.
-    fn read_beside(&mut self, parts: &[Part], mut apply: impl FnMut(Gathered) -> Result<()>) -> Result<()> {
+    fn read_beside(
+        &mut self,
+        parts: &[&Part],
+        total: u64,
+        mut apply: impl FnMut(Gathered) -> Result<()>,
+    ) -> Result<()> {
         thread::scope(|scope| {
             let (sender, receiver) = mpsc::sync_channel(READ_AHEAD);
             // Nobody takes it when indexing has failed: then that error counts, and not this one.
             let closed = |_| Error::new(ErrorKind::Closed, "the index takes no more records");
-            let reader = scope.spawn(move || self.read_all(parts, &mut |some| sender.send(some).map_err(closed)));
+            let reader =
+                scope.spawn(move || self.read_all(parts, total, &mut |some| sender.send(some).map_err(closed)));
             let indexed = receiver.into_iter().try_for_each(&mut apply);
             let read = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             indexed.and(read)
@@ -322,14 +406,12 @@ impl<'a> Recovery<'a> {
     }
 
     /// Reads all that is to be indexed, oldest first.
-    fn read_all(&mut self, parts: &[Part], show: &mut dyn FnMut(Gathered) -> Result<()>) -> Result<()> {
-        let total = self.behind(parts).map(|part| part.segment.len()).sum();
-        let mut done = 0;
-        for part in self.behind(parts) {
+    fn read_all(&mut self, parts: &[&Part], total: u64, show: &mut dyn FnMut(Gathered) -> Result<()>) -> Result<()> {
+        for part in parts {
             self.read(part, show)?;
-            done += part.segment.len();
+            self.done += part.segment.len();
             if let Some(report) = &self.settings.on_progress {
-                report(Progress { phase: Phase::Recovery, done, total });
+                report(Progress { phase: Phase::Recovery, done: self.done, total });
             }
         }
         Ok(())
@@ -371,13 +453,12 @@ impl<'a> Recovery<'a> {
     }
 
     /// Seals the newest segment where its records end, having kept a copy of what is cut off.
-    fn close_torn(&mut self, part: &Part, file: &Arc<dyn File>, len: u64) -> Result<()> {
-        let (segment, end) = (part.segment.clone(), &part.end);
-        let active = Active::new(segment.clone(), Arc::clone(file), end.last_seqno);
+    fn close_torn(&mut self, part: &Part, torn: &Torn) -> Result<()> {
+        let (segment, end, torn_bytes) = (part.segment.clone(), &part.end, torn.torn_len);
+        let active = Active::new(segment.clone(), Arc::clone(&torn.file), end.last_seqno);
         let mut active = active.resume(end.offset, end.crc, end.record_count);
         let header = segment.header_facts(self.identity.database);
-        let unsealed = &unsealed(&**file, segment.path(), len, &header, None);
-        let torn_bytes = torn::torn_len(unsealed, end.offset)?;
+        let unsealed = &unsealed(&*torn.file, segment.path(), torn.len, &header, None);
         if torn_bytes > 0 {
             self.outcome.report.torn_bytes = torn_bytes;
             let copy = torn::keep_copy(&**self.disk, segment.id(), unsealed, end.offset, torn_bytes);
@@ -397,6 +478,18 @@ impl<'a> Recovery<'a> {
             self.outcome.durable_seqno = end.last_seqno;
         }
         Ok(())
+    }
+}
+
+impl Opened<'_> {
+    /// Whether it is the newest, and was never sealed.
+    fn is_unsealed(&self) -> bool {
+        self.sealed.is_none() && self.successor.is_none()
+    }
+
+    fn unsealed(&self) -> Unsealed<'_> {
+        let Found { path, len, header, .. } = self.found;
+        unsealed(&*self.file, path, *len, header, self.successor)
     }
 }
 

@@ -43,6 +43,14 @@ impl End {
     }
 }
 
+/// The same, and what lies behind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Ending {
+    pub(super) end: End,
+    /// How many bytes, up to the last that is not zero; 0 of a segment that was sealed once, of which nobody asks.
+    pub(super) torn_len: u64,
+}
+
 /// What is known of an unsealed segment before its records are read.
 pub(super) struct Unsealed<'a> {
     pub(super) file: &'a dyn File,
@@ -62,19 +70,17 @@ impl Unsealed<'_> {
     ///
     /// # Errors
     /// `Corruption` if the records stop before something that vouches for more; `Io` as the system says.
-    pub(super) fn find_end(&self) -> Result<End> {
+    pub(super) fn find_end(&self) -> Result<Ending> {
         let mut scan = self.scan();
         let slots = self.slots()?;
         let (end, flaw) = match self.walk(&mut scan, Walk::new(End::before(self.first_seqno)), slots)? {
-            (walk, None) => return Ok(walk.end),
+            (walk, None) => return Ok(Ending { end: walk.end, torn_len: 0 }),
             (walk, Some(flaw)) => (walk.finish(), flaw),
         };
-        let vouched = match scan.horizon_beyond(end.offset, end.last_seqno.into())? {
-            Some(horizon) => Some(horizon),
-            None => slots.filter(|horizon| *horizon > end.offset),
-        };
+        let behind = scan.behind(end.offset, end.last_seqno.into())?;
+        let vouched = behind.horizon.or_else(|| slots.filter(|horizon| *horizon > end.offset));
         self.check_vouched(&flaw, vouched)?;
-        Ok(end)
+        Ok(Ending { end, torn_len: behind.len })
     }
 
     /// Finds the end that a writer has reached since it was at `from`, and the highest horizon on the way there. What is no
@@ -220,25 +226,6 @@ impl Walk {
     fn finish(self) -> End {
         self.doubt.map_or(self.end, |(_, end)| end)
     }
-}
-
-/// How many bytes behind `end` are not zero, up to the last that is not.
-///
-/// # Errors
-/// As the system says.
-pub(super) fn torn_len(segment: &Unsealed<'_>, end: u64) -> Result<u64> {
-    let limit = segment.limit();
-    let mut piece = vec![0; (256 * 1024).min(limit - end) as usize];
-    let (mut at, mut torn) = (end, 0);
-    while at < limit {
-        let len = (piece.len() as u64).min(limit - at) as usize;
-        segment.source.read_exact(segment.file, segment.path, &mut piece[..len], at)?;
-        if let Some(last) = piece[..len].iter().rposition(|byte| *byte != 0) {
-            torn = at + last as u64 + 1 - end;
-        }
-        at += len as u64;
-    }
-    Ok(torn)
 }
 
 /// Keeps a copy of `len` torn bytes behind `end` for whoever wants to look, and drops the oldest copies.

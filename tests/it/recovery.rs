@@ -1,7 +1,8 @@
 //! What an open makes of a log that was not closed.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use zipcask::{Db, Durability, Options};
 
@@ -83,6 +84,86 @@ fn damage_before_a_durable_record_is_corruption_and_nothing_is_cut() {
     assert!(error.to_string().contains("was durable"), "{error}");
     assert!(fs::read(&path).unwrap() == bytes);
     assert!(!dir.path().join("torn").exists());
+}
+
+/// Three segments, the newest of 4 MiB, as a killed process leaves them; and the newest's path and bytes.
+///
+/// The last record, alone in its group, says that all before it was durable.
+fn killed_long(dir: &Path) -> (PathBuf, Vec<u8>) {
+    let db = Options::new().durability(Durability::Os).background(false).open(dir).unwrap();
+    for i in 0..LONG {
+        if i + 1 == LONG {
+            db.sync().unwrap();
+        }
+        db.put(format!("key {i}"), long_value(i)).unwrap();
+    }
+    let path = dir.join("segments/0000000003.seg");
+    let bytes = fs::read(&path).unwrap();
+    assert_eq!((bytes.len(), dir.join("segments/0000000004.seg").exists()), (4 << 20, false));
+    db.close().unwrap();
+    fs::write(&path, &bytes).unwrap();
+    (path, bytes)
+}
+
+const LONG: usize = 5_000;
+
+fn long_value(i: usize) -> Vec<u8> {
+    vec![i as u8; 1000]
+}
+
+/// Where the record of a key begins to be its key.
+fn key_at(bytes: &[u8], key: &str) -> usize {
+    bytes.windows(key.len()).position(|bytes| bytes == key.as_bytes()).unwrap()
+}
+
+#[test]
+fn the_end_of_the_newest_segment_is_found_while_others_are_indexed() {
+    for background in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, mut bytes) = killed_long(dir.path());
+        let (end, last) = (used(&bytes), key_at(&bytes, "key 4999"));
+        bytes[end - 1] ^= 1;
+        fs::write(&path, &bytes).unwrap();
+
+        let last_done = Arc::new(Mutex::new((0, 0)));
+        let seen = Arc::clone(&last_done);
+        let note = move |progress: zipcask::Progress| *seen.lock().unwrap() = (progress.done, progress.total);
+        let db = Options::new().background(background).on_progress(note).open(dir.path()).unwrap();
+        assert_eq!(*last_done.lock().unwrap(), (7 << 20, 7 << 20), "1, 2 and 4 MiB");
+        assert_eq!(db.len(), LONG as u64 - 1);
+        for i in 0..LONG - 1 {
+            assert_eq!(db.get(format!("key {i}")).unwrap().unwrap(), long_value(i));
+        }
+        let recovery = db.stats().recovery;
+        assert_eq!((recovery.segments, recovery.records), (3, LONG as u64 - 1));
+        // A header of 24 bytes and a horizon of 8 stand before the key.
+        assert_eq!(recovery.torn_bytes, (end - (last - 32)) as u64);
+        let kept = fs::read(recovery.torn_copy.unwrap()).unwrap();
+        assert!(kept == bytes[last - 32..end]);
+    }
+}
+
+#[test]
+fn damage_in_the_newest_segment_is_told_before_that_in_older_ones_and_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, mut bytes) = killed_long(dir.path());
+    let at = key_at(&bytes, "key 4000");
+    bytes[at] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let older = dir.path().join("segments/0000000002.seg");
+    let mut older_bytes = fs::read(&older).unwrap();
+    let at = key_at(&older_bytes, "key 1500");
+    older_bytes[at] ^= 1;
+    fs::write(&older, &older_bytes).unwrap();
+
+    for background in [true, false] {
+        let error = Options::new().background(background).open(dir.path()).unwrap_err();
+        assert_eq!(error.kind(), zipcask::ErrorKind::Corruption);
+        assert!(error.to_string().contains("0000000003.seg"), "{error}");
+        assert!(error.to_string().contains("was durable"), "{error}");
+        assert!(fs::read(&path).unwrap() == bytes && fs::read(&older).unwrap() == older_bytes);
+        assert!(!dir.path().join("torn").exists());
+    }
 }
 
 #[test]
