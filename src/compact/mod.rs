@@ -28,8 +28,8 @@ use crate::compact::policy::{Candidate, Goal, Reason, decide};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{JOB_LEN_MAX, LIVE_PARTS, PACKED_LEN_MAX, PART_LEN_MIN};
 use crate::segment::Segment;
-use crate::store::Store;
 use crate::store::unit::Unit;
+use crate::store::{Store, hints};
 
 /// What jobs did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -230,6 +230,26 @@ pub(crate) fn checkpoint(store: &Store) -> Result<()> {
 fn checkpoint_now_and_then(store: &Store) -> Result<()> {
     let _jobs = store.archives().jobs();
     store.write_index_if_worth(store.table().len().max(CHECKPOINT_BEHIND)).map(drop)
+}
+
+/// Writes the hints of what was sealed since the segment `seen` and that the written index does not have: those spare the next open
+/// reading it. Never on a writer's way, and ended by a close as jobs are.
+///
+/// # Errors
+/// As `hints::make`; what follows is left for the next call.
+pub(crate) fn hint_sealed(store: &Store, pace: &Pace<'_>, seen: &mut SegmentId) -> Result<()> {
+    let _jobs = store.archives().jobs();
+    for unit in store.units() {
+        let Unit::Segment([segment]) = &unit else { continue };
+        if segment.id() <= *seen {
+            continue;
+        }
+        *seen = segment.id();
+        if segment.first_seqno() > store.imaged() {
+            hints::make(store, segment, |len| pace.work(len))?;
+        }
+    }
+    Ok(())
 }
 
 /// How long the background rests for the time that it works: as long, unless so much is dead that it falls behind.

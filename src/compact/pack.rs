@@ -30,7 +30,9 @@ pub(super) fn pack(
     for segment in segments {
         let name = names::log_entry(segment.id());
         let (file, footer) = (segment.file()?, segment.footer()?);
-        let hint = hints::build(segment, &segment.header_facts(store.identity().database), store.hasher())?;
+        let hint = hints::build(segment, &segment.header_facts(store.identity().database), store.hasher(), |len| {
+            pace.work(len)
+        })?;
         writer.start(&name, footer.end + FOOTER_LEN)?;
         let (mut at, mut piece) = (0, vec![0; PIECE_LEN.min(footer.end) as usize]);
         while at < footer.end {

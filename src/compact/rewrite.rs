@@ -213,9 +213,9 @@ impl<'a> Rewriter<'a> {
         }
         let (hash, keyspace) = (member.hash, member.header.keyspace);
         match (member.large, ListedKind::of(member.header.kind)) {
-            (Some(large), _) => output.hint.add_large(hash, offset, keyspace, large),
-            (None, None) => {}
-            (None, Some(kind)) => output.hint.add(Listed { hash, offset, kind, keyspace }),
+            (_, None) => {}
+            (Some(large), Some(kind)) => output.hint.add_large(Listed { hash, offset, kind, keyspace, len }, large),
+            (None, Some(kind)) => output.hint.add(Listed { hash, offset, kind, keyspace, len }),
         }
         self.done.records += 1;
         self.done.rotten += u64::from(member.rotten);
@@ -237,6 +237,8 @@ impl<'a> Rewriter<'a> {
             epoch: output.header.epoch,
             first_seqno: output.header.first_seqno,
             last_seqno: output.last_seqno,
+            end: output.end,
+            all_records: output.count,
         };
         let name = names::packed_entry(output.header.id);
         let hint = output.hint.finish(&header);

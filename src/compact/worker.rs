@@ -1,7 +1,8 @@
 //! The thread that runs jobs in the background.
 //!
-//! Floor 4. Imports `compact`, `store`, `sync`.
+//! Floor 4. Imports `address`, `compact`, `store`, `sync`.
 
+use crate::address::SegmentId;
 use crate::compact::pace::{Pace, Stop};
 use crate::compact::{self, CompactionReport, Task};
 use crate::store::Store;
@@ -88,6 +89,7 @@ impl Shared {
     }
 
     fn run(&self, store: &Weak<Store>) {
+        let mut hinted = SegmentId(0);
         loop {
             let mut state = self.state();
             while !state.wanted && !state.closed {
@@ -107,6 +109,7 @@ impl Shared {
             self.state().done.add(&report);
             // Best effort, as well.
             let _ = compact::checkpoint_now_and_then(&store);
+            let _ = compact::hint_sealed(&store, &pace, &mut hinted);
         }
     }
 }

@@ -128,6 +128,17 @@ impl Db {
         store.pool().make(len)
     }
 
+    /// For the tests: gives hints to what was sealed, here and now.
+    ///
+    /// # Errors
+    /// As the system says.
+    #[cfg(feature = "sim")]
+    pub(crate) fn make_hints(&self) -> Result<()> {
+        let shared = &self.default.shared;
+        let pace = Pace::new(shared.store.disk().clock(), shared.compactor.stop());
+        compact::hint_sealed(&shared.store, &pace, &mut crate::address::SegmentId(0))
+    }
+
     /// Follows the process that writes the store, where this handle is for reading only, and returns the last write that can be
     /// read from here on; otherwise the same as [`Db::last_seqno`]. A handle for reading only shows the same until the next
     /// `refresh` of it or one of its clones. (While that runs, reads of single keys may see a part of it; [`Keyspace::iter`] waits.)

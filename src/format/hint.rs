@@ -22,6 +22,7 @@
 //!  varint  what its hash exceeds that of the record before by, or in a block's first that of the block: 0
 //!  varint  offset in the segment, a multiple of 8; in its low bits: 1 a keyspace follows; 2 put large, 4 delete, 6 other
 //!  varint  keyspace, if flagged: not 0
+//!  varint  length of the record in units of 8: 3 at least
 //! ```
 #![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 
@@ -33,7 +34,7 @@ use crate::format::fields::Fields;
 use crate::format::hint_header::{BLOCK_RECORDS, HINT_HEADER_LEN, HintHeader};
 use crate::format::record::{Flaw, Kind};
 use crate::format::varint;
-use crate::limits::{ADDRESS_BITS, RECORD_ALIGN, RECORDS_START, VALUE_LEN_MAX};
+use crate::limits::{ADDRESS_BITS, RECORD_ALIGN, RECORD_HEADER_LEN, RECORDS_START, VALUE_LEN_MAX};
 
 /// In the low bits of an offset.
 pub(super) const HAS_KEYSPACE: u64 = 1;
@@ -42,6 +43,9 @@ const _: () = assert!((ListedKind::Other as u64) << KIND_SHIFT < RECORD_ALIGN);
 
 /// Where records begin.
 const OFFSETS: Range<u64> = RECORDS_START..RECORD_ALIGN << ADDRESS_BITS;
+
+/// Lengths of records, in units.
+const LEN_UNITS: RangeInclusive<u64> = RECORD_HEADER_LEN as u64 / RECORD_ALIGN..=u32::MAX as u64;
 
 /// What a listed record does, as far as a hint tells.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -85,6 +89,8 @@ pub(crate) struct Listed {
     pub(crate) offset: u64,
     pub(crate) kind: ListedKind,
     pub(crate) keyspace: u16,
+    /// Encoded bytes.
+    pub(crate) len: u64,
 }
 
 /// A hint in memory, or mapped.
@@ -161,13 +167,18 @@ impl<'a> Hint<'a> {
         self.record_count
     }
 
+    /// Bytes of all of it, but for the header.
+    pub(crate) fn bytes(&self) -> u64 {
+        let lists = self.first_hashes.len().saturating_mul(20).saturating_add(self.large_ids.len().saturating_mul(24));
+        lists.saturating_add(self.blocks.len()) as u64
+    }
+
     /// The files of large values that its records name, with their lengths, in the order of the segment.
     pub(crate) fn large(&self) -> impl Iterator<Item = (LargeId, u64)> + use<'a> {
         self.large_ids.iter().map(|id| LargeId(*id)).zip(self.large_lens.iter().map(number))
     }
 
     /// All records, by hash; those of one hash by offset.
-    #[cfg(test)]
     pub(crate) fn records(&self) -> Records<'a> {
         self.range(0..=u64::MAX)
     }
@@ -298,6 +309,7 @@ impl BlockRecords<'_> {
             0 => 0,
             _ => varint::take(&mut self.rest).filter(|id| *id != 0)?,
         };
+        let len = varint::take(&mut self.rest).filter(|units| LEN_UNITS.contains(units))?;
         let offset = word & !RECORD_ALIGN.wrapping_sub(1);
         let ordered = match self.offset {
             0 => above == 0,
@@ -311,6 +323,7 @@ impl BlockRecords<'_> {
             offset,
             kind: ListedKind::from_bits(word >> KIND_SHIFT),
             keyspace: u16::try_from(keyspace).ok()?,
+            len: len.checked_mul(RECORD_ALIGN)?,
         })
     }
 }

@@ -15,11 +15,11 @@ const KEYSPACE_BITS: u32 = u16::BITS;
 const KIND_BITS: u32 = 2;
 const _: () = assert!(ADDRESS_BITS + KIND_BITS + KEYSPACE_BITS <= u64::BITS);
 
-/// A hint being made: 16 bytes a record.
+/// A hint being made: 24 bytes a record.
 #[derive(Default)]
 pub(crate) struct Builder {
-    /// (hash, word)
-    records: Vec<(u64, u64)>,
+    /// (hash, word, length in units)
+    records: Vec<(u64, u64, u32)>,
     large: Vec<(LargeId, u64)>,
 }
 
@@ -31,9 +31,10 @@ impl Builder {
     }
 
     /// Lists the put of a large value, and the file of `len` bytes that it names.
-    pub(crate) fn add_large(&mut self, hash: u64, offset: u64, keyspace: u16, (id, len): (LargeId, u64)) {
+    pub(crate) fn add_large(&mut self, listed: Listed, (id, len): (LargeId, u64)) {
         assert!(len != 0 && len <= VALUE_LEN_MAX, "the caller has decoded the length");
-        self.push(Listed { hash, offset, kind: ListedKind::PutLarge, keyspace });
+        assert_eq!(listed.kind, ListedKind::PutLarge, "no other record names a file");
+        self.push(listed);
         self.large.push((id, len));
     }
 
@@ -42,7 +43,8 @@ impl Builder {
         let placed = listed.offset.is_multiple_of(RECORD_ALIGN) && listed.offset >= RECORDS_START;
         assert!(placed && unit >> ADDRESS_BITS == 0, "no record begins at {}", listed.offset);
         let word = (unit << KIND_BITS | listed.kind as u64) << KEYSPACE_BITS | u64::from(listed.keyspace);
-        self.records.push((listed.hash, word));
+        let len = u32::try_from(listed.len / RECORD_ALIGN).expect("a record is no longer than its value and some more");
+        self.records.push((listed.hash, word, len));
     }
 
     /// The hint of these records, which are all of the segment that `header` names.
@@ -58,7 +60,7 @@ impl Builder {
             crcs.extend_from_slice(&checksum::crc(block).to_le_bytes());
         }
         let mut lists: Vec<u8> =
-            blocks.filter_map(|block| block.first()).flat_map(|(hash, _)| hash.to_le_bytes()).collect();
+            blocks.filter_map(|block| block.first()).flat_map(|(hash, ..)| hash.to_le_bytes()).collect();
         lists.append(&mut ends);
         lists.append(&mut crcs);
         lists.extend(self.large.iter().flat_map(|(id, _)| id.0));
@@ -78,9 +80,9 @@ impl Builder {
 }
 
 /// Appends the records of a block.
-fn encode_block(records: &[(u64, u64)], out: &mut Vec<u8>) {
-    let mut before = records.first().map_or(0, |(hash, _)| *hash);
-    for (hash, word) in records {
+fn encode_block(records: &[(u64, u64, u32)], out: &mut Vec<u8>) {
+    let mut before = records.first().map_or(0, |(hash, ..)| *hash);
+    for (hash, word, len) in records {
         let keyspace = u64::from(*word as u16);
         let kind = ListedKind::from_bits(word >> KEYSPACE_BITS);
         let offset = (word >> KEYSPACE_BITS >> KIND_BITS).saturating_mul(RECORD_ALIGN);
@@ -90,6 +92,7 @@ fn encode_block(records: &[(u64, u64)], out: &mut Vec<u8>) {
         if keyspace != 0 {
             varint::put(out, keyspace);
         }
+        varint::put(out, u64::from(*len));
         before = *hash;
     }
 }

@@ -9,7 +9,7 @@ use crate::format::fields::{Block, open};
 use crate::format::identity::HashKind;
 use crate::format::record::Flaw;
 use crate::format::segment::SegmentKind;
-use crate::limits::SEQNO_MAX;
+use crate::limits::{RECORDS_START, SEQNO_MAX};
 
 const MAGIC: &[u8; 8] = b"ZCHINTS\n";
 pub(super) const HINT_HEADER_LEN: usize = 128;
@@ -34,7 +34,10 @@ pub(super) const BLOCK_RECORDS: usize = 64;
 ///      80      8  large count   of the large values that the listed records name
 ///      88      8  length        of the hint
 ///      96      4  lists' crc    crc32c of all between header and blocks
-///     100     24  zero
+///     100      4  zero
+///     104      8  end           of the segment's records
+///     112      8  all records   of the segment, with those that are not listed
+///     120      4  zero
 ///     124      4  crc           crc32c of bytes 0..124
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,6 +49,9 @@ pub(crate) struct HintHeader {
     pub(crate) epoch: [u8; 16],
     pub(crate) first_seqno: Seqno,
     pub(crate) last_seqno: Seqno,
+    /// Of the segment's records: where they end, and how many they are, with those that are not listed.
+    pub(crate) end: u64,
+    pub(crate) all_records: u64,
 }
 
 /// What the header says of the rest.
@@ -93,6 +99,9 @@ impl HintHeader {
             .put(&shape.large_count.to_le_bytes())
             .put(&len.to_le_bytes())
             .put(&shape.lists_crc.to_le_bytes())
+            .put(&[0; 4])
+            .put(&self.end.to_le_bytes())
+            .put(&self.all_records.to_le_bytes())
             .finish(0)
     }
 
@@ -108,7 +117,7 @@ impl HintHeader {
             return Err(damaged(format!("kind {kind} with hash kind {hash_kind} is none")));
         };
         fields.reserved(2)?;
-        let header = HintHeader {
+        let mut header = HintHeader {
             kind,
             hash_kind,
             database: fields.array()?,
@@ -116,16 +125,23 @@ impl HintHeader {
             epoch: fields.array()?,
             first_seqno: Seqno::from(fields.u64()?),
             last_seqno: Seqno::from(fields.u64()?),
+            end: 0,
+            all_records: 0,
         };
         let (record_count, large_count, said) = (fields.u64()?, fields.u64()?, fields.u64()?);
         let shape = Shape { record_count, large_count, lists_crc: fields.u32()? };
+        fields.reserved(4)?;
+        (header.end, header.all_records) = (fields.u64()?, fields.u64()?);
         fields.only_zeros_left()?;
         let (first, last) = (u64::from(header.first_seqno), u64::from(header.last_seqno));
         let seqnos = last.saturating_add(1).checked_sub(first);
-        let counts = large_count <= record_count && seqnos.is_some_and(|seqnos| record_count <= seqnos);
-        if header.id.0 == 0 || first == 0 || last > SEQNO_MAX || !counts {
-            let what =
-                format!("seqnos {first} to {last}, {record_count} records, {large_count} of them large, do not fit");
+        let all = header.all_records;
+        let counts = large_count <= record_count && record_count <= all && seqnos.is_some_and(|seqnos| all <= seqnos);
+        if header.id.0 == 0 || first == 0 || last > SEQNO_MAX || header.end < RECORDS_START || !counts {
+            let what = format!(
+                "seqnos {first} to {last}, {record_count} of {all} records up to {}, {large_count} of them large, do not fit",
+                header.end
+            );
             return Err(damaged(what));
         }
         if said != bytes.len() as u64 {

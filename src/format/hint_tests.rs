@@ -25,11 +25,13 @@ fn header() -> HintHeader {
         epoch: std::array::from_fn(|i| 0xe0 + i as u8),
         first_seqno: Seqno::from(0x0605_0403_0201),
         last_seqno: Seqno::from(0x0605_0404_0000),
+        end: 0x0a09_0807,
+        all_records: 0x8001,
     }
 }
 
 fn put(hash: u64, offset: u64) -> Listed {
-    Listed { hash, offset, kind: ListedKind::Put, keyspace: 0 }
+    Listed { hash, offset, kind: ListedKind::Put, keyspace: 0, len: 24 }
 }
 
 /// The length of the large value whose record is at `offset`.
@@ -42,7 +44,7 @@ fn built(records: &[Listed]) -> Vec<u8> {
     for listed in records {
         match listed.kind {
             ListedKind::PutLarge => {
-                builder.add_large(listed.hash, listed.offset, listed.keyspace, large_at(listed.offset));
+                builder.add_large(*listed, large_at(listed.offset));
             }
             _ => builder.add(*listed),
         }
@@ -80,6 +82,7 @@ fn few() -> Vec<Listed> {
             offset: RECORDS_START + at * 56,
             kind: kinds[at as usize % 4],
             keyspace: (at % 3 * 200) as u16,
+            len: 24 + at % 20 * 1000,
         })
         .collect()
 }
@@ -87,13 +90,13 @@ fn few() -> Vec<Listed> {
 #[test]
 fn a_hint_has_the_documented_bytes() {
     let records = [
-        Listed { hash: 0x8000_0000_0000_0000, offset: 4096, kind: ListedKind::Delete, keyspace: 0 },
-        Listed { hash: 0x1122_3344_5566_7788, offset: 4152, kind: ListedKind::PutLarge, keyspace: 300 },
+        Listed { hash: 0x8000_0000_0000_0000, offset: 4096, kind: ListedKind::Delete, keyspace: 0, len: 32 },
+        Listed { hash: 0x1122_3344_5566_7788, offset: 4152, kind: ListedKind::PutLarge, keyspace: 300, len: 8000 },
         put(0x1122_3344_5566_7790, 4128),
     ];
     let mut builder = Builder::default();
     builder.add(records[0]);
-    builder.add_large(records[1].hash, 4152, 300, (LargeId(*b"0123456789abcdef"), 0x0102_0304));
+    builder.add_large(records[1], (LargeId(*b"0123456789abcdef"), 0x0102_0304));
     builder.add(records[2]);
     let expected = hex("
         5a4348494e54530a 01000000 02 02 0000
@@ -101,20 +104,21 @@ fn a_hint_has_the_documented_bytes() {
         2a00000000000000
         e0e1e2e3e4e5e6e7e8e9eaebecedeeef
         0102030405060000 0000040405060000
-        0300000000000000 0100000000000000 bf00000000000000
-        910c47e7
-        000000000000000000000000000000000000000000000000
-        6edf6cc2
+        0300000000000000 0100000000000000 c300000000000000
+        b0213608 00000000
+        0708090a00000000 0180000000000000
+        00000000
+        5d73a8a0
 
         8877665544332211
-        1300000000000000
-        e6dd66d8
+        1700000000000000
+        8062144f
         30313233343536373839616263646566
         0403020100000000
 
-        00 bb20 ac02
-        08 a020
-        f090e6d4ba97f3ee6e 8420");
+        00 bb20 ac02 e807
+        08 a020 03
+        f090e6d4ba97f3ee6e 8420 04");
     assert_eq!(hex_of(&builder.finish(&header())), hex_of(&expected));
 }
 
@@ -162,7 +166,7 @@ fn a_run_of_equal_hashes_is_found_whole_wherever_blocks_end() {
 
 #[test]
 fn only_puts_of_the_same_keyspace_keep_a_delete_alive() {
-    let listed = |hash, offset, kind, keyspace| Listed { hash, offset, kind, keyspace };
+    let listed = |hash, offset, kind, keyspace| Listed { hash, offset, kind, keyspace, len: 24 };
     let bytes = built(&[
         listed(1, 4096, ListedKind::Delete, 0),
         listed(1, 4120, ListedKind::Other, 0),
@@ -235,7 +239,9 @@ fn fields_that_make_no_sense_are_refused_whatever_the_crc_says() {
         (56, u64s(0), "seqno 0"),
         (56, u64s(SEQNO_MAX), "last seqno below the first"),
         (64, u64s(SEQNO_MAX + 1), "last seqno"),
-        (64, u64s(0x0605_0403_0201 + 148), "more records than seqnos"),
+        (112, u64s(0x0605_0404_0000 - 0x0605_0403_0201 + 2), "more records than seqnos"),
+        (112, u64s(149), "fewer records than are listed"),
+        (104, u64s(RECORDS_START - 8), "an end before the records"),
         (72, u64s(151), "a record more"),
         (72, u64s(0), "no record"),
         (72, u64s(u64::MAX), "records beyond memory"),
@@ -243,6 +249,7 @@ fn fields_that_make_no_sense_are_refused_whatever_the_crc_says() {
         (80, u64s(0), "no large value"),
         (88, u64s(bytes.len() as u64 + 1), "length"),
         (100, vec![1], "zeros"),
+        (120, vec![1], "zeros"),
         (128, u64s(u64::MAX), "first hashes out of order"),
         (128 + 24, u64s(0), "an empty block"),
         (128 + 24 + 16, u64s(1 << 20), "a block beyond the end"),
@@ -258,25 +265,29 @@ fn fields_that_make_no_sense_are_refused_whatever_the_crc_says() {
 
 #[test]
 fn blocks_that_make_no_sense_are_refused_whatever_the_crc_says() {
-    let good = "00 8020 08 a020";
+    let good = "00 8020 03 08 a020 03";
     for (block, sound) in [
         (good, true),
-        ("00 8020 08 8020", true),
-        ("00 8020 00 a020", true),
-        ("00 8020 00 8020", false),
-        ("00 a020 00 8020", false),
-        ("01 8020 08 a020", false),
-        ("00 8020 08 a020 00", false),
-        ("00 8020 08", false),
-        ("00 8020 08 a0", false),
-        ("00 00 08 a020", false),
-        ("00 8120 00 08 a020", false),
-        ("00 8120 05 08 a020", true),
-        ("00 8120 808004 08 a020", false),
-        ("00 8020 ffffffffffffffffff01 a020", false),
-        ("00 8020 8800 a020", false),
-        ("00 8020 08 80808080808002", true),
-        ("00 8020 08 80808080808004", false),
+        ("00 8020 03 08 8020 03", true),
+        ("00 8020 03 00 a020 03", true),
+        ("00 8020 03 00 8020 03", false),
+        ("00 a020 03 00 8020 03", false),
+        ("01 8020 03 08 a020 03", false),
+        ("00 8020 03 08 a020 03 00", false),
+        ("00 8020 03 08 a020", false),
+        ("00 8020 03 08", false),
+        ("00 8020 03 08 a0", false),
+        ("00 8020 02 08 a020 03", false),
+        ("00 8020 ffffffff0f 08 a020 03", true),
+        ("00 8020 8080808010 08 a020 03", false),
+        ("00 00 03 08 a020 03", false),
+        ("00 8120 00 03 08 a020 03", false),
+        ("00 8120 05 03 08 a020 03", true),
+        ("00 8120 808004 03 08 a020 03", false),
+        ("00 8020 03 ffffffffffffffffff01 a020 03", false),
+        ("00 8020 03 8800 a020 03", false),
+        ("00 8020 03 08 80808080808002 03", true),
+        ("00 8020 03 08 80808080808004 03", false),
     ] {
         let block = hex(block);
         let mut bytes = built(&[put(9, 4096), put(17, 4128)]);
@@ -311,18 +322,19 @@ fn a_large_value_without_its_file_is_our_bug() {
 }
 
 #[test]
-fn a_record_takes_eleven_bytes_in_a_hint_of_64_mib() {
+fn a_record_takes_twelve_bytes_in_a_hint_of_64_mib() {
     let seed = 0x5eed;
     let mut random = fastrand::Rng::with_seed(seed);
     let mut builder = Builder::default();
     let count = ((64 << 20) - RECORDS_START) / 152;
     for at in 0..count {
-        builder.add(put(random.u64(..), RECORDS_START + at * 152));
+        builder.add(Listed { len: 152, ..put(random.u64(..), RECORDS_START + at * 152) });
     }
-    let len = builder.finish(&HintHeader { last_seqno: Seqno::from(SEQNO_MAX), ..header() }).len();
+    let all = HintHeader { last_seqno: Seqno::from(SEQNO_MAX), all_records: count, ..header() };
+    let len = builder.finish(&all).len();
     let each = len as f64 / count as f64;
     println!("seed {seed:#x}: {count} records in {len} bytes, {each:.2} a record");
-    assert!(each < 11.5, "{each}");
+    assert!(each < 12.5, "{each}");
 }
 
 /// Few hashes, so that many are equal, or any.
@@ -335,11 +347,11 @@ fn records() -> impl Strategy<Value = Vec<Listed>> {
     let kinds =
         prop::sample::select(vec![ListedKind::Put, ListedKind::PutLarge, ListedKind::Delete, ListedKind::Other]);
     let keyspaces = prop_oneof![Just(0), 0..3_u16, any::<u16>()];
-    prop::collection::vec((hashes(), 1..1000_u64, kinds, keyspaces), 0..400).prop_map(|records| {
+    prop::collection::vec((hashes(), 3..1000_u64, kinds, keyspaces), 0..400).prop_map(|records| {
         let mut offset = RECORDS_START;
         let listed = |(hash, len, kind, keyspace): (u64, u64, ListedKind, u16)| {
             offset += len * 8;
-            Listed { hash, offset, kind, keyspace }
+            Listed { hash, offset, kind, keyspace, len: len * 8 }
         };
         records.into_iter().map(listed).collect()
     })

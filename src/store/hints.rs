@@ -1,68 +1,83 @@
 //! Hints in `hints/`: made of a sealed segment, written, found again, removed.
 //!
-//! Floor 3. Imports `address`, `error`, `format`, `index`, `platform`, `segment`, `store`, `sync`.
+//! Floor 3. Imports `address`, `error`, `format`, `index`, `limits`, `platform`, `segment`, `store`, `sync`.
 //!
-//! A hint only saves time: none of its failures is one of the store, and who gets none reads the segment.
+//! A hint only saves time: none of its failures is one of the store, and who gets none reads the segment. The background gives one
+//! to what was sealed (`compact::worker`); whatever else lacks one gets it when a job asks for it (`of`).
 
 use std::io;
 use std::ops::Range;
 
-use crate::address::{SegmentId, Seqno};
+use crate::address::SegmentId;
 use crate::error::Result;
 use crate::format::hint::{Hint, Listed, ListedKind};
 use crate::format::hint_build::Builder;
 use crate::format::hint_header::HintHeader;
-use crate::format::identity::HashKind;
+use crate::format::identity::{HashKind, Identity};
 use crate::format::names::{self, HintsEntry};
 use crate::format::record::Flaw;
 use crate::format::segment::{SegmentHeader, SegmentKind};
 use crate::index::hash::Hasher;
+use crate::limits::RECORDS_START;
 use crate::platform::{Access, Disk, File, Mapping};
 use crate::segment::scan::{Scan, Scanned, Step, Values};
 use crate::segment::source::Source;
 use crate::segment::{ReadMode, Segment};
-use crate::store::Store;
 use crate::store::archived::Archive;
+use crate::store::{Store, failed};
 use crate::sync::Arc;
 
-/// The hint of a sealed segment, made by reading the heads of all its records.
+/// Bytes of records that a hint is made of ahead, or used for at an open: less is read as fast as a file is made, or found. So a
+/// session that writes little has no hint to write, nor a file more to keep. Bytes and not records, because it is bytes that a hint
+/// saves: the records of a segment may be a million, or a thousand.
+pub(crate) const WORTH_MIN: u64 = 4 << 20;
+
+/// The hint of a sealed segment, made by reading the heads of all its records; `work` is told how many bytes those have.
 ///
 /// # Errors
 /// `Corruption` if a record is damaged, or what one says of a large value: a hint that does not list everything would
-/// lose what it lacks. `Io` as the system says.
-pub(crate) fn build(segment: &Segment, header: &SegmentHeader, hasher: &Hasher) -> Result<Vec<u8>> {
+/// lose what it lacks. `Io` as the system says. Those of `work`.
+pub(crate) fn build(
+    segment: &Segment,
+    header: &SegmentHeader,
+    hasher: &Hasher,
+    mut work: impl FnMut(u64) -> Result<()>,
+) -> Result<Vec<u8>> {
     let (file, end) = (segment.file()?, segment.tail().published());
     let mut scan = Scan::new(&*file, segment.path(), segment.salt(), end, Source::Cache, Values::Skip);
     let mut builder = Builder::default();
-    let mut last_seqno = Seqno::from(u64::from(header.first_seqno).saturating_sub(1));
+    let mut facts = HintHeader { end, ..header_for(header, hasher) };
     while scan.offset() < end {
         let offset = scan.offset();
         match scan.step()? {
             Step::Record(record) => {
-                last_seqno = record.header.seqno;
+                facts.last_seqno = record.header.seqno;
+                facts.all_records = facts.all_records.saturating_add(1);
                 list(&mut builder, &record, hasher).map_err(|flaw| segment.flawed(offset, &flaw))?;
+                work(record.header.record_len())?;
             }
             Step::Stop(flaw) => return Err(segment.flawed(offset, &flaw)),
         }
     }
-    Ok(builder.finish(&header_for(header, last_seqno, hasher)))
+    Ok(builder.finish(&facts))
 }
 
 fn list(builder: &mut Builder, record: &Scanned<'_>, hasher: &Hasher) -> Result<(), Flaw> {
+    let Some(kind) = ListedKind::of(record.header.kind) else { return Ok(()) };
     let (hash, offset, keyspace) = (hasher.hash(record.key()), record.offset, record.header.keyspace);
-    match (ListedKind::of(record.header.kind), &record.large) {
-        (None, _) => {}
-        (Some(ListedKind::PutLarge), Some(large)) => builder.add_large(hash, offset, keyspace, (large.id, large.len)),
-        (Some(ListedKind::PutLarge), None) => {
+    let listed = Listed { hash, offset, kind, keyspace, len: record.header.record_len() };
+    match (kind, &record.large) {
+        (ListedKind::PutLarge, Some(large)) => builder.add_large(listed, (large.id, large.len)),
+        (ListedKind::PutLarge, None) => {
             return Err(Flaw::Damaged("what the record says of a large value is damaged".to_owned()));
         }
-        (Some(kind), _) => builder.add(Listed { hash, offset, kind, keyspace }),
+        _ => builder.add(listed),
     }
     Ok(())
 }
 
-/// What the header of a hint of this segment says, if that ends with `last_seqno`.
-pub(crate) fn header_for(segment: &SegmentHeader, last_seqno: Seqno, hasher: &Hasher) -> HintHeader {
+/// What the header of a hint of this segment says, if that is without records.
+fn header_for(segment: &SegmentHeader, hasher: &Hasher) -> HintHeader {
     HintHeader {
         kind: segment.kind,
         hash_kind: match hasher {
@@ -73,7 +88,9 @@ pub(crate) fn header_for(segment: &SegmentHeader, last_seqno: Seqno, hasher: &Ha
         id: segment.id,
         epoch: segment.epoch,
         first_seqno: segment.first_seqno,
-        last_seqno,
+        last_seqno: u64::from(segment.first_seqno).saturating_sub(1).into(),
+        end: RECORDS_START,
+        all_records: 0,
     }
 }
 
@@ -119,16 +136,45 @@ fn unless(kind: io::ErrorKind, done: io::Result<()>) -> io::Result<bool> {
 /// `None` in doubt.
 pub(crate) fn of(store: &Store, segment: &Segment) -> Option<FoundHint> {
     let (disk, hasher, mode) = (&**store.disk(), store.hasher(), store.settings().reading.mode);
+    let found = find(disk, store.identity(), hasher, segment, mode);
+    if found.is_some() || segment.archive().is_some() {
+        return found;
+    }
     let header = segment.header_facts(store.identity().database);
+    let bytes = build(segment, &header, hasher, |_| Ok(())).ok()?;
+    drop(write(disk, header.id, &bytes));
+    // Mapped, it takes no memory.
+    load(disk, &header, hasher, mode).or(Some(FoundHint(Content::Read(bytes))))
+}
+
+/// Gives a sealed segment of the log a hint, if it has none, and one could be worth it. `work` is told of what is read.
+///
+/// # Errors
+/// As `build` and `write`. Nothing is lost then but the hint.
+pub(crate) fn make(store: &Store, segment: &Segment, work: impl FnMut(u64) -> Result<()>) -> Result<()> {
+    store.check_poison()?;
+    let (disk, hasher, mode) = (&**store.disk(), store.hasher(), store.settings().reading.mode);
+    let header = segment.header_facts(store.identity().database);
+    if segment.used_bytes() < WORTH_MIN || load(disk, &header, hasher, mode).is_some() {
+        return Ok(());
+    }
+    let bytes = build(segment, &header, hasher, work)?;
+    write(disk, header.id, &bytes).map_err(failed(disk, "write", &names::hint(header.id)))
+}
+
+/// The hint of a sealed segment, if it has one.
+pub(crate) fn find(
+    disk: &dyn Disk,
+    identity: &Identity,
+    hasher: &Hasher,
+    segment: &Segment,
+    mode: ReadMode,
+) -> Option<FoundHint> {
+    let header = segment.header_facts(identity.database);
     let Some(archive) = segment.archive() else {
-        return load(disk, &header, hasher, mode).or_else(|| {
-            let bytes = build(segment, &header, hasher).ok()?;
-            drop(write(disk, header.id, &bytes));
-            // Mapped, it takes no memory.
-            load(disk, &header, hasher, mode).or(Some(FoundHint(Content::Read(bytes))))
-        });
+        return load(disk, &header, hasher, mode);
     };
-    let archive = Archive::open(disk, &names::archive(archive), archive, store.identity()).ok()?;
+    let archive = Archive::open(disk, &names::archive(archive), archive, identity).ok()?;
     let name = match header.kind {
         SegmentKind::Log => names::log_entry(header.id),
         SegmentKind::Packed => names::packed_entry(header.id),
@@ -179,7 +225,9 @@ impl FoundHint {
     /// Itself, if it is of the segment with this header, whole, and made with the store's hash function.
     fn fitting(self, header: &SegmentHeader, hasher: &Hasher) -> Option<FoundHint> {
         let facts = *self.hint().ok()?.header();
-        (facts == header_for(header, facts.last_seqno, hasher)).then_some(self)
+        let HintHeader { last_seqno, end, all_records, .. } = facts;
+        let expected = HintHeader { last_seqno, end, all_records, ..header_for(header, hasher) };
+        (facts == expected).then_some(self)
     }
 }
 
@@ -288,7 +336,7 @@ mod tests {
 
     fn written() -> Arc<dyn Disk> {
         let (disk, segment, _) = segment();
-        write(&*disk, SegmentId(42), &build(&segment, &header(), &hasher()).unwrap()).unwrap();
+        write(&*disk, SegmentId(42), &build(&segment, &header(), &hasher(), |_| Ok(())).unwrap()).unwrap();
         disk
     }
 
@@ -301,12 +349,13 @@ mod tests {
     #[test]
     fn a_hint_lists_what_the_segment_holds() {
         let (disk, segment, offsets) = segment();
-        write(&*disk, segment.id(), &build(&segment, &header(), &hasher()).unwrap()).unwrap();
+        write(&*disk, segment.id(), &build(&segment, &header(), &hasher(), |_| Ok(())).unwrap()).unwrap();
         let listed = |key: &[u8], at: usize, kind, keyspace| Listed {
             hash: hasher().hash(key),
             offset: offsets[at],
             kind,
             keyspace,
+            len: offsets.get(at + 1).unwrap_or(&segment.tail().published()) - offsets[at],
         };
         let mut expected = vec![
             listed(b"one", 0, ListedKind::Put, 0),
@@ -332,7 +381,7 @@ mod tests {
         let name = names::segment(segment.id());
         let file = segment.file().unwrap();
         let empty = Segment::new(&disk, Home::alone(&file, &name), &header(), 0, RECORDS_START, Reading::default());
-        write(&*disk, empty.id(), &build(&empty, &header(), &hasher()).unwrap()).unwrap();
+        write(&*disk, empty.id(), &build(&empty, &header(), &hasher(), |_| Ok(())).unwrap()).unwrap();
         let found = load(&*disk, &header(), &hasher(), ReadMode::Mmap).unwrap();
         assert_eq!(found.hint().unwrap().len(), 0);
         assert_eq!(found.hint().unwrap().header().last_seqno, Seqno::from(9));
@@ -343,7 +392,7 @@ mod tests {
         for (record, at, made) in [(0, 33, true), (0, 24, false), (1, 40, false), (2, 25, true), (3, 30, false)] {
             let (_disk, segment, offsets) = segment();
             segment.file().unwrap().write_at(&[0xee], offsets[record] + at).unwrap();
-            let hint = build(&segment, &header(), &hasher());
+            let hint = build(&segment, &header(), &hasher(), |_| Ok(()));
             match hint {
                 Ok(_) => assert!(made, "record {record}"),
                 Err(error) => {
@@ -379,7 +428,7 @@ mod tests {
     #[test]
     fn a_damaged_hint_is_as_if_missing_and_is_replaced() {
         let (disk, segment, _) = segment();
-        let bytes = build(&segment, &header(), &hasher()).unwrap();
+        let bytes = build(&segment, &header(), &hasher(), |_| Ok(())).unwrap();
         for (at, junk) in [(0, 1), (130, 0xee), (bytes.len() as u64, 0)] {
             write(&*disk, segment.id(), &bytes).unwrap();
             assert!(is_found(&*disk, &header(), &hasher()));
@@ -396,7 +445,7 @@ mod tests {
         let (disk, segment, _) = segment();
         disk.create_dir(names::HINTS).unwrap();
         disk.create(&names::new_hint(segment.id())).unwrap().write_at(&[1; 100_000], 0).unwrap();
-        write(&*disk, segment.id(), &build(&segment, &header(), &hasher()).unwrap()).unwrap();
+        write(&*disk, segment.id(), &build(&segment, &header(), &hasher(), |_| Ok(())).unwrap()).unwrap();
         assert!(is_found(&*disk, &header(), &hasher()));
     }
 
