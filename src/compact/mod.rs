@@ -245,7 +245,7 @@ pub(crate) fn hint_sealed(store: &Store, pace: &Pace<'_>, seen: &mut SegmentId) 
             continue;
         }
         *seen = segment.id();
-        if segment.first_seqno() > store.imaged() {
+        if !store.is_in_written_index(segment) {
             hints::make(store, segment, |len| pace.work(len))?;
         }
     }

@@ -8,7 +8,7 @@ use crate::sync::plain::{AtomicBool, AtomicU64, Ordering};
 /// When a record's checksums are checked on the way of a read.
 ///
 /// Whatever is chosen: a record whose key is not the one that was asked for is checked before that is believed; opening
-/// checks every header and key, and the values of a segment that was not closed; [`Db::verify`](crate::Db::verify) checks
+/// checks every header and key that it reads, and the values of a segment that was not closed; [`Db::verify`](crate::Db::verify) checks
 /// everything; and after a failed sync every read checks. So does every read by system call
 /// ([`ReadMode::Positioned`](crate::ReadMode::Positioned), and files that cannot be mapped), which fetches the bytes anew.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

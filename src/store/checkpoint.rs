@@ -63,6 +63,11 @@ impl Store {
         self.index().map_or([0; 16], |index| index.id)
     }
 
+    /// Whether the index that was written down has at least a part of the segment.
+    pub(crate) fn is_in_written_index(&self, segment: &Segment) -> bool {
+        self.index().is_some_and(|index| segment.first_seqno() <= index.from)
+    }
+
     /// A job has copied so many records, which an open has to read for that.
     pub(crate) fn note_moved(&self, records: u64) {
         if let Some(index) = self.index().as_mut() {

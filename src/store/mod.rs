@@ -6,6 +6,7 @@ pub(crate) mod archived;
 pub(crate) mod archives;
 mod checkpoint;
 mod follow;
+mod hinted;
 pub(crate) mod hints;
 mod image;
 mod init;

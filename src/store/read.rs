@@ -164,7 +164,11 @@ fn probe<'p>(registry: &'p Registry, location: Location, key: &[u8], pin: &'p Pi
 
 /// The file that `location` lies in, and the offset there; `None` if there is none, or none any more.
 #[inline]
-fn resolve<'p>(registry: &'p Registry, location: Location, pin: &'p Pin) -> Option<(&'p Owner<Segment>, u64)> {
+pub(crate) fn resolve<'p>(
+    registry: &'p Registry,
+    location: Location,
+    pin: &'p Pin,
+) -> Option<(&'p Owner<Segment>, u64)> {
     let segment = registry.find(location, pin)?;
     Some((segment, offset_in(segment, location)))
 }
@@ -223,14 +227,31 @@ pub(crate) fn check_readable(registry: &Registry, table: &Table, change: &Change
 /// `Io` in positioned mode, if a candidate could not be read: the index may then have the key twice, so nothing may be
 /// written any more.
 pub(crate) fn index_put(registry: &Registry, table: &Table, large: &LargeFolder, put: &Change<'_>) -> Result<()> {
-    let (pin, mut failure) = (Pin::new(), None);
-    let changed = table.insert(put.hash, put.location, |at| probe_or_note(registry, at, put.key, &mut failure));
+    let mut failure = None;
+    let probe = |at| probe_or_note(registry, at, put.key, &mut failure);
+    index_put_by(registry, table, large, put, probe)?;
+    failure.map_or(Ok(()), Err)
+}
+
+/// The same, where `probe` says whether the record at a place has the key, and nobody looks at `Change::key`.
+///
+/// # Errors
+/// `Corruption` if the put lies in no file.
+pub(crate) fn index_put_by(
+    registry: &Registry,
+    table: &Table,
+    large: &LargeFolder,
+    put: &Change<'_>,
+    probe: impl FnMut(Location) -> Probe,
+) -> Result<()> {
+    let pin = Pin::new();
+    let changed = table.insert(put.hash, put.location, probe);
     let (segment, _) = resolve(registry, put.location, &pin).ok_or_else(|| unknown(put.location))?;
     segment.live().add(put.extent(), changed.imaged);
     large.add_live(put.extent().large);
     name_large(segment, large, put);
     forget(registry, large, changed, &pin);
-    failure.map_or(Ok(()), Err)
+    Ok(())
 }
 
 /// Counts the large value that a put names, whatever becomes of its key.
@@ -320,10 +341,22 @@ pub(crate) fn index_move(store: &Store, to: &Change<'_>, is_source: impl Fn(u64)
 /// # Errors
 /// As `index_put`.
 pub(crate) fn index_delete(registry: &Registry, table: &Table, large: &LargeFolder, delete: &Change<'_>) -> Result<()> {
-    let (pin, mut failure) = (Pin::new(), None);
-    let changed = table.remove(delete.hash, |at| probe_or_note(registry, at, delete.key, &mut failure));
-    forget(registry, large, changed, &pin);
+    let mut failure = None;
+    index_delete_by(registry, table, large, delete.hash, |at| probe_or_note(registry, at, delete.key, &mut failure));
     failure.map_or(Ok(()), Err)
+}
+
+/// The same, where `probe` says whether the record at a place has the key.
+pub(crate) fn index_delete_by(
+    registry: &Registry,
+    table: &Table,
+    large: &LargeFolder,
+    hash: u64,
+    probe: impl FnMut(Location) -> Probe,
+) {
+    let pin = Pin::new();
+    let changed = table.remove(hash, probe);
+    forget(registry, large, changed, &pin);
 }
 
 /// Takes every location that `goes` out of the index.
@@ -340,7 +373,7 @@ pub(crate) fn index_sweep(registry: &Registry, table: &Table, large: &LargeFolde
 
 /// As `probe`; a candidate that the device would not give is noted: it may have the key, and may be readable later. A
 /// damaged one stays damaged, and is no rival.
-fn probe_or_note(registry: &Registry, location: Location, key: &[u8], failure: &mut Option<Error>) -> Probe {
+pub(crate) fn probe_or_note(registry: &Registry, location: Location, key: &[u8], failure: &mut Option<Error>) -> Probe {
     let pin = Pin::new();
     let Some((segment, offset)) = resolve(registry, location, &pin) else {
         return Probe::Gone;

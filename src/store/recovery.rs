@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::address::{ArchiveId, SegmentId, Seqno};
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::hint::Hint;
 use crate::format::identity::Identity;
 use crate::format::record::Kind;
 use crate::format::segment::{Footer, SegmentHeader, SegmentKind};
@@ -30,11 +31,12 @@ use crate::segment::{Segment, State};
 use crate::store::archived::{self, Archive, Member};
 use crate::store::archives::Adopted;
 use crate::store::checkpoint::IndexFile;
+use crate::store::hinted::{self, Seen};
 use crate::store::hints;
 use crate::store::image;
 use crate::store::inventory::{Found, Inventory, StoreFile};
 use crate::store::read::AHEAD;
-use crate::store::replay::{Gathered, Rivals};
+use crate::store::replay::{Gathered, Lot, Rivals};
 use crate::store::superseded;
 use crate::store::torn::{self, End, Ending, Unsealed};
 use crate::store::unnamed::UnnamedFiles;
@@ -57,6 +59,11 @@ pub struct RecoveryReport {
     pub segments: u64,
     /// Records read one by one.
     pub records: u64,
+    /// Segments whose records were taken from their hints instead.
+    pub hinted: u64,
+    /// Sealed segments that are damaged between their records: what they hold was found by their hints, and only the damaged
+    /// records' own keys are lost (`len` counts one twice once it is written again). `verify` tells more; restore them from a backup.
+    pub damaged: Vec<PathBuf>,
     /// Bytes dropped at the torn tail of the newest segment: writes that nobody had been told were durable.
     pub torn_bytes: u64,
     /// Where those bytes (the first 64 MiB of them) were kept for inspection; 16 such copies are kept. `None` also if
@@ -101,6 +108,7 @@ pub(super) struct Recovery<'a> {
     /// How many segments, the first, are in the index, and how many bytes of them were read for that.
     indexed: usize,
     done: u64,
+    seen: Seen,
     outcome: Outcome,
 }
 
@@ -154,7 +162,8 @@ impl<'a> Recovery<'a> {
             unsealed: None,
         };
         let unnamed = UnnamedFiles::list(large);
-        Recovery { disk, settings, identity, hasher, registry, large, unnamed, indexed: 0, done: 0, outcome }
+        let seen = Seen::default();
+        Recovery { disk, settings, identity, hasher, registry, large, unnamed, indexed: 0, done: 0, seen, outcome }
     }
 
     /// Reads every segment, seals the newest if need be, and removes what never had a final name.
@@ -361,15 +370,16 @@ impl<'a> Recovery<'a> {
     ///
     /// Where there are many and threads may be started, one reads them while this one indexes them.
     fn replay(&mut self, parts: &[Part], more: u64) -> Result<()> {
-        let (registry, large, table) = (self.registry, self.large, std::mem::take(&mut self.outcome.table));
+        let (registry, large, hasher) = (self.registry, self.large, self.hasher);
+        let table = std::mem::take(&mut self.outcome.table);
         let indexed = std::mem::replace(&mut self.indexed, parts.len());
         let parts: Vec<_> = self.behind(&parts[indexed..]).collect();
         let total = self.done + more + parts.iter().map(|part| part.segment.len()).sum::<u64>();
         let len: u64 = parts.iter().map(|part| part.segment.used_bytes()).sum();
         let indexed = if self.settings.background && len >= READ_BESIDE_MIN {
-            self.read_beside(&parts, total, |gathered| gathered.apply(registry, &table, large))
+            self.read_beside(&parts, total, &table, |lot| lot.apply(registry, &table, large, hasher))
         } else {
-            self.read_all(&parts, total, &mut |gathered| gathered.apply(registry, &table, large))
+            self.read_all(&parts, total, &table, &mut |lot| lot.apply(registry, &table, large, hasher))
         };
         self.outcome.table = table;
         indexed
@@ -380,14 +390,15 @@ impl<'a> Recovery<'a> {
         &mut self,
         parts: &[&Part],
         total: u64,
-        mut apply: impl FnMut(Gathered) -> Result<()>,
+        table: &Table,
+        mut apply: impl FnMut(Lot) -> Result<()>,
     ) -> Result<()> {
         thread::scope(|scope| {
             let (sender, receiver) = mpsc::sync_channel(READ_AHEAD);
             // Nobody takes it when indexing has failed: then that error counts, and not this one.
             let closed = |_| Error::new(ErrorKind::Closed, "the index takes no more records");
             let reader =
-                scope.spawn(move || self.read_all(parts, total, &mut |some| sender.send(some).map_err(closed)));
+                scope.spawn(move || self.read_all(parts, total, table, &mut |some| sender.send(some).map_err(closed)));
             let indexed = receiver.into_iter().try_for_each(&mut apply);
             let read = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             indexed.and(read)
@@ -406,9 +417,15 @@ impl<'a> Recovery<'a> {
     }
 
     /// Reads all that is to be indexed, oldest first.
-    fn read_all(&mut self, parts: &[&Part], total: u64, show: &mut dyn FnMut(Gathered) -> Result<()>) -> Result<()> {
+    fn read_all(
+        &mut self,
+        parts: &[&Part],
+        total: u64,
+        table: &Table,
+        show: &mut dyn FnMut(Lot) -> Result<()>,
+    ) -> Result<()> {
         for part in parts {
-            self.read(part, show)?;
+            self.read_or_hint(part, table, show)?;
             self.done += part.segment.len();
             if let Some(report) = &self.settings.on_progress {
                 report(Progress { phase: Phase::Recovery, done: self.done, total });
@@ -417,8 +434,55 @@ impl<'a> Recovery<'a> {
         Ok(())
     }
 
+    /// Reads a segment, or what its hint says of it: where that takes less, and where its chain is damaged.
+    fn read_or_hint(&mut self, part: &Part, table: &Table, show: &mut dyn FnMut(Lot) -> Result<()>) -> Result<()> {
+        let Part { segment, end, listed, torn } = part;
+        // Of one that the index has in part, a hint does not say which part; nor does it say what is older than what is there.
+        let whole = match self.outcome.index {
+            None => true,
+            Some(_) => *listed && segment.first_seqno() > self.imaged(),
+        };
+        let found = || {
+            let found = hinted::find(&**self.disk, self.identity, self.hasher, segment, end);
+            found.filter(|_| whole && torn.is_none())
+        };
+        if segment.used_bytes() >= hints::WORTH_MIN
+            && let Some(found) = found()
+            && let Ok(hint) = found.hint()
+            && hinted::is_worth(&hint, segment, table, &self.seen)
+        {
+            return self.take_hint(&hint, segment, show);
+        }
+        let read = self.read(part, show);
+        let is_its_own = |error: &Error| error.damage().is_some_and(|(file, ..)| file == segment.path());
+        if read.as_ref().is_err_and(is_its_own)
+            && let Some(found) = found()
+            && let Ok(hint) = found.hint()
+        {
+            // What was read of it so far is indexed once more, with the same result.
+            self.outcome.report.damaged.push(segment.path().into());
+            return self.take_hint(&hint, segment, show);
+        }
+        read
+    }
+
+    /// Takes what a hint lists for the records of its segment.
+    fn take_hint(
+        &mut self,
+        hint: &Hint<'_>,
+        segment: &Hold<Segment>,
+        show: &mut dyn FnMut(Lot) -> Result<()>,
+    ) -> Result<()> {
+        let live = segment.live();
+        hint.large().filter(|(id, len)| live.name(*id, *len)).for_each(|(_, len)| self.large.add(len));
+        self.unnamed.note_all(live);
+        hinted::show_all(hint, segment, GATHERED, &mut self.seen, |listing| show(Lot::Hinted(listing)))?;
+        self.outcome.report.hinted += 1;
+        Ok(())
+    }
+
     /// Reads the records below `end` that are not in the index; the chain of all must be whole.
-    fn read(&mut self, part: &Part, show: &mut dyn FnMut(Gathered) -> Result<()>) -> Result<()> {
+    fn read(&mut self, part: &Part, show: &mut dyn FnMut(Lot) -> Result<()>) -> Result<()> {
         let (segment, end, mut records) = (&part.segment, &part.end, 0);
         // What a job copied may be older than what the written index says of its key.
         let rivals = if self.outcome.index.is_none() || part.listed { Rivals::Older } else { Rivals::Newer };
@@ -430,10 +494,12 @@ impl<'a> Recovery<'a> {
             }
             records += 1;
             self.unnamed.note(record, segment.live());
-            gathered.add(record, self.hasher.hash(record.key()));
-            gathered.take(GATHERED).map_or(Ok(()), &mut *show)
+            let hash = self.hasher.hash(record.key());
+            self.seen.note(hash);
+            gathered.add(record, hash);
+            gathered.take(GATHERED).map_or(Ok(()), |lot| show(Lot::Read(lot)))
         })?;
-        show(gathered.finish(segment.path(), end)?)?;
+        show(Lot::Read(gathered.finish(segment.path(), end)?))?;
         self.outcome.report.segments += 1;
         self.outcome.report.records += records;
         if let Some(index) = self.outcome.index.as_mut().filter(|_| segment.kind() == SegmentKind::Packed) {

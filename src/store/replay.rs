@@ -8,11 +8,13 @@ use crate::address::{Location, Seqno};
 use crate::error::{Error, Result};
 use crate::format::large::LargeValue;
 use crate::format::record::Kind;
+use crate::index::hash::Hasher;
 use crate::index::table::Table;
 use crate::reclaim::pin::Pin;
 use crate::segment::large::LargeFolder;
 use crate::segment::registry::Registry;
 use crate::segment::scan::Scanned;
+use crate::store::hinted::Listing;
 use crate::store::read::{self, AHEAD, Change};
 use crate::store::torn::End;
 
@@ -23,6 +25,25 @@ pub(super) enum Rivals {
     Older,
     /// Something newer, too: that stays.
     Newer,
+}
+
+/// Records of one segment on their way into the index.
+pub(super) enum Lot {
+    Read(Gathered),
+    Hinted(Listing),
+}
+
+impl Lot {
+    /// Brings them into the index.
+    ///
+    /// # Errors
+    /// `Io` in positioned mode.
+    pub(super) fn apply(&self, registry: &Registry, table: &Table, large: &LargeFolder, hasher: &Hasher) -> Result<()> {
+        match self {
+            Lot::Read(gathered) => gathered.apply(registry, table, large),
+            Lot::Hinted(listing) => listing.apply(registry, table, large, hasher),
+        }
+    }
 }
 
 /// Records of one segment that were read and are not in the index yet.

@@ -18,6 +18,7 @@ mod full;
 #[cfg(target_os = "linux")]
 mod full_disks;
 mod handles;
+mod hints;
 #[path = "../crash/hook.rs"]
 mod hook;
 #[cfg(target_os = "linux")]

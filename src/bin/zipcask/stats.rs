@@ -69,6 +69,8 @@ fn as_json(stats: &zipcask::Stats) -> serde_json::Value {
         "recovery": {
             "segments": stats.recovery.segments,
             "records": stats.recovery.records,
+            "hinted": stats.recovery.hinted,
+            "damaged": stats.recovery.damaged.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
             "torn_bytes": stats.recovery.torn_bytes,
             "torn_copy": copy.map(|path| path.display().to_string()),
             "mended_footer": stats.recovery.mended_footer.as_ref().map(|path| path.display().to_string()),
@@ -105,6 +107,9 @@ fn show(stats: &zipcask::Stats) -> Outcome {
     }
     if let Some(path) = &recovery.mended_footer {
         out.line(format_args!("wrote the damaged footer of {} anew", path.display()))?;
+    }
+    for path in &recovery.damaged {
+        out.line(format_args!("damaged, and served by its hint: {}", path.display()))?;
     }
     for name in &recovery.ignored {
         out.line(format_args!("left alone: segments/{name}"))?;

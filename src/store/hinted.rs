@@ -1,0 +1,274 @@
+//! Filling the index from hints at open, instead of reading the records that they list.
+//!
+//! Floor 3. Imports `address`, `error`, `format`, `index`, `platform`, `reclaim`, `segment`, `store`.
+//!
+//! A hint knows the hash of each key, and not the key. Where the index has nothing like it, that is all it takes. Where it has, both
+//! records are looked at, since two keys may have one hash: so a hint is worth it where few keys come again, which is found out
+//! from a part of the hashes, the same part in each file.
+//!
+//! A record whose key cannot be read, because it is damaged, replaces or deletes what has the same hash: else a get would find what
+//! the key had before. A put's key is damaged from then on, and no other. Once it is written again, the damaged record counts
+//! as a key of its own.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use crate::address::Location;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::hint::{Hint, Listed, ListedKind};
+use crate::format::identity::Identity;
+use crate::format::large::LargeValue;
+use crate::index::hash::Hasher;
+use crate::index::table::{Found, Probe, Table};
+use crate::platform::Disk;
+use crate::reclaim::hold::Hold;
+use crate::reclaim::pin::Pin;
+use crate::segment::fetched::Fetched;
+use crate::segment::large::LargeFolder;
+use crate::segment::registry::Registry;
+use crate::segment::{ReadMode, Segment};
+use crate::store::DEFAULT_KEYSPACE;
+use crate::store::hints::{self, FoundHint};
+use crate::store::read::{self, AHEAD, Change};
+use crate::store::torn::End;
+
+/// What looking at two records takes, in bytes that are read one after the other meanwhile: the system brings 64 KiB around each.
+const LOOK_LEN: u64 = 128 << 10;
+/// One hash in so many is remembered: those with the lowest values.
+const SAMPLE: u64 = 64;
+
+/// Hashes of keys that recovery came by: those that are remembered.
+#[derive(Default)]
+pub(super) struct Seen(HashSet<u64>);
+
+impl Seen {
+    #[inline]
+    pub(super) fn note(&mut self, hash: u64) {
+        if is_remembered(hash) {
+            self.0.insert(hash);
+        }
+    }
+}
+
+fn is_remembered(hash: u64) -> bool {
+    hash <= u64::MAX / SAMPLE
+}
+
+/// The hint of a sealed segment that ends there, checked to its last byte. `None` also if it lists something that is to be read
+/// in the segment, to be refused.
+pub(super) fn find(
+    disk: &dyn Disk,
+    identity: &Identity,
+    hasher: &Hasher,
+    segment: &Segment,
+    end: &End,
+) -> Option<FoundHint> {
+    let found = hints::find(disk, identity, hasher, segment, ReadMode::Positioned)?;
+    let hint = found.hint().ok()?;
+    let facts = hint.header();
+    let same = (facts.end, facts.last_seqno, facts.all_records) == (end.offset, end.last_seqno, end.record_count);
+    let known = |listed: Listed| {
+        let plain = listed.kind != ListedKind::Other && listed.keyspace == DEFAULT_KEYSPACE;
+        plain && listed.offset.checked_add(listed.len).is_some_and(|beyond| beyond <= end.offset)
+    };
+    let whole = same && hint.records().all(|listed| listed.is_ok_and(known));
+    whole.then_some(found)
+}
+
+/// Whether it takes less to bring into the index what the hint lists than to read the segment.
+pub(super) fn is_worth(hint: &Hint<'_>, segment: &Segment, table: &Table, seen: &Seen) -> bool {
+    let pin = Pin::new();
+    let is_there = |hash: u64| {
+        // What another thread is about to bring into the index is not there yet, but seen.
+        seen.0.contains(&hash) || !matches!(table.get(hash, &pin, |_| Probe::Same(())), Found::Absent)
+    };
+    // What is said of a large value is read in its record.
+    let (mut looks, mut before) = (hint.large().count() as u64, None);
+    for Listed { hash, .. } in hint.records().flatten() {
+        if before.replace(hash) == Some(hash) {
+            looks += 1;
+        } else if is_remembered(hash) && is_there(hash) {
+            looks += SAMPLE;
+        }
+    }
+    hint.bytes().saturating_add(looks.saturating_mul(LOOK_LEN)) < segment.used_bytes()
+}
+
+/// Shows all that the hint lists, `count` records at a time.
+///
+/// # Errors
+/// Those of `show`.
+pub(super) fn show_all(
+    hint: &Hint<'_>,
+    segment: &Hold<Segment>,
+    count: usize,
+    seen: &mut Seen,
+    mut show: impl FnMut(Listing) -> Result<()>,
+) -> Result<()> {
+    let mut records = hint.records().flatten().inspect(|listed| seen.note(listed.hash));
+    loop {
+        let listed: Vec<_> = records.by_ref().take(count).collect();
+        if listed.is_empty() {
+            return Ok(());
+        }
+        show(Listing { segment: segment.clone(), listed })?;
+    }
+}
+
+/// Records of one segment as its hint lists them.
+pub(super) struct Listing {
+    segment: Hold<Segment>,
+    listed: Vec<Listed>,
+}
+
+impl Listing {
+    /// Brings them into the index.
+    ///
+    /// # Errors
+    /// `Io` if a record that had to be looked at could not be read.
+    pub(super) fn apply(&self, registry: &Registry, table: &Table, large: &LargeFolder, hasher: &Hasher) -> Result<()> {
+        for some in self.listed.chunks(AHEAD) {
+            let pin = Pin::new();
+            some.iter().for_each(|listed| table.prefetch(listed.hash, &pin));
+            drop(pin);
+            for listed in some {
+                let location = Location::new(self.segment.place(), listed.offset);
+                let own = Own { segment: &self.segment, listed, location, key: None, failure: None };
+                own.apply(registry, table, large, hasher)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A record on its way into the index.
+struct Own<'a> {
+    segment: &'a Segment,
+    listed: &'a Listed,
+    location: Location,
+    /// Once somebody needs it.
+    key: Option<Result<Cow<'a, [u8]>>>,
+    failure: Option<Error>,
+}
+
+impl Own<'_> {
+    fn apply(mut self, registry: &Registry, table: &Table, large: &LargeFolder, hasher: &Hasher) -> Result<()> {
+        let hash = self.listed.hash;
+        match self.listed.kind {
+            ListedKind::Put | ListedKind::PutLarge => self.put(registry, table, large, hasher)?,
+            ListedKind::Delete => {
+                read::index_delete_by(registry, table, large, hash, |at| self.probe(at, registry, hasher));
+            }
+            ListedKind::Other => {}
+        }
+        self.failure.map_or(Ok(()), Err)
+    }
+
+    fn put(&mut self, registry: &Registry, table: &Table, large: &LargeFolder, hasher: &Hasher) -> Result<()> {
+        let named = match self.listed.kind {
+            ListedKind::PutLarge => self.large()?,
+            _ => None,
+        };
+        let Listed { hash, len, .. } = *self.listed;
+        let change = Change { hash, key: &[], location: self.location, len, large: named };
+        read::index_put_by(registry, table, large, &change, |at| self.probe(at, registry, hasher))
+    }
+
+    /// The large value that the record names; `None` if what it says of it is damaged.
+    fn large(&self) -> Result<Option<LargeValue>> {
+        match Fetched::read(self.segment, self.listed.offset) {
+            Ok(record) => Ok(record.large().copied()),
+            Err(error) if error.kind() == ErrorKind::Corruption => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the record at a place has the same key.
+    fn probe(&mut self, at: Location, registry: &Registry, hasher: &Hasher) -> Probe {
+        if at == self.location {
+            return Probe::Same(());
+        }
+        match self.key.get_or_insert_with(|| self.segment.key(self.listed.offset)) {
+            Ok(key) => read::probe_or_note(registry, at, key, &mut self.failure),
+            Err(error) if error.kind() == ErrorKind::Corruption => self.probe_hash(at, registry, hasher),
+            Err(error) => {
+                self.failure = Some(error.clone());
+                Probe::Unreadable
+            }
+        }
+    }
+
+    /// The same, as far as hashes tell.
+    fn probe_hash(&mut self, at: Location, registry: &Registry, hasher: &Hasher) -> Probe {
+        let pin = Pin::new();
+        let Some((segment, offset)) = read::resolve(registry, at, &pin) else {
+            return Probe::Gone;
+        };
+        match segment.key(offset) {
+            Ok(key) if hasher.hash(&key) == self.listed.hash => Probe::Same(()),
+            Ok(_) => Probe::Other,
+            Err(error) => {
+                if error.kind() != ErrorKind::Corruption {
+                    self.failure = Some(error);
+                }
+                Probe::Unreadable
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(any(zipcask_loom, zipcask_shuttle)))]
+mod tests {
+    use super::Listing;
+    use crate::commit;
+    use crate::commit::batch::{Member, Records, Rule};
+    use crate::commit::queue::Queue;
+    use crate::format::hint::{Listed, ListedKind};
+    use crate::index::table::Table;
+    use crate::platform::memory::MemoryDisk;
+    use crate::segment::scan::{Scan, Step, Values};
+    use crate::segment::source::Source;
+    use crate::store::{Settings, open};
+    use crate::sync::Arc;
+
+    #[test]
+    fn two_keys_of_one_hash_are_two_keys_and_the_newest_record_of_one_counts() {
+        let store = open::open(Arc::new(MemoryDisk::new()), Settings::default()).unwrap();
+        let queue = Queue::new();
+        for key in [b"one", b"two", b"one"] {
+            let mut records = Records::new();
+            records.put(store.hash(key), key, b"value").unwrap();
+            commit::commit(&store, &queue, Member { records, rule: Rule::Always, barrier: None, seal: false }).unwrap();
+        }
+        let (segment, hash, mut listed) = (store.segments().remove(0), 5, Vec::new());
+        let (file, end) = (segment.file().unwrap(), segment.tail().published());
+        let mut scan = Scan::new(&*file, segment.path(), segment.salt(), end, Source::Cache, Values::Skip);
+        while scan.offset() < end {
+            let Step::Record(record) = scan.step().unwrap() else { panic!("a record is there") };
+            let (offset, len) = (record.offset, record.header.record_len());
+            listed.push(Listed { hash, offset, kind: ListedKind::Put, keyspace: 0, len });
+        }
+        let (table, before) = (Table::new(), segment.live_records());
+        let apply = |listed| {
+            let listing = Listing { segment: segment.clone(), listed };
+            listing.apply(store.registry(), &table, store.large(), store.hasher()).unwrap();
+        };
+        apply(listed.clone());
+        let mut found = Vec::new();
+        table.walk(|locations, _| {
+            found.extend(
+                locations.iter().map(|at| segment.key(at.linear() - super::Location::start_of(at.place())).unwrap()),
+            );
+            true
+        });
+        found.sort();
+        assert_eq!(found, [&b"one"[..], b"two"]);
+        assert_eq!((table.len(), segment.live_records()), (2, before + 2));
+        // The same once more changes nothing; and a delete takes its own key.
+        apply(listed.clone());
+        assert_eq!((table.len(), segment.live_records()), (2, before + 2));
+        apply(vec![Listed { kind: ListedKind::Delete, ..listed[2] }]);
+        assert_eq!(table.len(), 1);
+    }
+}
