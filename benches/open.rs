@@ -15,12 +15,14 @@ use std::time::Instant;
 use common::Scale;
 use common::data::{Key, check, mix};
 use common::figures::Figures;
-use zipcask::{Db, Options};
+use zipcask::{Db, Durability, Options};
 
 fn main() {
     let scale = Scale::new("open: milliseconds until the first get was answered", 1_000_000);
     let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("the target folder can be written");
-    for keys in [scale.keys, 10 * scale.keys] {
+    // "values" on the command line: nothing but the last part.
+    let some = if std::env::args().any(|arg| arg == "values") { 0 } else { 2 };
+    for keys in [scale.keys, 10 * scale.keys].into_iter().take(some) {
         let dir = home.path().join(keys.to_string());
         let db = Options::new().background(false).open(&dir).expect("a new store opens");
         store::load(&db, keys);
@@ -43,6 +45,44 @@ fn main() {
         rounds(&format!("{keys} keys, compacted and closed"), 15, || open(&dir, keys));
         fs::remove_dir_all(&dir).expect("the store goes");
     }
+    for value_len in [100, 1 << 10, 4 << 10, 64 << 10] {
+        without_index(home.path(), value_len, (scale.keys * 1024 / value_len).min(2 * scale.keys));
+    }
+}
+
+/// What the hints of sealed segments are worth where no index was written down.
+fn without_index(home: &Path, value_len: u64, keys: u64) {
+    let (dir, aside) = (home.join("values"), home.join("hints"));
+    let options = || Options::new().durability(Durability::Os).background(false);
+    let db = options().open(&dir).expect("a new store opens");
+    let value = vec![7; value_len as usize];
+    for id in 0..keys {
+        db.put(Key::new(id), &value).expect("a put is taken");
+    }
+    zipcask::sim::make_hints(&db).expect("hints are made");
+    db.close().expect("the store closes");
+    let had = fs::exists(dir.join("hints")).expect("a folder is looked for");
+    for (what, with) in [("with hints", true), ("without", false)] {
+        if had && !with {
+            fs::rename(dir.join("hints"), &aside).expect("hints go aside");
+        }
+        let mut hinted = 0;
+        rounds(&format!("{keys} x {value_len} bytes, no index, {what}"), 9, || {
+            let _ = fs::remove_dir_all(dir.join("checkpoint"));
+            let start = Instant::now();
+            let db = Db::open(&dir).expect("the store opens");
+            let took = start.elapsed().as_secs_f64() * 1e3;
+            let recovery = db.stats().recovery;
+            hinted = recovery.hinted;
+            assert_eq!(db.len(), keys);
+            assert_eq!(db.get(Key::new(keys / 2)).expect("a get does not fail").as_deref(), Some(&*value));
+            took
+        });
+        assert!(hinted == 0 || with, "there is no hint");
+        println!("    {hinted} segments by their hints");
+    }
+    let _ = fs::remove_dir_all(aside);
+    fs::remove_dir_all(&dir).expect("the store goes");
 }
 
 /// Prints what the rounds come to.
