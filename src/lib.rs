@@ -32,6 +32,7 @@ pub use crate::db::reader::Reader;
 pub use crate::db::stats::{ArchiveReport, SegmentStats, Stats};
 pub use crate::db::writer::PutWriter;
 pub use crate::error::{Error, ErrorKind, Result};
+pub use crate::format::compression::Compression;
 pub use crate::segment::ReadMode;
 pub use crate::segment::trust::Verify;
 pub use crate::segment::value::Value;

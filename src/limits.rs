@@ -73,6 +73,14 @@ pub(crate) const BATCH_LEN_MAX: u64 = SEGMENT_SIZE_MAX - SEGMENT_OVERHEAD;
 
 /// The data of an archive's entries begins at multiples of this: whole pages.
 pub(crate) const ENTRY_ALIGN: u64 = 4096;
+/// How long a chunk of a compressed segment is at most, unpacked, unless it is one record.
+pub(crate) const CHUNK_LEN: usize = 64 << 10;
+/// How long it is then, at most.
+pub(crate) const CHUNK_LEN_MAX: u64 = 2 << 20;
+/// Chunks of all stores of a process that stay in memory, unpacked: in so many parts, each of so many bytes, or of one chunk that is longer.
+pub(crate) const OPENED_PARTS: usize = 8;
+pub(crate) const OPENED_LEN: usize = 512 << 10;
+
 /// Longest manifest, and longest directory, of an archive.
 pub(crate) const MANIFEST_LEN_MAX: usize = 16 << 20;
 
@@ -107,5 +115,6 @@ const _: () = {
     assert!(SEGMENT_SIZE_FIRST <= PART_LEN_MIN && PART_LEN_MIN.is_multiple_of(PLACE_LEN));
     assert!(SEGMENT_SIZE_MAX.is_multiple_of(PLACE_LEN));
     assert!(PLACE_COUNT == 1 << 24);
+    assert!(CHUNK_LEN_MAX > INLINE_VALUE_LEN_MAX + KEY_LEN_MAX as u64 + 8 * RECORD_HEADER_LEN as u64);
     assert!(RECORD_ALIGN.is_power_of_two() && PLACE_LEN.is_power_of_two());
 };

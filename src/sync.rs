@@ -20,7 +20,7 @@ pub(crate) mod counted {
 pub(crate) mod plain {
     #[expect(unused_imports, reason = "each room takes what it needs")]
     pub(crate) use std::sync::{
-        Condvar, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
+        Condvar, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, TryLockError,
         atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering},
         mpsc,
     };

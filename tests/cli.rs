@@ -425,6 +425,26 @@ fn compact_says_what_it_gave_back() {
     folder.run(&["verify", "store"]).fine();
 }
 
+#[cfg(feature = "deflate")]
+#[test]
+fn compact_compresses_if_asked_and_ls_says_so() {
+    let folder = Folder::new();
+    let line = |n: u32| format!("{{\"key\":\"{n}\",\"value\":\"{}\"}}\n", "v".repeat(100));
+    let text: String = (0..5000).map(line).collect();
+    folder.run_with(&["import", "store", "-", "--no-sync"], text.as_bytes()).fine();
+    let exported = folder.run(&["export", "store"]).fine();
+    let told = json(&folder.run(&["compact", "store", "--compress", "deflate", "--json"]).fine());
+    assert!(told["after"]["archived_bytes"].as_u64().unwrap() < 200_000, "{told}");
+    let zip = archive_of(&folder, "store");
+    let facts = json(&folder.run(&["archive", "ls", &zip, "--json"]).fine());
+    let [packed, len] = ["packed_len", "len"].map(|field| facts["entries"][0][field].as_u64().unwrap());
+    assert!(len > 500_000 && packed < 100_000, "{facts}");
+    assert!(folder.run(&["archive", "ls", &zip]).fine().contains("unpacked"));
+    assert_eq!(folder.run(&["archive", "extract", &zip]).fine(), exported);
+    folder.run(&["archive", "verify", &zip]).fine();
+    assert_eq!(folder.run(&["compact", "store", "--compress", "lzma"]).code(), 2);
+}
+
 #[test]
 fn stats_draw_a_bar_for_each_segment() {
     let folder = Folder::new();

@@ -10,6 +10,7 @@ use crate::compact::older::Older;
 use crate::compact::pace::Pace;
 use crate::error::{Error, Result};
 use crate::format::checksum::{self, Salt};
+use crate::format::compression::Compression;
 use crate::format::hint::{Listed, ListedKind};
 use crate::format::hint_build::Builder;
 use crate::format::hint_header::HintHeader;
@@ -17,7 +18,7 @@ use crate::format::manifest::ManifestEntry;
 use crate::format::names;
 use crate::format::record::{self, Flaw, Header, Kind};
 use crate::format::segment::{Footer, SegmentHeader, SegmentKind};
-use crate::limits::{FOOTER_LEN, HEADER_COPY, PACKED_LEN_MAX, PACKED_RECORDS_MAX, RECORDS_START, SECTOR};
+use crate::limits::{CHUNK_LEN, FOOTER_LEN, HEADER_COPY, PACKED_LEN_MAX, PACKED_RECORDS_MAX, RECORDS_START, SECTOR};
 use crate::reclaim::hold::Hold;
 use crate::reclaim::pin::Pin;
 use crate::segment::Segment;
@@ -27,8 +28,11 @@ use crate::store::Store;
 use crate::store::read::AHEAD;
 use crate::zipfile::write::Writer;
 
-/// Bytes that are collected before they are judged, or written.
+/// Bytes that are collected before they are judged.
 const BATCH_LEN: usize = 256 << 10;
+
+/// Bytes that are written at once.
+pub(super) const PIECE_LEN: usize = 256 << 10;
 
 /// What a rewriting came to.
 #[derive(Clone, Debug, Default)]
@@ -202,6 +206,10 @@ impl<'a> Rewriter<'a> {
                 self.ahead.max(record.len() as u64),
             )?),
         };
+        let compressed = self.store.settings().archive_compression != Compression::None;
+        if compressed && output.bytes.len() + record.len() > CHUNK_LEN {
+            output.flush(self.writer, self.pace)?;
+        }
         let (start, offset) = (output.bytes.len(), output.end);
         record::transplant(record, &member.header, output.salt, offset, &mut output.bytes);
         let len = (output.bytes.len() - start) as u64;
@@ -219,7 +227,7 @@ impl<'a> Rewriter<'a> {
         }
         self.done.records += 1;
         self.done.rotten += u64::from(member.rotten);
-        if output.bytes.len() >= BATCH_LEN { output.flush(self.writer, self.pace) } else { Ok(()) }
+        if output.bytes.len() >= PIECE_LEN { output.flush(self.writer, self.pace) } else { Ok(()) }
     }
 
     fn end_output(&mut self) -> Result<()> {
@@ -272,7 +280,7 @@ fn begin_output(store: &Store, writer: &mut Writer, number: u64, first_seqno: Se
         first_seqno,
         len,
     };
-    writer.start(&names::packed_entry(header.id), len)?;
+    writer.start_packed(&names::packed_entry(header.id), len, store.settings().archive_compression)?;
     let (mut start, sector) = ([0; RECORDS_START as usize], header.encode());
     start[..SECTOR].copy_from_slice(&sector);
     start[HEADER_COPY as usize..][..SECTOR].copy_from_slice(&sector);
@@ -292,6 +300,9 @@ fn begin_output(store: &Store, writer: &mut Writer, number: u64, first_seqno: Se
 
 impl Output {
     fn flush(&mut self, writer: &mut Writer, pace: &Pace<'_>) -> Result<()> {
+        if self.bytes.is_empty() {
+            return Ok(());
+        }
         self.crc = checksum::extend(self.crc, &self.bytes);
         writer.write(&self.bytes)?;
         let len = self.bytes.len() as u64;

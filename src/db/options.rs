@@ -1,6 +1,6 @@
 //! How a store is opened.
 //!
-//! Floor 6. Imports `commit`, `db`, `error`, `limits`, `platform`, `segment`, `store`, `sync`.
+//! Floor 6. Imports `commit`, `db`, `error`, `format`, `limits`, `platform`, `segment`, `store`, `sync`.
 
 use std::fmt;
 use std::path::Path;
@@ -8,6 +8,7 @@ use std::path::Path;
 use crate::commit::durability::Durability;
 use crate::db::Db;
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::compression::Compression;
 use crate::limits::{
     COMPACT_WHEN_DEAD_MAX, COMPACT_WHEN_DEAD_MIN, SEGMENT_LEN_STEP, SEGMENT_SIZE_MAX, SEGMENT_SIZE_MIN,
 };
@@ -82,6 +83,13 @@ impl Options {
     /// How much of a file may be dead, overwritten or deleted, before the background rewrites it: from 0.05 to 0.95. Default: 0.3.
     pub fn compact_when_dead(mut self, share: f64) -> Self {
         self.settings.compact_when_dead = share;
+        self
+    }
+
+    /// How archives are packed that this session writes: those of [`Db::archive`], [`Db::compact`] and the background. Default:
+    /// [`Compression::None`]. Any are read, as long as this crate was built with the features for it.
+    pub fn archive_compression(mut self, compression: Compression) -> Self {
+        self.settings.archive_compression = compression;
         self
     }
 
@@ -167,6 +175,13 @@ impl Options {
             let bounds = format!("from {COMPACT_WHEN_DEAD_MIN} to {COMPACT_WHEN_DEAD_MAX}");
             return Err(Error::new(ErrorKind::Invalid, format!("compact_when_dead is {share}; it must be {bounds}")));
         }
+        let compression = self.settings.archive_compression;
+        if !compression.is_built_in() {
+            let name = compression.name();
+            let what =
+                format!("archive_compression is {compression:?}; build zipcask with its feature `{name}` for that");
+            return Err(Error::new(ErrorKind::Invalid, what));
+        }
         if (SEGMENT_SIZE_MIN..=SEGMENT_SIZE_MAX).contains(&size) {
             self.settings.segment_size = size / SEGMENT_LEN_STEP * SEGMENT_LEN_STEP;
             return Ok(self);
@@ -201,6 +216,7 @@ impl fmt::Debug for Options {
             .field("read_mode", &self.settings.reading.mode)
             .field("verify_values", &self.settings.reading.verify)
             .field("background", &self.settings.background)
+            .field("archive_compression", &self.settings.archive_compression)
             .field("create_if_missing", &self.settings.create_if_missing)
             .finish_non_exhaustive()
     }

@@ -26,7 +26,7 @@ pub struct Stats {
     /// Bytes of the device that the files with records, archives and large values among them, and room for more records take
     /// up, as far as the system tells.
     pub disk_bytes: u64,
-    /// Bytes of archives.
+    /// Bytes of archives, as they are on disk.
     pub archived_bytes: u64,
     /// Bytes of the device that files of segments take up and no record uses, as far as the system tells: room for what is to
     /// come, that of a spare segment included.
@@ -77,7 +77,7 @@ pub struct SegmentStats {
     pub file: String,
     /// Whether it lies in an archive.
     pub archived: bool,
-    /// Bytes of its file, or of the archive's entry.
+    /// Bytes of its file, or of the archive's entry, unpacked.
     pub file_bytes: u64,
     /// Bytes of its records.
     pub used_bytes: u64,

@@ -19,7 +19,9 @@
 //!   "last_seqno": 5000,
 //!   "entries": [
 //!     {"name": "log/0000000041.seg", "offset": 4096, "len": 1000000, "crc32c": "e3069283"},
-//!     {"name": "hints/log/0000000041.hint", "offset": 1007616, "len": 2000, "crc32c": "00c0ffee"}
+//!     {"name": "hints/log/0000000041.hint", "offset": 1007616, "len": 2000, "crc32c": "00c0ffee"},
+//!     {"name": "packed/0000000001.seg", "offset": 1009616, "len": 70000, "crc32c": "0badcafe", "method": "deflate", "chunks": 4},
+//!     {"name": "hints/packed/0000000001.hint", "offset": 1032192, "len": 500, "crc32c": "00c0ffee"}
 //!   ]
 //! }
 //! ```
@@ -31,6 +33,7 @@ use std::ops::RangeInclusive;
 use crate::address::{ArchiveId, SegmentId, Seqno};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::VERSION;
+use crate::format::compression::Compression;
 use crate::format::names::{self, SegmentEntry};
 use crate::limits::{ENTRY_ALIGN, MANIFEST_LEN_MAX, SEQNO_MAX};
 
@@ -62,10 +65,23 @@ pub(crate) struct Manifest {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct ManifestEntry {
     pub(crate) name: String,
-    /// Where its bytes begin in the archive: a multiple of `ENTRY_ALIGN`.
+    /// Where its bytes begin in the archive: a multiple of `ENTRY_ALIGN`. Where the header of the first chunk begins if it lies in
+    /// chunks.
     pub(crate) offset: u64,
+    /// Of its bytes, unpacked.
     pub(crate) len: u64,
+    /// Of those, too.
     pub(crate) crc32c: u32,
+    /// Only of segments.
+    pub(crate) chunked: Option<Chunked>,
+}
+
+/// How an entry lies in the archive that is cut in chunks, each an entry of the ZIP.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Chunked {
+    /// Not `None`.
+    pub(crate) method: Compression,
+    pub(crate) count: u64,
 }
 
 impl Manifest {
@@ -151,9 +167,11 @@ impl Manifest {
             if hint.name != names::hint_entry(&segment.name) {
                 return Err(format!("\"{}\" has no hint behind it", segment.name));
             }
+            if hint.chunked.is_some() {
+                return Err(format!("\"{}\" is no segment, and lies in chunks", hint.name));
+            }
             for entry in [segment, hint] {
-                let fits = entry.offset > end && entry.offset.is_multiple_of(ENTRY_ALIGN);
-                end = entry.offset.checked_add(entry.len).filter(|_| fits).ok_or_else(|| {
+                end = entry.end(end).ok_or_else(|| {
                     format!("\"{}\" cannot have {} bytes at offset {}", entry.name, entry.len, entry.offset)
                 })?;
             }
@@ -164,8 +182,24 @@ impl Manifest {
 
 impl ManifestEntry {
     fn encode(&self) -> String {
-        let ManifestEntry { name, offset, len, crc32c } = self;
-        format!("{{\"name\": \"{name}\", \"offset\": {offset}, \"len\": {len}, \"crc32c\": \"{crc32c:08x}\"}}")
+        let ManifestEntry { name, offset, len, crc32c, chunked } = self;
+        let chunked = chunked.map_or(String::new(), |Chunked { method, count }| {
+            format!(", \"method\": \"{}\", \"chunks\": {count}", method.name())
+        });
+        format!("{{\"name\": \"{name}\", \"offset\": {offset}, \"len\": {len}, \"crc32c\": \"{crc32c:08x}\"{chunked}}}")
+    }
+
+    /// Where it ends, at the earliest, if it can lie behind what ends at `before`.
+    fn end(&self, before: u64) -> Option<u64> {
+        match self.chunked {
+            None if self.offset > before && self.offset.is_multiple_of(ENTRY_ALIGN) => {
+                self.offset.checked_add(self.len)
+            }
+            Some(chunked) if self.offset >= before && (1..=self.len).contains(&chunked.count) => {
+                self.offset.checked_add(chunked.count)
+            }
+            _ => None,
+        }
     }
 }
 
@@ -243,8 +277,19 @@ impl<'a> Text<'a> {
         let offset = self.number_of("\", \"offset\": ")?;
         let len = self.number_of(", \"len\": ")?;
         let crc32c = self.hex(", \"crc32c\": \"", 8)? as u32;
-        self.expect("\"}")?;
-        Ok(ManifestEntry { name, offset, len, crc32c })
+        self.expect("\"")?;
+        let chunked = self.chunked()?;
+        self.expect("}")?;
+        Ok(ManifestEntry { name, offset, len, crc32c, chunked })
+    }
+
+    fn chunked(&mut self) -> Result<Option<Chunked>, String> {
+        if !self.accept(", \"method\": \"") {
+            return Ok(None);
+        }
+        let method = Compression::ALL.into_iter().find(|method| self.accept(method.name()));
+        let method = method.ok_or_else(|| "it names no method that there is".to_owned())?;
+        Ok(Some(Chunked { method, count: self.number_of("\", \"chunks\": ")? }))
     }
 
     fn list<T>(&mut self, list: List, item: impl Fn(&mut Self) -> Result<T, String>) -> Result<Vec<T>, String> {

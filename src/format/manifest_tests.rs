@@ -8,12 +8,13 @@ use proptest::prelude::*;
 
 use crate::address::{ArchiveId, SegmentId, Seqno};
 use crate::error::ErrorKind;
-use crate::format::manifest::{Manifest, ManifestEntry};
+use crate::format::compression::Compression;
+use crate::format::manifest::{Chunked, Manifest, ManifestEntry};
 use crate::format::{cases, edit, edits, names};
 use crate::limits::{MANIFEST_LEN_MAX, SEQNO_MAX};
 
 fn entry(name: &str, offset: u64, len: u64, crc32c: u32) -> ManifestEntry {
-    ManifestEntry { name: name.to_owned(), offset, len, crc32c }
+    ManifestEntry { name: name.to_owned(), offset, len, crc32c, chunked: None }
 }
 
 fn example() -> Manifest {
@@ -28,6 +29,11 @@ fn example() -> Manifest {
         entries: vec![
             entry("log/0000000041.seg", 4096, 1_000_000, 0xe306_9283),
             entry("hints/log/0000000041.hint", 1_007_616, 2000, 0x00c0_ffee),
+            ManifestEntry {
+                chunked: Some(Chunked { method: Compression::Deflate, count: 4 }),
+                ..entry("packed/0000000001.seg", 1_009_616, 70_000, 0x0bad_cafe)
+            },
+            entry("hints/packed/0000000001.hint", 1_032_192, 500, 0x00c0_ffee),
         ],
     }
 }
@@ -44,7 +50,9 @@ const EXAMPLE: &str = r#"{
   "last_seqno": 5000,
   "entries": [
     {"name": "log/0000000041.seg", "offset": 4096, "len": 1000000, "crc32c": "e3069283"},
-    {"name": "hints/log/0000000041.hint", "offset": 1007616, "len": 2000, "crc32c": "00c0ffee"}
+    {"name": "hints/log/0000000041.hint", "offset": 1007616, "len": 2000, "crc32c": "00c0ffee"},
+    {"name": "packed/0000000001.seg", "offset": 1009616, "len": 70000, "crc32c": "0badcafe", "method": "deflate", "chunks": 4},
+    {"name": "hints/packed/0000000001.hint", "offset": 1032192, "len": 500, "crc32c": "00c0ffee"}
   ]
 }
 "#;

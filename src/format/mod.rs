@@ -6,6 +6,7 @@
 pub(crate) mod catalogue;
 pub(crate) mod checkpoint;
 pub(crate) mod checksum;
+pub(crate) mod compression;
 mod fields;
 pub(crate) mod hint;
 pub(crate) mod hint_build;

@@ -106,6 +106,11 @@ pub(crate) fn packed_entry(id: SegmentId) -> String {
     format!("packed/{id}.seg")
 }
 
+/// "packed/0000000001.seg/0000065536": the chunk of an entry that begins so many bytes into it
+pub(crate) fn chunk_entry(segment: &str, start: u64) -> String {
+    format!("{segment}/{start:010}")
+}
+
 /// What an entry of an archive is that holds records.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum SegmentEntry {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::address::Seqno;
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::compression::Compression;
 use crate::format::names;
 use crate::inspect::newest::{self, Newest, Part};
 use crate::platform::{Disk, real};
@@ -28,7 +29,7 @@ const DEFAULT_NAME: &str = "default";
 
 /// One archive, opened without the store that it is of: a copy in another place will do.
 ///
-/// It is mapped and only read; nothing of it is written, and nothing is locked. The store may go on, and remove the file, too: what
+/// It is mapped, unless it is compressed, and only read; nothing of it is written, and nothing is locked. The store may go on, and remove the file, too: what
 /// is open stays readable. Cloning gives another handle of the same one, and any thread may use any of them.
 ///
 /// An archive has what its store had when it was written, of a part of the store's life: of each key the newest
@@ -78,12 +79,16 @@ pub struct Facts {
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Entry {
-    /// As in the ZIP's directory.
+    /// As in the ZIP's directory; there a chunk has behind it where it begins, "/0000065536".
     pub name: String,
-    /// Where its bytes begin in the file.
+    /// Where its bytes begin in the file; the first of its chunks, if it is compressed: those are entries of the ZIP.
     pub offset: u64,
-    /// Bytes.
+    /// Bytes, once unpacked.
     pub len: u64,
+    /// How it is packed.
+    pub compression: Compression,
+    /// Bytes that it takes in the file: `len`, unless it is compressed.
+    pub packed_len: u64,
     /// How many records a segment has; `None` of a hint.
     pub records: Option<u64>,
 }
@@ -124,6 +129,8 @@ impl Archive {
             name: entry.name.clone(),
             offset: entry.offset,
             len: entry.len,
+            compression: entry.chunked.map_or(Compression::None, |chunked| chunked.method),
+            packed_len: archive.packed_len(entry),
             records: if at % 2 == 0 { counts.next() } else { None },
         });
         Facts {

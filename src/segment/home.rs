@@ -2,7 +2,7 @@
 //!
 //! Floor 2. Imports `address`, `platform`, `sync`.
 
-use std::io;
+use std::{fmt, io};
 
 use crate::address::ArchiveId;
 use crate::platform::{Barrier, Disk, File, Mapping, PrivateMapping};
@@ -25,10 +25,21 @@ pub(crate) struct Entry {
     pub(crate) name: String,
     /// Where in the archive it begins.
     pub(crate) start: u64,
-    /// How many bytes of the archive it is.
+    /// Its length, unpacked.
     pub(crate) len: u64,
-    /// The archive in memory, which all its entries share.
+    /// The archive in memory, which all its entries share. `None` also where the segment is packed.
     pub(crate) map: Option<Arc<dyn Mapping>>,
+    /// What unpacks it, if it is packed; `start` means nothing then.
+    pub(crate) unpack: Option<Arc<dyn Unpack>>,
+}
+
+/// What unpacks a segment of an archive.
+pub(crate) trait Unpack: Send + Sync + fmt::Debug {
+    /// As `File::read_at`, of the segment in `archive`. Damage is an error with a `Corruption` inside.
+    fn read_at(&self, archive: &dyn File, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// The same of what the device holds.
+    fn read_device_at(&self, archive: &dyn File, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
 }
 
 impl Home {
@@ -57,7 +68,9 @@ pub(crate) fn shown(file: &str, entry: Option<&Entry>) -> String {
 pub(crate) fn within(file: Arc<dyn File>, entry: Option<&Entry>) -> Arc<dyn File> {
     match entry {
         None => file,
-        Some(entry) => Arc::new(Window { file, start: entry.start, len: entry.len }),
+        Some(Entry { start, len, unpack, .. }) => {
+            Arc::new(Window { file, start: *start, len: *len, unpack: unpack.clone() })
+        }
     }
 }
 
@@ -67,6 +80,7 @@ struct Window {
     file: Arc<dyn File>,
     start: u64,
     len: u64,
+    unpack: Option<Arc<dyn Unpack>>,
 }
 
 impl Window {
@@ -87,11 +101,17 @@ impl File for Window {
     }
 
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        if let Some(unpack) = &self.unpack {
+            return unpack.read_at(&*self.file, bytes, offset);
+        }
         let len = self.clip(bytes.len(), offset);
         self.file.read_at(&mut bytes[..len], self.start + offset.min(self.len))
     }
 
     fn read_device_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        if let Some(unpack) = &self.unpack {
+            return unpack.read_device_at(&*self.file, bytes, offset);
+        }
         let len = self.clip(bytes.len(), offset);
         self.file.read_device_at(&mut bytes[..len], self.start + offset.min(self.len))
     }

@@ -18,7 +18,7 @@ impl Source {
     /// Fills `bytes` from `offset` on.
     ///
     /// # Errors
-    /// `Corruption` if the file ends before: somebody cut it. Else as the system says.
+    /// `Corruption` if the file ends before: somebody cut it; or if what is read is packed, and damaged. Else as the system says.
     pub(crate) fn read_exact(self, file: &dyn File, path: &str, bytes: &mut [u8], offset: u64) -> Result<()> {
         let mut done = 0;
         while done < bytes.len() {
@@ -31,7 +31,10 @@ impl Source {
             match read {
                 Ok(0) => return Err(Error::corruption(path, at, "the file ends here, and should not")),
                 Ok(n) => done += n,
-                Err(error) => return Err(Error::io(format!("cannot read {path} at offset {at}"), error)),
+                Err(error) => {
+                    let unread = |error| Error::io(format!("cannot read {path} at offset {at}"), error);
+                    return Err(error.downcast().unwrap_or_else(unread));
+                }
             }
         }
         Ok(())

@@ -2,6 +2,8 @@
 //!
 //! Floor 3. Imports `address`, `error`, `format`, `limits`, `platform`, `reclaim`, `segment`, `store`, `sync`, `zipfile`.
 
+use std::io;
+
 use crate::address::{ArchiveId, SegmentId, Seqno};
 use crate::error::{Error, Result};
 use crate::format::identity::Identity;
@@ -11,7 +13,8 @@ use crate::format::segment::{Footer, SegmentHeader, SegmentKind};
 use crate::limits::{FOOTER_LEN, HEADER_COPY, RECORDS_START, SECTOR};
 use crate::platform::{Access, Disk, File, Mapping};
 use crate::reclaim::hold::Hold;
-use crate::segment::home::{Entry, Home};
+use crate::segment::home;
+use crate::segment::home::{Entry, Home, Unpack};
 use crate::segment::registry::Registry;
 use crate::segment::scan::{Scan, Scanned, Step, Values};
 use crate::segment::source::Source;
@@ -20,6 +23,7 @@ use crate::store::failed;
 use crate::store::inventory::StoreFile;
 use crate::store::torn::End;
 use crate::sync::Arc;
+use crate::zipfile::chunked::Reader;
 use crate::zipfile::read::Contents;
 
 /// An archive whose manifest and directory were read and found right.
@@ -38,6 +42,16 @@ pub(crate) struct Archive {
     pub(crate) file: Arc<dyn File>,
 }
 
+impl Unpack for Reader {
+    fn read_at(&self, archive: &dyn File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.read_at(archive, bytes, offset)
+    }
+
+    fn read_device_at(&self, archive: &dyn File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.read_device_at(archive, bytes, offset)
+    }
+}
+
 /// A segment in an archive.
 pub(crate) struct Member {
     pub(crate) home: Home,
@@ -53,7 +67,7 @@ impl Member {
         (self.end.last_seqno, self.end.record_count)
     }
 
-    /// Bytes of the archive that it is.
+    /// Its bytes, unpacked.
     pub(crate) fn len(&self) -> u64 {
         self.home.entry.as_ref().map_or(self.header.len, |entry| entry.len)
     }
@@ -108,6 +122,11 @@ impl Archive {
 
     pub(crate) fn manifest(&self) -> &Manifest {
         &self.contents.manifest
+    }
+
+    /// Bytes of the file that an entry of it takes, but for headers.
+    pub(crate) fn packed_len(&self, entry: &ManifestEntry) -> u64 {
+        self.contents.chunks(entry).map_or(entry.len, |chunks| chunks.packed_len())
     }
 
     /// Reads every byte against the archive's checksums: where entries with wrong ones begin, and what is wrong.
@@ -177,7 +196,13 @@ impl Archive {
         id: SegmentId,
         map: Option<Arc<dyn Mapping>>,
     ) -> Result<Member> {
-        let place = Entry { archive: self.id, name: entry.name.clone(), start: entry.offset, len: entry.len, map };
+        let (archive, name) = (self.id, entry.name.clone());
+        let mut place = Entry { archive, name, start: entry.offset, len: entry.len, map, unpack: None };
+        if let Some(chunks) = self.contents.chunks(entry) {
+            let unpack = Reader::new(chunks, home::shown(&self.path, Some(&place)));
+            place.map = None;
+            place.unpack = Some(Arc::new(unpack));
+        }
         let home = Home { file: Arc::clone(&self.file), name: self.name.clone(), entry: Some(place) };
         let (file, path) = (home.file(), home.path(disk));
         let damaged = |at: u64, what: &str| Err(Error::corruption(&path, at, what));

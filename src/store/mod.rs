@@ -28,6 +28,7 @@ use std::io;
 
 use crate::address::{SegmentId, Seqno};
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::compression::Compression;
 use crate::format::identity::Identity;
 use crate::index::hash::Hasher;
 use crate::index::table::Table;
@@ -86,6 +87,8 @@ pub(crate) struct Settings {
     pub(crate) background: bool,
     /// The background rewrites a file of which a larger share is dead.
     pub(crate) compact_when_dead: f64,
+    /// How archives that are written are packed.
+    pub(crate) archive_compression: Compression,
     pub(crate) create_if_missing: bool,
     /// For a new store only; an old one keeps the hash it was made with.
     pub(crate) untrusted_keys: bool,
@@ -101,6 +104,7 @@ impl Default for Settings {
             barrier: Some(Barrier::Durable),
             background: true,
             compact_when_dead: COMPACT_WHEN_DEAD_DEFAULT,
+            archive_compression: Compression::None,
             create_if_missing: true,
             untrusted_keys: false,
             on_progress: None,

@@ -1,11 +1,13 @@
 //! Every byte of an archive that is not in an entry's data, from the few numbers that it follows from.
 //!
-//! Floor 2. Imports `limits`.
+//! Floor 2. Imports `format`, `limits`.
 //!
 //! The crate `zip` writes the same bytes; the reader refuses others. Fields are little endian; those without a meaning here
-//! have one value. Large entries, those that were announced with 4 GiB - 1 or more, have their length in an extra field.
+//! have one value. Large entries, those that were announced with 4 GiB - 1 or more, have their length in an extra field. Chunks, the
+//! entries that are compressed, are never large, and not aligned.
 #![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 
+use crate::format::compression::Compression;
 use crate::limits::ENTRY_ALIGN;
 
 /// Permissions of an entry, for tools that unpack it.
@@ -83,17 +85,21 @@ pub(super) struct Entry {
     pub(super) name: String,
     /// Where its local header begins.
     pub(super) header: u64,
+    /// Of its data in the archive, and of what that unpacks to.
+    pub(super) packed_len: u64,
     pub(super) len: u64,
+    /// Of what it unpacks to.
     pub(super) crc32: u32,
     pub(super) large: bool,
+    pub(super) method: Compression,
 }
 
 impl Entry {
     /// The entry whose header in the directory begins `bytes`, and the length of that: as it says, to be held against
-    /// `central`.
+    /// `central`. Its method is not looked at: the manifest says it.
     pub(super) fn parse(bytes: &[u8]) -> Option<(Entry, usize)> {
         let crc32 = u32_at(bytes, 16)?;
-        let (len, header) = (u32_at(bytes, 24)?, u32_at(bytes, 42)?);
+        let (packed_len, len, header) = (u32_at(bytes, 20)?, u32_at(bytes, 24)?, u32_at(bytes, 42)?);
         let (name_len, extra_len) = (usize::from(u16_at(bytes, 28)?), usize::from(u16_at(bytes, 30)?));
         let extra = CENTRAL_LEN.checked_add(name_len)?;
         let end = extra.checked_add(extra_len)?;
@@ -101,12 +107,15 @@ impl Entry {
         let name = str::from_utf8(name).ok()?.to_owned();
         let (large, far) = (len == u32::MAX, header == u32::MAX);
         let wide = |skip: usize| u64_at(bytes.get(..end)?, extra.checked_add(skip)?);
+        let len = if large { wide(4)? } else { len.into() };
         let entry = Entry {
             name,
             header: if far { wide(if large { 20 } else { 4 })? } else { header.into() },
-            len: if large { wide(4)? } else { len.into() },
+            packed_len: if large { len } else { packed_len.into() },
+            len,
             crc32,
             large,
+            method: Compression::None,
         };
         bytes.get(..end)?;
         Some((entry, end))
@@ -114,11 +123,21 @@ impl Entry {
 
     /// The version of the ZIP format that its header asks for.
     pub(super) fn version(&self) -> u16 {
-        if self.large { 45 } else { 10 }
+        match self.method {
+            Compression::Deflate => 20,
+            Compression::None if !self.large => 10,
+            Compression::None | Compression::Zstd => 45,
+        }
     }
 
-    fn len32(&self) -> u32 {
-        u32::try_from(self.len).ok().filter(|_| !self.large).unwrap_or(u32::MAX)
+    /// A length, where it is not in an extra field.
+    fn narrow(&self, len: u64) -> u32 {
+        u32::try_from(len).ok().filter(|_| !self.large).unwrap_or(u32::MAX)
+    }
+
+    /// Bytes of its data, as its method says.
+    fn data_len(&self) -> u64 {
+        if self.method == Compression::None { self.len } else { self.packed_len }
     }
 
     /// What both headers have, from the version on.
@@ -126,12 +145,12 @@ impl Entry {
         header
             .u16("version needed", self.version())
             .u16("flags", 0)
-            .u16("method", 0)
+            .u16("method", number(self.method))
             .u16("time", 0)
             .u16("date", DATE)
             .u32("crc32", self.crc32)
-            .u32("compressed size", self.len32())
-            .u32("size", self.len32())
+            .u32("compressed size", self.narrow(self.data_len()))
+            .u32("size", self.narrow(self.len))
             .u16("name length", self.name.len() as u16)
             .u16("extra length", extra_len as u16)
     }
@@ -141,19 +160,19 @@ impl Entry {
     /// ```text
     ///  offset  bytes  field
     ///       0      4  signature        0x04034b50
-    ///       4      2  version needed   10, or 45 if it is large
+    ///       4      2  version needed   10; 20 if its method is 8; 45 if that is 93, and if it is large
     ///       6      2  flags            0
-    ///       8      2  method           0: stored
+    ///       8      2  method           0: stored; of chunks 8: Deflate, or 93: Zstandard
     ///      10      2  time             0
     ///      12      2  date             0x0021: 1980-01-01
-    ///      14      4  crc32            of the data
+    ///      14      4  crc32            of what the data unpacks to
     ///      18      4  compressed size  of the data; 0xffffffff if it is large
-    ///      22      4  size             the same
+    ///      22      4  size             of what that unpacks to; the same where it is stored
     ///      26      2  name length
     ///      28      2  extra length
     ///      30         name
     ///              20  zip64           if it is large: 0x0001, 16, size (8), compressed size (8)
-    ///                 padding          if the data would not be aligned: 0xa11e, length, 4096, zeros: 6 bytes or more
+    ///                 padding          of what is stored, if the data would not be aligned: 0xa11e, length, 4096, zeros: 6 bytes or more
     /// ```
     pub(super) fn local(&self) -> Pinned {
         let zip64_len = if self.large { 20 } else { 0 };
@@ -175,6 +194,9 @@ impl Entry {
     /// Bytes of the extra field that aligns the data.
     fn padding(&self) -> usize {
         const ALIGN: usize = ENTRY_ALIGN as usize;
+        if self.method != Compression::None {
+            return 0;
+        }
         let before = LOCAL_LEN.saturating_add(self.name.len()).saturating_add(if self.large { 20 } else { 0 });
         let in_page = (self.header & (ENTRY_ALIGN.wrapping_sub(1))) as usize;
         match in_page.saturating_add(before) & ALIGN.wrapping_sub(1) {
@@ -225,6 +247,15 @@ impl Entry {
             header = header.u64("zip64 offset", self.header);
         }
         header
+    }
+}
+
+/// A method's number in headers.
+fn number(method: Compression) -> u16 {
+    match method {
+        Compression::None => 0,
+        Compression::Deflate => 8,
+        Compression::Zstd => 93,
     }
 }
 

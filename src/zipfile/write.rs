@@ -12,9 +12,10 @@ use zip::{CompressionMethod, DateTime, System, ZipWriter};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::checksum;
-use crate::format::manifest::{Manifest, ManifestEntry};
-use crate::format::names::MANIFEST;
-use crate::limits::{ENTRY_ALIGN, MANIFEST_LEN_MAX};
+use crate::format::compression::Compression;
+use crate::format::manifest::{Chunked, Manifest, ManifestEntry};
+use crate::format::names::{self, MANIFEST};
+use crate::limits::{CHUNK_LEN_MAX, ENTRY_ALIGN, MANIFEST_LEN_MAX};
 use crate::platform::File;
 use crate::sync::Arc;
 use crate::zipfile::cursor::Cursor;
@@ -59,12 +60,30 @@ impl Writer {
         self.outcome(started)?;
         let offset = self.given_up.0.position();
         debug_assert!(offset.is_multiple_of(ENTRY_ALIGN));
-        self.entries.push(ManifestEntry { name: name.to_owned(), offset, len: 0, crc32c: 0 });
+        self.entries.push(ManifestEntry { name: name.to_owned(), offset, len: 0, crc32c: 0, chunked: None });
         self.open = Some(len_max);
         Ok(())
     }
 
-    /// Appends to the entry.
+    /// Begins an entry of at most `len_max` bytes, packed by `method`: with any but `None`, it is cut in chunks, and each `write` makes
+    /// one. It follows an entry that is not.
+    ///
+    /// # Errors
+    /// As `start`.
+    pub(crate) fn start_packed(&mut self, name: &str, len_max: u64, method: Compression) -> Result<()> {
+        if method == Compression::None {
+            return self.start(name, len_max);
+        }
+        assert!(self.open.is_none(), "an entry ends before the next one starts");
+        let before = self.entries.last();
+        assert!(before.is_none_or(|before| before.chunked.is_none()), "where the last chunk ends is not known yet");
+        let (offset, chunked) = (self.given_up.0.position(), Some(Chunked { method, count: 0 }));
+        self.entries.push(ManifestEntry { name: name.to_owned(), offset, len: 0, crc32c: 0, chunked });
+        self.open = Some(len_max);
+        Ok(())
+    }
+
+    /// Appends to the entry. What lies in chunks is cut in front of `bytes` and behind them.
     ///
     /// # Errors
     /// As `start`.
@@ -72,9 +91,15 @@ impl Writer {
         let (Some(len_max), Some(entry)) = (self.open, self.entries.last_mut()) else {
             panic!("an entry starts before it is written");
         };
+        let started = entry.chunked.as_mut().map(|chunked| {
+            assert!((1..=CHUNK_LEN_MAX).contains(&(bytes.len() as u64)), "a chunk of {} bytes", bytes.len());
+            chunked.count += 1;
+            self.zip.start_file(names::chunk_entry(&entry.name, entry.len), chunk_options(chunked.method))
+        });
         entry.len += bytes.len() as u64;
         assert!(entry.len <= len_max, "an entry of {} bytes was to have at most {len_max}", entry.len);
         entry.crc32c = checksum::extend(entry.crc32c, bytes);
+        self.outcome(started.unwrap_or(Ok(())))?;
         let written = self.zip.write_all(bytes);
         self.outcome(written.map_err(Into::into))
     }
@@ -134,11 +159,22 @@ fn outcome<T>(cursor: &Cursor, path: &str, result: ZipResult<T>) -> Result<T> {
 
 /// Those of an entry of up to `len_max` bytes.
 pub(super) fn options(len_max: u64) -> SimpleFileOptions {
+    common_options(CompressionMethod::Stored).with_alignment(ENTRY_ALIGN as u16).large_file(needs_zip64(len_max))
+}
+
+/// Those of a chunk.
+pub(super) fn chunk_options(method: Compression) -> SimpleFileOptions {
+    common_options(match method {
+        Compression::None => CompressionMethod::Stored,
+        Compression::Deflate => CompressionMethod::DEFLATE,
+        Compression::Zstd => CompressionMethod::ZSTD,
+    })
+}
+
+fn common_options(method: CompressionMethod) -> SimpleFileOptions {
     SimpleFileOptions::default()
-        .compression_method(CompressionMethod::Stored)
-        .with_alignment(ENTRY_ALIGN as u16)
+        .compression_method(method)
         .last_modified_time(DateTime::default())
         .system(System::Unix)
         .unix_permissions(MODE)
-        .large_file(needs_zip64(len_max))
 }

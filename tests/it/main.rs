@@ -10,6 +10,7 @@ mod callers;
 mod checkpoint;
 mod compaction;
 mod compaction_faults;
+mod compressed;
 mod faults;
 mod followers;
 #[cfg(unix)]

@@ -39,7 +39,7 @@ const DOORS: &[Door] = &[
     },
     Door { words: &["crossbeam_epoch"], rooms: &["reclaim"], instead: "pin by `crate::reclaim::pin`" },
     Door { words: &["crc32c"], rooms: &["format/checksum"], instead: "use `crate::format::checksum`" },
-    Door { words: &["zip", "crc32fast"], rooms: &["zipfile"], instead: "use `crate::zipfile`" },
+    Door { words: &["zip", "crc32fast", "flate2", "zstd"], rooms: &["zipfile"], instead: "use `crate::zipfile`" },
     Door { words: &["serde_json"], rooms: &[BIN], instead: "use `crate::format::manifest`" },
     Door { words: &["dashmap"], rooms: &["store"], instead: "keep the map in `store`, off the way of a get" },
     Door { words: &["rapidhash", "siphasher"], rooms: &["index/hash"], instead: "use `crate::index::hash::Hasher`" },

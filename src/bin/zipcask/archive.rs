@@ -99,7 +99,15 @@ fn as_json(facts: &Facts) -> serde_json::Value {
     let entries: Vec<_> = facts
         .entries
         .iter()
-        .map(|entry| json!({ "name": entry.name, "offset": entry.offset, "len": entry.len, "records": entry.records }))
+        .map(|entry| {
+            json!({
+                "name": entry.name,
+                "offset": entry.offset,
+                "len": entry.len,
+                "packed_len": entry.packed_len,
+                "records": entry.records,
+            })
+        })
         .collect();
     json!({
         "archive": facts.id,
@@ -130,12 +138,12 @@ fn show(facts: &Facts) -> Outcome {
         let ids: Vec<_> = facts.replaces.iter().map(u64::to_string).collect();
         out.line(format_args!("and of archives {}", ids.join(", ")))?;
     }
-    out.line(format_args!("{:>14} {:>14} {:>12}  entry", "offset", "bytes", "records"))?;
+    out.line(format_args!("{:>14} {:>14} {:>14} {:>12}  entry", "offset", "bytes", "unpacked", "records"))?;
     for entry in &facts.entries {
         let count = |count: u64| HumanCount(count).to_string();
         let records = entry.records.map_or("-".to_string(), count);
-        let (offset, len) = (count(entry.offset), count(entry.len));
-        out.line(format_args!("{offset:>14} {len:>14} {records:>12}  {}", entry.name))?;
+        let [offset, packed, len] = [entry.offset, entry.packed_len, entry.len].map(count);
+        out.line(format_args!("{offset:>14} {packed:>14} {len:>14} {records:>12}  {}", entry.name))?;
     }
     out.done()
 }

@@ -4,10 +4,10 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use indicatif::HumanBytes;
 use serde_json::json;
-use zipcask::{CompactionReport, Stats};
+use zipcask::{CompactionReport, Compression, Stats};
 
 use crate::failure::{Code, Failure, Outcome};
 use crate::opened;
@@ -21,14 +21,28 @@ use crate::out::{Out, counted};
 pub(crate) struct Compact {
     /// The store's directory
     dir: PathBuf,
+    /// Compress the archives that are written: their values are no longer mapped, but unpacked
+    #[arg(long, value_name = "METHOD")]
+    compress: Option<Method>,
     /// One JSON object
     #[arg(long)]
     json: bool,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum Method {
+    Deflate,
+    Zstd,
+}
+
 impl Compact {
     pub(crate) fn run(self) -> Outcome {
-        let db = opened::existing(&self.dir)?;
+        let compression = match self.compress {
+            None => Compression::None,
+            Some(Method::Deflate) => Compression::Deflate,
+            Some(Method::Zstd) => Compression::Zstd,
+        };
+        let db = opened::existing_with(&self.dir, |options| options.archive_compression(compression))?;
         let before = db.stats();
         let report = db.compact()?;
         let after = db.stats();

@@ -13,7 +13,12 @@ use crate::failure::{Code, Failure, Outcome};
 
 /// Opens the store in `dir`, which must be there, to change it.
 pub(crate) fn existing(dir: &Path) -> Outcome<Db> {
-    open(|options| options.create_if_missing(false).open(dir)).map_err(|error| missing(dir, error))
+    existing_with(dir, |options| options)
+}
+
+/// The same with options of the verb's own.
+pub(crate) fn existing_with(dir: &Path, with: impl FnOnce(Options) -> Options) -> Outcome<Db> {
+    open(|options| with(options).create_if_missing(false).open(dir)).map_err(|error| missing(dir, error))
 }
 
 /// Opens the store in `dir`, which must be there, to look: though another process has it open, and without writing anything.

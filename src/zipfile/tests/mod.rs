@@ -3,6 +3,7 @@
 //! Floor 2. Imports `address`, `error`, `format`, `limits`, `platform`, `sync`, `zipfile`.
 
 mod big;
+mod chunks;
 mod hostile;
 mod rot;
 mod tools;
@@ -15,6 +16,7 @@ use zip::{ZipArchive, ZipWriter};
 
 use crate::address::{ArchiveId, SegmentId, Seqno};
 use crate::error::Result;
+use crate::format::compression::Compression;
 use crate::format::manifest::{Manifest, ManifestEntry};
 use crate::format::names::{self, MANIFEST};
 use crate::limits::ENTRY_ALIGN;
@@ -64,10 +66,16 @@ fn manifest(entries: Vec<ManifestEntry>) -> Manifest {
 
 /// Writes an archive of `pairs`, in pieces.
 fn write(file: Arc<dyn File>, pairs: &[Pair]) -> Result<Manifest> {
+    write_packed(file, pairs, Compression::None)
+}
+
+/// The same, with each piece of a segment as a chunk.
+fn write_packed(file: Arc<dyn File>, pairs: &[Pair], method: Compression) -> Result<Manifest> {
     let mut writer = Writer::new(file, PATH.to_owned());
     let mut entries = Vec::new();
-    for (name, bytes) in pairs.iter().flatten() {
-        writer.start(name, bytes.len() as u64)?;
+    for (nth, (name, bytes)) in pairs.iter().flatten().enumerate() {
+        let method = if nth % 2 == 0 { method } else { Compression::None };
+        writer.start_packed(name, bytes.len() as u64, method)?;
         for piece in bytes.chunks(1000) {
             writer.write(piece)?;
         }
