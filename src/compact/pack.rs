@@ -1,6 +1,6 @@
 //! Packing segments as they are: records, places and checksums stay.
 //!
-//! Floor 4. Imports `compact`, `error`, `format`, `limits`, `platform`, `reclaim`, `segment`, `store`, `zipfile`.
+//! Floor 4. Imports `compact`, `error`, `format`, `limits`, `platform`, `reclaim`, `segment`, `store`, `sync`, `zipfile`.
 
 use std::ops::Range;
 
@@ -16,6 +16,7 @@ use crate::segment::Segment;
 use crate::segment::scan::{Scan, Scanned, Step, Values};
 use crate::segment::source::Source;
 use crate::store::{Store, hints};
+use crate::sync::Arc;
 use crate::zipfile::write::Writer;
 
 /// Writes each segment without its free space, and its hint.
@@ -38,9 +39,9 @@ pub(super) fn pack(
         let compression = store.settings().archive_compression;
         writer.start_packed(&name, footer.end + FOOTER_LEN, compression)?;
         match compression {
-            Compression::None => copy(writer, pace, segment, &*file, 0..footer.end)?,
+            Compression::None => copy(writer, pace, segment, &file, 0..footer.end)?,
             _ => {
-                copy(writer, pace, segment, &*file, 0..RECORDS_START)?;
+                copy(writer, pace, segment, &file, 0..RECORDS_START)?;
                 copy_records(writer, pace, segment, &*file, footer.end)?;
             }
         }
@@ -53,12 +54,18 @@ pub(super) fn pack(
 }
 
 /// Copies what lies in `bytes` of a segment.
-fn copy(writer: &mut Writer, pace: &Pace<'_>, segment: &Segment, file: &dyn File, bytes: Range<u64>) -> Result<()> {
+fn copy(
+    writer: &mut Writer,
+    pace: &Pace<'_>,
+    segment: &Segment,
+    file: &Arc<dyn File>,
+    bytes: Range<u64>,
+) -> Result<()> {
     let (mut at, mut piece) = (bytes.start, vec![0; PIECE_LEN.min((bytes.end - bytes.start) as usize)]);
     while at < bytes.end {
         let len = piece.len().min((bytes.end - at) as usize);
-        Source::Cache.read_exact(file, segment.path(), &mut piece[..len], at)?;
-        writer.write(&piece[..len])?;
+        Source::Cache.read_exact(&**file, segment.path(), &mut piece[..len], at)?;
+        writer.write_from(&piece[..len], file, at)?;
         pace.work(2 * len as u64)?;
         at += len as u64;
     }

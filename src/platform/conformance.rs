@@ -16,6 +16,7 @@ pub(crate) fn check(disk: &dyn Disk) {
     a_rename_may_lead_to_another_folder(disk);
     a_removed_file_lives_on_while_it_is_open(disk);
     writes_are_read_back(disk);
+    bytes_of_another_file_are_written(disk);
     a_file_opened_for_reading_takes_no_writes(disk);
     allocated_room_is_zeros(disk);
     room_that_was_given_back_leaves_the_rest(disk);
@@ -132,6 +133,26 @@ pub(crate) fn a_file_opened_for_reading_takes_no_writes(disk: &dyn Disk) {
     let file = disk.open("readonly", Access::Read).unwrap();
     assert!(file.write_at(b"x", 0).is_err());
     assert_eq!(read(&file), b"abc");
+}
+
+pub(crate) fn bytes_of_another_file_are_written(disk: &dyn Disk) {
+    let bytes: Vec<u8> = (0..100_003_u32).map(|at| (at % 251) as u8).collect();
+    let (source, copy) = (disk.create("source").unwrap(), disk.create("copy").unwrap());
+    source.write_at(&bytes, 0).unwrap();
+    // In whole blocks, or in none.
+    for (from, len, to) in [(4096, 65_536, 8192), (0, 100_003, 131_072), (1, 3, 0), (7, 70_000, 300_001), (5, 0, 9)] {
+        copy.write_from(&*source, from, &bytes[from as usize..][..len], to).unwrap();
+        assert!(read(&copy)[to as usize..][..len] == bytes[from as usize..][..len], "{len} bytes from {from} on");
+    }
+    assert_eq!(copy.len().unwrap(), 370_001);
+    assert_eq!(read(&source), bytes);
+    source.write_at(&[255; 8192], 4096).unwrap();
+    assert!(
+        read(&copy)[8192..][..65_536] == bytes[4096..][..65_536],
+        "what is shared is so until one of both is written"
+    );
+    let other = disk.open("copy", Access::Read).unwrap();
+    assert!(other.write_from(&*source, 0, &bytes[..1], 0).is_err());
 }
 
 pub(crate) fn allocated_room_is_zeros(disk: &dyn Disk) {

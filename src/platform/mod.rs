@@ -133,6 +133,18 @@ pub trait File: Send + Sync + fmt::Debug {
     /// As the system says, or `WriteZero`. Any part of the range may have been written then.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
 
+    /// As `write_at` of `bytes`, which are those of `source` from `from` on: where the file system can, both files share the room of
+    /// those that lie alike in blocks of both.
+    fn write_from(&self, source: &dyn File, from: u64, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let _ = (source, from);
+        self.write_at(bytes, offset)
+    }
+
+    /// The system's own, if it is a file of the system: what `write_from` shares with.
+    fn os_file(&self) -> Option<&std::fs::File> {
+        None
+    }
+
     /// Sets the length of a new file to `len`, all of it zeros, with room on the device reserved where that can be had.
     fn allocate(&self, len: u64) -> io::Result<()>;
 

@@ -168,6 +168,16 @@ impl File for RealFile {
         write_through(bytes, offset, |bytes, offset| os::write_at(&self.0, bytes, offset))
     }
 
+    fn write_from(&self, source: &dyn File, from: u64, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let len = bytes.len() as u64;
+        let shared = source.os_file().map_or(0, |source| os::share(source, from, &self.0, offset, len)).min(len);
+        self.write_at(&bytes[shared as usize..], offset + shared)
+    }
+
+    fn os_file(&self) -> Option<&fs::File> {
+        Some(&self.0)
+    }
+
     fn allocate(&self, len: u64) -> io::Result<()> {
         os::allocate(&self.0, len)?;
         // Not every system's allocation moves the end, and some leave it where enough happens to be allocated.

@@ -27,6 +27,8 @@ struct State {
     buffer: Vec<u8>,
     /// Where the buffer's first byte belongs.
     buffered: u64,
+    /// Another file that has the bytes that are written next, and where.
+    source: Option<(Arc<dyn File>, u64)>,
     alive: bool,
     failure: Option<io::Error>,
 }
@@ -35,12 +37,17 @@ impl Cursor {
     /// At the start of `file`, which is empty.
     pub(super) fn new(file: Arc<dyn File>) -> Cursor {
         let buffer = Vec::with_capacity(BUFFER_LEN);
-        let state = State { file, at: 0, end: 0, buffer, buffered: 0, alive: true, failure: None };
+        let state = State { file, at: 0, end: 0, buffer, buffered: 0, source: None, alive: true, failure: None };
         Cursor(Arc::new(Mutex::new(state)))
     }
 
     pub(super) fn position(&self) -> u64 {
         self.enter().at
+    }
+
+    /// What is written from here on are the bytes of this file from there on; until it is `None`.
+    pub(super) fn follow(&self, source: Option<(Arc<dyn File>, u64)>) {
+        self.enter().source = source;
     }
 
     /// Nothing is written any more.
@@ -83,8 +90,14 @@ impl State {
         if bytes.len() < BUFFER_LEN {
             self.buffer.extend_from_slice(bytes);
         } else if self.alive {
-            let written = self.file.write_at(bytes, self.at);
+            let written = match &self.source {
+                Some((source, from)) => self.file.write_from(&**source, *from, bytes, self.at),
+                None => self.file.write_at(bytes, self.at),
+            };
             self.note(written);
+        }
+        if let Some((_, from)) = &mut self.source {
+            *from += bytes.len() as u64;
         }
         self.at += bytes.len() as u64;
         self.end = self.end.max(self.at);

@@ -104,6 +104,17 @@ impl Writer {
         self.outcome(written.map_err(Into::into))
     }
 
+    /// As `write`, of an entry that is stored: `bytes` are those of `source` from `from` on, whose room they may share.
+    ///
+    /// # Errors
+    /// As `start`.
+    pub(crate) fn write_from(&mut self, bytes: &[u8], source: &Arc<dyn File>, from: u64) -> Result<()> {
+        self.given_up.0.follow(Some((Arc::clone(source), from)));
+        let written = self.write(bytes);
+        self.given_up.0.follow(None);
+        written
+    }
+
     /// Ends the entry, and gives what the manifest says of it.
     pub(crate) fn end(&mut self) -> ManifestEntry {
         self.open.take().expect("an entry starts before it ends");

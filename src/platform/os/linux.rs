@@ -28,6 +28,9 @@ const CACHE_ALIGN: u64 = 64 << 10;
 /// tmpfs, ZFS.
 const ELSEWHERE: [u32; 5] = [0xca45_1a4e, 0x9123_683e, 0x8584_58f6, 0x0102_1994, 0x2fc1_2fc1];
 
+/// Those that can share extents between files: btrfs, XFS.
+const SHARING: [u32; 2] = [0x9123_683e, 0x5846_5342];
+
 /// Linux knows one level: fdatasync flushes the device.
 pub(crate) fn barrier(file: &fs::File, _level: Barrier) -> io::Result<Barrier> {
     rustix::fs::fdatasync(file)?;
@@ -57,6 +60,25 @@ pub(crate) fn room(dir: &impl AsFd) -> Room {
         Ok(stat) if ELSEWHERE.contains(&(stat.f_type as u32)) => Room::Elsewhere,
         _ => Room::InPlace,
     }
+}
+
+/// Has `file` share with `source` the room of `len` bytes, where the file system can, and says of how many it does so, or they were
+/// copied at least. Elsewhere nothing is done: to copy within the kernel takes longer than to write what was read anyway. Whatever
+/// fails is left to whoever writes the bytes then.
+pub(crate) fn share(source: &fs::File, from: u64, file: &fs::File, offset: u64, len: u64) -> u64 {
+    let shares = |stat: rustix::fs::StatFs| SHARING.contains(&(stat.f_type as u32));
+    if !rustix::fs::fstatfs(file).is_ok_and(shares) {
+        return 0;
+    }
+    let (mut at, mut to, mut left) = (from, offset, len);
+    while left > 0 {
+        let count = usize::try_from(left).unwrap_or(usize::MAX);
+        match retry_on_intr(|| rustix::fs::copy_file_range(source, Some(&mut at), file, Some(&mut to), count)) {
+            Ok(count) if count > 0 => left = left.saturating_sub(count as u64),
+            _ => break,
+        }
+    }
+    len - left
 }
 
 /// Makes a hole, where the file system has such.

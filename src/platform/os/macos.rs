@@ -55,6 +55,11 @@ pub(crate) fn room(_dir: &impl AsFd) -> Room {
     Room::Elsewhere
 }
 
+/// Shares nothing: clones of parts are not to be had.
+pub(crate) fn share(_source: &fs::File, _from: u64, _file: &fs::File, _offset: u64, _len: u64) -> u64 {
+    0
+}
+
 /// Keeps the room: holes are left to Linux, where they are tested.
 pub(crate) fn punch(_file: &fs::File, _offset: u64, _len: u64) -> io::Result<()> {
     Ok(())

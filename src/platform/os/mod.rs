@@ -11,6 +11,7 @@
 //! | `allocate` | reserve room, where the file system can; may leave the length to the caller |
 //! | `room` | how the file system writes: in place, or elsewhere |
 //! | `read_ahead` | read what a mapping shows, where the system tells whether it could |
+//! | `share` | have two files share room, where the file system can |
 //! | `punch`, `taken` | give room back, where the system can; how much of it a file takes up |
 //! | `barrier`, `sync` | make contents durable; one call, never made again by itself |
 //! | `word_wiped_on_fork` | a word of this process that is 0 in a forked child, where the system has such |
@@ -31,20 +32,20 @@ compile_error!("zipcask needs positioned reads, mappings and file locks: a Unix,
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) use crate::platform::os::linux::{
-    barrier, punch, read_ahead, read_device_at, room, sync, word_wiped_on_fork,
+    barrier, punch, read_ahead, read_device_at, room, share, sync, word_wiped_on_fork,
 };
 #[cfg(target_vendor = "apple")]
 pub(crate) use crate::platform::os::macos::{
-    barrier, punch, read_ahead, read_device_at, room, sync, word_wiped_on_fork,
+    barrier, punch, read_ahead, read_device_at, room, share, sync, word_wiped_on_fork,
 };
 #[cfg(all(unix, not(any(target_os = "linux", target_os = "android", target_vendor = "apple"))))]
 pub(crate) use crate::platform::os::other::{
-    barrier, punch, read_ahead, read_device_at, room, sync, word_wiped_on_fork,
+    barrier, punch, read_ahead, read_device_at, room, share, sync, word_wiped_on_fork,
 };
 #[cfg(unix)]
 pub(crate) use crate::platform::os::unix::{Dir, allocate, make_private_dir, read_at, sync_dir_at, taken, write_at};
 #[cfg(windows)]
 pub(crate) use crate::platform::os::windows::{
-    Dir, allocate, barrier, make_private_dir, punch, read_ahead, read_at, read_device_at, sync, sync_dir_at, taken,
-    word_wiped_on_fork, write_at,
+    Dir, allocate, barrier, make_private_dir, punch, read_ahead, read_at, read_device_at, share, sync, sync_dir_at,
+    taken, word_wiped_on_fork, write_at,
 };

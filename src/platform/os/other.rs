@@ -29,6 +29,11 @@ pub(crate) fn room(_dir: &impl AsFd) -> Room {
     Room::Elsewhere
 }
 
+/// Shares nothing: no call that all of them have.
+pub(crate) fn share(_source: &fs::File, _from: u64, _file: &fs::File, _offset: u64, _len: u64) -> u64 {
+    0
+}
+
 /// Keeps the room: no call that all of them share.
 pub(crate) fn punch(_file: &fs::File, _offset: u64, _len: u64) -> io::Result<()> {
     Ok(())
