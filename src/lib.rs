@@ -18,6 +18,7 @@ mod sabotage;
 mod segment;
 mod store;
 mod sync;
+mod txn;
 mod zipfile;
 
 pub use crate::address::Seqno;
@@ -29,7 +30,9 @@ pub use crate::db::iter::Iter;
 pub use crate::db::keyspace::Keyspace;
 pub use crate::db::options::{Options, PutOptions};
 pub use crate::db::reader::Reader;
+pub use crate::db::snapshot::Snapshot;
 pub use crate::db::stats::{ArchiveReport, SegmentStats, Stats};
+pub use crate::db::transaction::Transaction;
 pub use crate::db::writer::PutWriter;
 pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::format::compression::Compression;

@@ -52,6 +52,14 @@ pub(crate) enum Flaw {
     GroupNotSwapped,
     /// The queue is closed beside a leader.
     ClosedBesideLeader,
+    /// The mark of a publication does not release what the one before made visible.
+    MarkRelaxed,
+    /// A publication is marked, but the look for snapshots may come before.
+    PublicationUnfenced,
+    /// A snapshot is announced, but the look for a publication may come before.
+    SnapshotUnfenced,
+    /// A snapshot is of a moment before the publication ends that it met.
+    PublicationNotAwaited,
 }
 
 #[cfg(any(zipcask_loom, zipcask_shuttle))]

@@ -1,7 +1,8 @@
 //! What a writer brings to the queue: encoded records and what they ask for.
 //!
-//! Floor 4. Imports `error`, `format`, `limits`, `platform`, `segment`, `store`.
+//! Floor 4. Imports `address`, `error`, `format`, `limits`, `platform`, `segment`, `store`.
 
+use crate::address::Seqno;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::large::LargeValue;
 use crate::format::record::{self, Draft, Header, Kind};
@@ -19,6 +20,16 @@ pub(crate) struct Records {
     pub(super) files: Vec<Unnamed>,
     /// Whether one of them at least is more than a delete.
     puts: bool,
+    conditions: Vec<Condition>,
+}
+
+/// What must hold when records are written, or none of them is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Condition {
+    /// The key's record is still the one with this seqno; `None`: there is still none.
+    Same { hash: u64, key: Box<[u8]>, seqno: Option<Seqno> },
+    /// Nothing was written to the keyspace after this.
+    Unchanged { since: Seqno },
 }
 
 /// One record of `Records`, or of a group of them.
@@ -99,6 +110,15 @@ impl Records {
         self.entries.push(Entry { kind: draft.kind, hash, len });
         self.puts |= draft.kind != Kind::Delete;
         Ok(())
+    }
+
+    /// Has them written only if this holds then.
+    pub(crate) fn require(&mut self, condition: Condition) {
+        self.conditions.push(condition);
+    }
+
+    pub(super) fn conditions(&self) -> &[Condition] {
+        &self.conditions
     }
 
     /// Hash and key of each, by decoding them.

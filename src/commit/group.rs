@@ -17,6 +17,8 @@ pub(crate) enum Done {
     Written(u64),
     /// Its rule did not hold, and nothing was written.
     NotPresent,
+    /// One of its conditions did not hold, and nothing was written.
+    Conflict,
 }
 
 /// Those who wait for one write.

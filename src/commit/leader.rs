@@ -1,21 +1,20 @@
 //! Writing one group: validate, cut, stamp, write, barrier, publish.
 //!
-//! Floor 4. Imports `address`, `commit`, `error`, `format`, `limits`, `platform`, `reclaim`, `sabotage`, `segment`, `store`.
+//! Floor 4. Imports `address`, `commit`, `error`, `format`, `limits`, `platform`, `sabotage`, `segment`, `store`.
 
-use std::collections::HashMap;
 use std::ops::Range;
 
 use crate::address::{Location, Seqno};
-use crate::commit::batch::{Entry, Rule, key_of};
+use crate::commit::batch::{Entry, key_of};
 use crate::commit::group::Done;
 use crate::commit::queue::{Share, Work};
 use crate::commit::rotate;
+use crate::commit::validate::{Claim, Refused, Said};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::large::LargeValue;
 use crate::format::record::{self, Header, Kind};
 use crate::limits::{EXTENSION_LEN, SEQNO_MAX};
 use crate::platform::Barrier;
-use crate::reclaim::pin::Pin;
 use crate::sabotage::{Sabotage, planted};
 use crate::segment::ReadMode;
 use crate::segment::active::Active;
@@ -76,7 +75,7 @@ impl<'a> Leader<'a> {
 
     fn run(mut self) -> Vec<Result<Done>> {
         let everyone: Vec<usize> = (0..self.work.members.len()).collect();
-        let survivors = match self.work.members.iter().all(|share| share.rule == Rule::Always) {
+        let survivors = match self.work.members.iter().all(Share::always) {
             true => everyone,
             false => self.validate(&everyone, 0, EXTENSION_LEN),
         };
@@ -122,59 +121,39 @@ impl<'a> Leader<'a> {
         self.settle(self.log.last_seqno)
     }
 
-    /// Answers those of `members` whose rule does not hold, and closes the gaps that they leave. Returns those that stay.
+    /// Answers those of `members` whose rule or conditions do not hold, and closes the gaps that they leave. Returns those that stay.
     ///
     /// The members' records are all that the work has behind its first `entry` entries and `at` bytes, which go, too.
     fn validate(&mut self, members: &[usize], mut entry: usize, mut at: usize) -> Vec<usize> {
-        // What the members before say of a key; what they do not is the index's to say.
-        let mut said: HashMap<Vec<u8>, bool> = HashMap::new();
+        let mut said = Said::new(self.store);
         let (mut survivors, mut entries, mut bytes) = (Vec::new(), Vec::new(), vec![0; EXTENSION_LEN]);
         for (i, share) in members.iter().map(|member| (*member, &self.work.members[*member])) {
-            let own = &self.work.entries[entry..entry + share.entry_count];
-            let records = &self.work.bytes[at..at + share.len];
+            let (first, count) = share.conditions;
+            let claim = Claim {
+                share,
+                entries: &self.work.entries[entry..entry + share.entry_count],
+                records: &self.work.bytes[at..at + share.len],
+                conditions: &self.work.conditions[first..first + count],
+            };
             entry += share.entry_count;
             at += share.len;
             if self.full.is_some() && share.puts {
                 continue;
             }
-            if share.rule == Rule::IfPresent {
-                match self.is_present(own, records, &said) {
-                    Ok(true) => {}
-                    Ok(false) => {
-                        self.outcomes[i] = Some(Ok(Done::NotPresent));
-                        if said.contains_key(key_of(records)) {
-                            self.provisional.push(i);
-                        }
-                        continue;
-                    }
-                    Err(error) => {
-                        self.outcomes[i] = Some(Err(error));
-                        continue;
-                    }
+            if let Some(Refused { outcome, provisional }) = said.judge(&claim) {
+                self.outcomes[i] = Some(outcome);
+                if provisional {
+                    self.provisional.push(i);
                 }
-            }
-            let mut record = records;
-            for entry in own {
-                said.insert(key_of(record).to_vec(), entry.kind != Kind::Delete);
-                record = &record[entry.len..];
+                continue;
             }
             survivors.push(i);
-            entries.extend_from_slice(own);
-            bytes.extend_from_slice(records);
+            entries.extend_from_slice(claim.entries);
+            bytes.extend_from_slice(claim.records);
         }
         self.work.entries = entries;
         self.work.bytes = bytes;
         survivors
-    }
-
-    fn is_present(&self, own: &[Entry], records: &[u8], said: &HashMap<Vec<u8>, bool>) -> Result<bool> {
-        let (Some(entry), key) = (own.first(), key_of(records)) else {
-            return Ok(false);
-        };
-        match said.get(key) {
-            Some(present) => Ok(*present),
-            None => Ok(self.store.find(entry.hash, key, &Pin::new())?.is_some()),
-        }
     }
 
     /// Writes the survivors, piece by piece.
@@ -291,11 +270,18 @@ impl<'a> Leader<'a> {
             // All or nothing: a device that fails a read here must not leave half a batch in the index.
             self.for_each_change(piece, at, |_, change| read::check_readable(registry, table, change))?;
         }
-        self.for_each_change(piece, at, |kind, change| match kind {
-            Kind::Delete => read::index_delete(registry, table, large, change),
-            _ => read::index_put(registry, table, large, change),
+        let publication = self.store.begin_publication();
+        let mut seqno = u64::from(self.log.last_seqno) - piece.entries.len() as u64;
+        self.for_each_change(piece, at, |kind, change| {
+            seqno += 1;
+            publication.keep(change, Seqno::from(seqno))?;
+            match kind {
+                Kind::Delete => read::index_delete(registry, table, large, change),
+                _ => read::index_put(registry, table, large, change),
+            }
         })?;
         self.store.watermark().show(self.log.last_seqno);
+        drop(publication);
         let large = self.work.entries[piece.entries.clone()].iter().any(|entry| entry.kind == Kind::PutLarge);
         if large {
             let mut bytes = 0;

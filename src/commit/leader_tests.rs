@@ -59,6 +59,7 @@ fn write(store: &Store, group: &[Brings], value: &[u8]) -> Vec<Told> {
     let told = leader::write(store, &mut work).into_iter().map(|outcome| match outcome {
         Ok(Done::Written(seqno)) => Told::Written(seqno),
         Ok(Done::NotPresent) => NotPresent,
+        Ok(Done::Conflict) => panic!("nobody here has conditions"),
         Err(error) if error.kind() == ErrorKind::NoSpace => NoSpace,
         Err(error) => panic!("{error:?}"),
     });

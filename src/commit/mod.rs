@@ -10,6 +10,7 @@ pub(crate) mod large;
 mod leader;
 pub(crate) mod queue;
 mod rotate;
+mod validate;
 
 use crate::commit::batch::Member;
 use crate::commit::group::Done;
@@ -25,7 +26,7 @@ use crate::store::Store;
 pub(crate) fn commit(store: &Store, queue: &Queue, mut member: Member) -> Result<Done> {
     let files = large::name_files(store, &mut member.records)?;
     let done = write(store, queue, &member);
-    if done.is_err() {
+    if !matches!(done, Ok(Done::Written(_))) {
         large::take_back(store, &files);
     }
     done

@@ -7,7 +7,7 @@
 //!
 //! What a group costs and does is the `write` closure's; the queue knows nothing of disks, so that its models are small.
 
-use crate::commit::batch::{Entry, Member, Rule};
+use crate::commit::batch::{Condition, Entry, Member, Rule};
 use crate::commit::company::Company;
 use crate::commit::group::{Done, Group};
 use crate::error::{Error, ErrorKind, Result};
@@ -26,6 +26,7 @@ pub(super) struct Work {
     pub(super) bytes: Vec<u8>,
     pub(super) entries: Vec<Entry>,
     pub(super) members: Vec<Share>,
+    pub(super) conditions: Vec<Condition>,
 }
 
 /// The group that is being filled, so far.
@@ -44,13 +45,22 @@ pub(super) struct Share {
     /// Whether one record at least is more than a delete.
     pub(super) puts: bool,
     pub(super) rule: Rule,
+    /// Of the group's conditions: the first, and how many.
+    pub(super) conditions: (usize, usize),
     pub(super) barrier: Option<Barrier>,
     pub(super) seal: bool,
 }
 
 impl Default for Work {
     fn default() -> Self {
-        Work { bytes: vec![0; EXTENSION_LEN], entries: Vec::new(), members: Vec::new() }
+        Work { bytes: vec![0; EXTENSION_LEN], entries: Vec::new(), members: Vec::new(), conditions: Vec::new() }
+    }
+}
+
+impl Share {
+    /// Whether its records are written whatever there is.
+    pub(super) fn always(&self) -> bool {
+        self.rule == Rule::Always && self.conditions.1 == 0
     }
 }
 
@@ -63,9 +73,11 @@ impl Work {
             len: member.records.bytes().len(),
             puts: member.records.puts(),
             rule: member.rule,
+            conditions: (self.conditions.len(), member.records.conditions().len()),
             barrier: member.barrier,
             seal: member.seal,
         });
+        self.conditions.extend_from_slice(member.records.conditions());
     }
 
     /// What the most demanding member asked for.
@@ -81,6 +93,7 @@ impl Work {
         self.bytes.truncate(EXTENSION_LEN);
         self.entries.clear();
         self.members.clear();
+        self.conditions.clear();
     }
 }
 

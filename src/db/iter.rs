@@ -1,6 +1,6 @@
 //! All keys and values, as of one moment.
 //!
-//! Floor 6. Imports `error`, `segment`, `store`.
+//! Floor 6. Imports `error`, `segment`, `store`, `txn`.
 
 use std::fmt;
 
@@ -8,6 +8,8 @@ use crate::error::{Error, Result};
 use crate::segment::value::Value;
 use crate::store::Store;
 use crate::store::pass::Pass;
+use crate::store::past::PastPass;
+use crate::txn::pending::PendingPass;
 
 /// Every key with its value, each once, as of the call that made it, in no order.
 ///
@@ -15,7 +17,14 @@ use crate::store::pass::Pass;
 /// handles.
 pub struct Iter {
     /// Or why there is nothing to show.
-    pass: std::result::Result<Pass, Option<Error>>,
+    of: std::result::Result<Of, Option<Error>>,
+}
+
+/// What is gone through.
+enum Of {
+    Now(Pass),
+    Moment(PastPass),
+    Transaction(PendingPass),
 }
 
 impl Iter {
@@ -25,7 +34,15 @@ impl Iter {
             let _log = store.log();
             Pass::new(store)
         });
-        Iter { pass: pass.map_err(Some) }
+        Iter { of: pass.map(Of::Now).map_err(Some) }
+    }
+
+    pub(super) fn past(pass: Result<PastPass>) -> Iter {
+        Iter { of: pass.map(Of::Moment).map_err(Some) }
+    }
+
+    pub(super) fn pending(pass: Result<PendingPass>) -> Iter {
+        Iter { of: pass.map(Of::Transaction).map_err(Some) }
     }
 }
 
@@ -33,23 +50,26 @@ impl Iterator for Iter {
     type Item = Result<(Value, Value)>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        match &mut self.pass {
-            Ok(pass) => pass.next_pair(),
+        match &mut self.of {
+            Ok(Of::Now(pass)) => pass.next_pair(),
+            Ok(Of::Moment(pass)) => pass.next_pair(),
+            Ok(Of::Transaction(pass)) => pass.next_pair(),
             Err(refused) => refused.take().map(Err),
         }
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let len = match &self.pass {
-            Ok(pass) => pass.len(),
-            Err(refused) => usize::from(refused.is_some()),
-        };
-        (len, Some(len))
+        match &self.of {
+            Ok(Of::Now(pass)) => (pass.len(), Some(pass.len())),
+            Ok(Of::Moment(pass)) => (0, Some(pass.len_max())),
+            Ok(Of::Transaction(pass)) => (0, Some(pass.len_max())),
+            Err(refused) => (usize::from(refused.is_some()), Some(usize::from(refused.is_some()))),
+        }
     }
 }
 
 impl fmt::Debug for Iter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Iter").field("left", &self.size_hint().0).finish_non_exhaustive()
+        f.debug_struct("Iter").field("left", &self.size_hint().1).finish_non_exhaustive()
     }
 }

@@ -1,6 +1,6 @@
 //! A keyspace: keys and values apart from those of others. The one that a `Db` itself is, is the default keyspace.
 //!
-//! Floor 6. Imports `address`, `commit`, `db`, `error`, `reclaim`, `segment`, `sync`.
+//! Floor 6. Imports `address`, `commit`, `db`, `error`, `reclaim`, `segment`, `sync`, `txn`.
 
 use std::fmt;
 use std::ops::Range;
@@ -15,10 +15,11 @@ use crate::db::iter::Iter;
 use crate::db::options::PutOptions;
 use crate::db::reader::Reader;
 use crate::db::writer::PutWriter;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::reclaim::pin::Pin;
 use crate::segment::value::Value;
 use crate::sync::Arc;
+use crate::txn::change::{self, Change};
 
 /// A handle of a keyspace: keys and values apart from those of others. A [`Db`](crate::Db) is its store's default
 /// keyspace, and has all of these methods. No call of this version makes a second one.
@@ -129,6 +130,65 @@ impl Keyspace {
         let (key, mut records) = (key.as_ref(), Records::new());
         records.delete(store.hash(key), key)?;
         self.shared.commit(records, Rule::IfPresent, durability).map(|done| done != Done::NotPresent)
+    }
+
+    /// Makes the value of `key` `new` if it is `expected` (`None`: it is not there), and says whether it was. What is to be
+    /// there already is not written again.
+    ///
+    /// # Errors
+    /// As [`Keyspace::get`] and [`Keyspace::put`].
+    pub fn compare_and_swap(&self, key: impl AsRef<[u8]>, expected: Option<&[u8]>, new: Option<&[u8]>) -> Result<bool> {
+        let mut swapped = false;
+        self.change(key.as_ref(), |now| {
+            swapped = now == expected;
+            Ok(match new {
+                _ if !swapped || now == new => Change::Nothing,
+                Some(new) => Change::Put(new.to_vec()),
+                None => Change::Delete,
+            })
+        })?;
+        Ok(swapped)
+    }
+
+    /// Makes the value of `key` what `f` makes of it (`None`: not there), and returns that.
+    ///
+    /// Nothing is locked while `f` runs: if somebody else changes the key meanwhile, `f` is asked again with what it is then. A panic
+    /// of `f` changes nothing.
+    ///
+    /// # Errors
+    /// As [`Keyspace::get`] and [`Keyspace::put`].
+    pub fn update(
+        &self,
+        key: impl AsRef<[u8]>,
+        mut f: impl FnMut(Option<&[u8]>) -> Option<Vec<u8>>,
+    ) -> Result<Option<Value>> {
+        self.change(key.as_ref(), |now| Ok(f(now).map_or(Change::Delete, Change::Put)))
+    }
+
+    /// Adds `by` to the value of `key`, an `i64` in little endian and 0 where it is not there, and returns the sum.
+    ///
+    /// # Errors
+    /// `Invalid`, and nothing is changed, if the value has another length than 8 bytes, or the sum does not fit. As
+    /// [`Keyspace::get`] and [`Keyspace::put`].
+    pub fn increment(&self, key: impl AsRef<[u8]>, by: i64) -> Result<i64> {
+        let mut sum = 0;
+        self.change(key.as_ref(), |now| {
+            let number = now.map_or(Ok([0; 8]), <[u8; 8]>::try_from).map_err(|_| {
+                let text = format!("the value has {} bytes, a number has 8", now.unwrap_or_default().len());
+                Error::new(ErrorKind::Invalid, text)
+            })?;
+            let number = i64::from_le_bytes(number);
+            sum = number.checked_add(by).ok_or_else(|| {
+                Error::new(ErrorKind::Invalid, format!("{number} and {by} make more than an i64 has room for"))
+            })?;
+            Ok(Change::Put(sum.to_le_bytes().to_vec()))
+        })?;
+        Ok(sum)
+    }
+
+    fn change(&self, key: &[u8], f: impl FnMut(Option<&[u8]>) -> Result<Change>) -> Result<Option<Value>> {
+        self.shared.writable_store()?;
+        change::change(self.shared.writing(self.shared.durability), key, f)
     }
 
     /// A reader of this keyspace, for one thread: the fastest way to read.

@@ -1,13 +1,15 @@
 //! What users hold: the database, its options, batches, iterators, figures.
 //!
-//! Floor 6. Imports `address`, `commit`, `compact`, `error`, `limits`, `platform`, `store`, `sync`.
+//! Floor 6. Imports `address`, `commit`, `compact`, `error`, `limits`, `platform`, `store`, `sync`, `txn`.
 
 pub(crate) mod batch;
 pub(crate) mod iter;
 pub(crate) mod keyspace;
 pub(crate) mod options;
 pub(crate) mod reader;
+pub(crate) mod snapshot;
 pub(crate) mod stats;
+pub(crate) mod transaction;
 pub(crate) mod writer;
 
 use std::fmt;
@@ -26,7 +28,9 @@ use crate::compact::{self, CompactionReport, Task};
 use crate::db::batch::Batch;
 use crate::db::keyspace::Keyspace;
 use crate::db::options::Options;
+use crate::db::snapshot::Snapshot;
 use crate::db::stats::{ArchiveReport, Stats};
+use crate::db::transaction::Transaction;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::COMPACT_WHEN_DEAD_MIN;
 use crate::platform::fork::ForkGuard;
@@ -35,6 +39,7 @@ use crate::store::verify::VerifyReport;
 use crate::store::{self, Settings, Store};
 use crate::sync::Arc;
 use crate::sync::plain::{AtomicBool, Ordering};
+use crate::txn::Writing;
 
 /// An open store. Cloning gives another handle of the same one; all of them may be used from any thread.
 ///
@@ -157,6 +162,37 @@ impl Db {
     /// The store's directory, in its canonical form.
     pub fn path(&self) -> &Path {
         self.default.shared.store.disk().path()
+    }
+
+    /// The store as it is now, for as long as one likes: O(1), and nobody waits for it.
+    ///
+    /// On a store that was closed its methods say so.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::new(&self.default.shared)
+    }
+
+    /// Begins a transaction: reads and writes that count as one step, or not at all.
+    ///
+    /// On a store that takes no writes its methods say so.
+    pub fn begin(&self) -> Transaction {
+        Transaction::new(&self.default.shared)
+    }
+
+    /// Runs `f` in a transaction and commits it, again and again as long as that is a `Conflict`. An error of `f` rolls back and is
+    /// returned; a panic rolls back, too.
+    ///
+    /// # Errors
+    /// Those of `f`; else as [`Transaction::commit`], but for `Conflict`.
+    pub fn transaction<T>(&self, mut f: impl FnMut(&mut Transaction) -> Result<T>) -> Result<T> {
+        loop {
+            let mut transaction = self.begin();
+            let answer = f(&mut transaction)?;
+            match transaction.commit() {
+                Ok(_) => return Ok(answer),
+                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Starts a batch: several writes that will be in the store whole or not at all.
@@ -284,10 +320,15 @@ impl Shared {
         commit::commit(&self.store, &self.queue, member)
     }
 
+    /// Where writes of this durability go.
+    pub(super) fn writing(&self, durability: Durability) -> Writing<'_> {
+        Writing { store: &self.store, queue: &self.queue, barrier: durability.barrier() }
+    }
+
     pub(super) fn seqno_of(&self, done: Done) -> Seqno {
         match done {
             Done::Written(seqno) => seqno.into(),
-            Done::NotPresent => self.store.watermark().visible(),
+            Done::NotPresent | Done::Conflict => self.store.watermark().visible(),
         }
     }
 

@@ -1,7 +1,8 @@
 //! Sizes and counts.
 //!
-//! Floor 6. Imports `compact`, `reclaim`, `segment`, `store`.
+//! Floor 6. Imports `address`, `compact`, `reclaim`, `segment`, `store`.
 
+use crate::address::Seqno;
 use crate::compact::{self, CompactionReport};
 use crate::reclaim::pin;
 use crate::segment::State;
@@ -34,6 +35,12 @@ pub struct Stats {
     /// Bytes of files that a compaction has removed, and that take up space because a value, an iterator or a
     /// reader of this process still shows something of them.
     pub pinned_bytes: u64,
+    /// Open snapshots, those of transactions under way among them.
+    pub snapshots: u64,
+    /// The last write that the oldest of them shows.
+    pub oldest_snapshot: Option<Seqno>,
+    /// Memory of what is kept for them of keys that were changed since.
+    pub snapshot_bytes: u64,
     /// Memory of the index.
     pub index_bytes: u64,
     /// Each segment, oldest first, wherever it lies.
@@ -120,6 +127,7 @@ impl Stats {
             .sum();
         let archived: u64 = store.archives().all().iter().map(|archive| archive.len).sum();
         let large = store.large();
+        let (snapshots, oldest_snapshot) = store.versions().moments.count();
         let (used, live, needed) = (sum(|s| s.used_bytes), sum(|s| s.live_bytes), sum(|s| s.needed_bytes));
         Stats {
             live_keys: store.table().len(),
@@ -131,6 +139,9 @@ impl Stats {
             archived_bytes: archived,
             preallocated_bytes: unused + store.pool().bytes(),
             pinned_bytes: store.pinned().get(),
+            snapshots: snapshots as u64,
+            oldest_snapshot,
+            snapshot_bytes: store.versions().bytes(),
             index_bytes: store.table().bytes(),
             segments,
             compaction,

@@ -7,7 +7,7 @@ use std::{fmt, ptr::NonNull};
 
 use crate::reclaim::hold::Hold;
 use crate::segment::Segment;
-use crate::segment::fetched::Fetched;
+use crate::segment::fetched::{self, Fetched};
 use crate::segment::large::file::LargeFile;
 use crate::sync::Arc;
 
@@ -56,6 +56,15 @@ impl Value {
         let part = &self[range.start as usize..range.end as usize];
         (self.bytes, self.len) = (NonNull::from(part).cast(), part.len());
         self
+    }
+
+    /// A copy of these bytes, aligned as any value.
+    pub(crate) fn copied(bytes: &[u8]) -> Value {
+        let mut words = vec![0; bytes.len().div_ceil(8)].into_boxed_slice();
+        fetched::bytes_mut(&mut words)[..bytes.len()].copy_from_slice(bytes);
+        let words = Arc::new(words);
+        let start = NonNull::from(fetched::bytes(&words)).cast();
+        Value { bytes: start, len: bytes.len(), _keep: Keep::Fetched(words) }
     }
 
     /// What `part` shows of a record that was fetched.

@@ -11,8 +11,10 @@ pub(crate) mod hints;
 mod image;
 mod init;
 mod inventory;
+pub(crate) mod moments;
 pub(crate) mod open;
 pub(crate) mod pass;
+pub(crate) mod past;
 pub(crate) mod read;
 pub(crate) mod recovery;
 mod replay;
@@ -21,6 +23,7 @@ mod torn;
 pub(crate) mod unit;
 mod unnamed;
 pub(crate) mod verify;
+pub(crate) mod versions;
 pub(crate) mod watermark;
 mod written;
 
@@ -45,6 +48,7 @@ use crate::store::archives::Archives;
 use crate::store::checkpoint::IndexFile;
 use crate::store::follow::Following;
 use crate::store::recovery::RecoveryReport;
+use crate::store::versions::Versions;
 use crate::store::watermark::Watermark;
 use crate::sync::Arc;
 use crate::sync::plain::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -132,6 +136,7 @@ pub(crate) struct Store {
     large: Arc<LargeFolder>,
     table: Table,
     watermark: Watermark,
+    versions: Versions,
     log: Mutex<Log>,
     /// The failure after which no write is taken any more (W4).
     poison: OnceLock<Error>,
@@ -215,6 +220,10 @@ impl Store {
 
     pub(crate) fn table(&self) -> &Table {
         &self.table
+    }
+
+    pub(crate) fn versions(&self) -> &Versions {
+        &self.versions
     }
 
     pub(crate) fn watermark(&self) -> &Watermark {

@@ -19,6 +19,7 @@ use crate::segment::registry::Registry;
 use crate::store::archives::Archives;
 use crate::store::init::{self, Found};
 use crate::store::recovery::{Recovery, RecoveryReport};
+use crate::store::versions::Versions;
 use crate::store::watermark::Watermark;
 use crate::store::{Log, Settings, Store, take_lock};
 use crate::sync::Arc;
@@ -48,6 +49,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, settings: Settings) -> Result<Store> {
     let large = Arc::new(LargeFolder::new(&disk, settings.reading));
     let outcome = Recovery::new(&disk, &settings, &identity, &hasher, &registry, &large).run()?;
     let store = Store {
+        versions: Versions::new(),
         watermark: Watermark::new(outcome.last_seqno, outcome.durable_seqno),
         log: Mutex::new(Log {
             active: outcome.resumed,
@@ -97,6 +99,7 @@ pub(crate) fn open_read_only(disk: Arc<dyn Disk>, settings: Settings) -> Result<
         Found::Nothing => return Err(Error::new(ErrorKind::NotFound, none_in(disk.path()))),
     };
     let begin = || Store {
+        versions: Versions::new(),
         watermark: Watermark::new(Seqno::default(), Seqno::default()),
         log: Mutex::new(Log {
             active: None,

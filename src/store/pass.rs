@@ -7,7 +7,7 @@
 
 use std::ops::ControlFlow;
 
-use crate::address::Location;
+use crate::address::{Location, Seqno};
 use crate::error::{Error, Result};
 use crate::limits::{PLACE_LEN, RECORD_ALIGN};
 use crate::reclaim::hold::Hold;
@@ -155,13 +155,36 @@ impl Pass {
     /// As `show`.
     pub(crate) fn next_pair(&mut self) -> Option<Result<(Value, Value)>> {
         let large = Arc::clone(&self.large);
-        let pair = |(segment, offset): (&Hold<Segment>, u64)| {
-            if let Some((key, value)) = segment.pair(offset)? {
-                return Ok((Value::mapped(segment.clone(), key), Value::mapped(segment.clone(), value)));
-            }
-            let record = Fetched::read(segment, offset)?;
-            Ok((Value::fetched(&record, Fetched::key), large.value(&record)?))
-        };
-        Some(self.next()?.and_then(pair))
+        Some(self.next()?.and_then(|(segment, offset)| pair(segment, offset, &large)))
     }
+
+    /// As `next_pair`, of the records up to this seqno.
+    pub(super) fn next_pair_until(&mut self, last: Seqno) -> Option<Result<(Value, Value)>> {
+        let large = Arc::clone(&self.large);
+        loop {
+            let found = self.next()?.and_then(|(segment, offset)| {
+                let wanted = segment.record(offset)?.seqno <= last;
+                wanted.then(|| pair(segment, offset, &large)).transpose()
+            });
+            if let Some(pair) = found.transpose() {
+                return Some(pair);
+            }
+        }
+    }
+
+    pub(super) fn large(&self) -> &LargeFolder {
+        &self.large
+    }
+}
+
+/// Key and value of the put at `offset`.
+///
+/// # Errors
+/// `Corruption` if it is damaged; `Io`, `ResourceLimit`.
+pub(super) fn pair(segment: &Hold<Segment>, offset: u64, large: &LargeFolder) -> Result<(Value, Value)> {
+    if let Some((key, value)) = segment.pair(offset)? {
+        return Ok((Value::mapped(segment.clone(), key), Value::mapped(segment.clone(), value)));
+    }
+    let record = Fetched::read(segment, offset)?;
+    Ok((Value::fetched(&record, Fetched::key), large.value(&record)?))
 }

@@ -44,6 +44,19 @@ impl<'p> At<'p> {
         self.segment.place() == segment.place() && self.hit.record == offset
     }
 
+    /// When it was written.
+    ///
+    /// # Errors
+    /// `Corruption` if its head fails its checksum; `Io` in positioned mode.
+    pub(crate) fn seqno(&self) -> Result<Seqno> {
+        self.segment.record(self.hit.record).map(|header| header.seqno)
+    }
+
+    /// Of the record, in its segment.
+    pub(crate) fn offset(&self) -> u64 {
+        self.hit.record
+    }
+
     /// The record in memory of its own, checked.
     ///
     /// # Errors
@@ -96,6 +109,15 @@ impl Store {
         }
     }
 
+    /// The seqno of the key's record.
+    ///
+    /// # Errors
+    /// As `find`, and `Corruption` if the head of the record fails its checksum.
+    pub(crate) fn seqno_of(&self, hash: u64, key: &[u8]) -> Result<Option<Seqno>> {
+        let pin = Pin::new();
+        self.find(hash, key, &pin)?.map(|at| at.seqno()).transpose()
+    }
+
     /// The key's value.
     ///
     /// # Errors
@@ -109,6 +131,19 @@ impl Store {
         }
         drop(pin);
         self.fetch(key, |record| self.large().value(record))
+    }
+
+    /// The key's value, and when it was written.
+    ///
+    /// # Errors
+    /// As `get`.
+    pub(crate) fn get_versioned(&self, hash: u64, key: &[u8]) -> Result<Option<(Value, Seqno)>> {
+        let pin = Pin::new();
+        let Some(at) = self.find(hash, key, &pin)? else { return Ok(None) };
+        let (was, seqno) = (at.was(), at.seqno()?);
+        // A large value may take its time.
+        drop(pin);
+        Ok(Some((self.value_of(&was)?, seqno)))
     }
 
     /// A part of the key's value.

@@ -38,9 +38,11 @@ mod reads;
 mod recovery;
 #[path = "../crash/report.rs"]
 mod report;
+mod snapshots;
 mod space;
 mod spares;
 mod strange_bytes;
 mod threads;
 #[cfg(unix)]
+mod transactions;
 mod verify_values;

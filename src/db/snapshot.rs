@@ -1,0 +1,84 @@
+//! One moment of the store, for as long as one likes.
+//!
+//! Floor 6. Imports `address`, `db`, `error`, `segment`, `sync`, `txn`.
+
+use std::fmt;
+
+use crate::address::Seqno;
+use crate::db::Shared;
+use crate::db::iter::Iter;
+use crate::db::keyspace::Keyspace;
+use crate::error::{Error, ErrorKind, Result};
+use crate::segment::value::Value;
+use crate::sync::Arc;
+use crate::txn::moment::Moment;
+
+/// The store as it was when [`Db::snapshot`](crate::Db::snapshot) was called, whatever is written, removed or compacted afterwards.
+///
+/// It is always the end of a batch or transaction, never its middle. Making one takes no longer however large the store is, and holds nobody up;
+/// while it is open a writer keeps what it replaces: memory for each key that is changed, not for the store, and the files that
+/// what it shows lies in. It may outlive the store's handles.
+///
+/// ```
+/// # fn main() -> zipcask::Result<()> {
+/// let db = zipcask::Options::new().open_in_memory()?;
+/// db.put("apple", "red")?;
+/// let before = db.snapshot();
+/// db.put("apple", "green")?;
+/// assert_eq!(before.get(&db, "apple")?.as_deref(), Some(&b"red"[..]));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Snapshot {
+    /// Or why there is nothing to see.
+    moment: std::result::Result<Arc<Moment>, Error>,
+}
+
+impl Snapshot {
+    pub(super) fn new(shared: &Shared) -> Snapshot {
+        Snapshot { moment: shared.open_store().map(|store| Arc::new(Moment::now(store))) }
+    }
+
+    /// The value that `key` had.
+    ///
+    /// # Errors
+    /// As [`Keyspace::get`], and `Corruption` also if the record was damaged already when it was replaced. `Invalid` if the keyspace is of another store.
+    pub fn get(&self, keyspace: impl AsRef<Keyspace>, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
+        Ok(self.moment(keyspace.as_ref())?.get(key.as_ref())?.map(|(value, _)| value))
+    }
+
+    /// Whether `key` was there.
+    ///
+    /// # Errors
+    /// As [`Snapshot::get`].
+    pub fn contains_key(&self, keyspace: impl AsRef<Keyspace>, key: impl AsRef<[u8]>) -> Result<bool> {
+        Ok(self.moment(keyspace.as_ref())?.seqno_of(key.as_ref())?.is_some())
+    }
+
+    /// Every key with the value that it had, each once, in no order.
+    ///
+    /// Writers wait while the list of places (4 to 8 bytes a key) is taken.
+    pub fn iter(&self, keyspace: impl AsRef<Keyspace>) -> Iter {
+        Iter::past(self.moment(keyspace.as_ref()).and_then(Moment::pass))
+    }
+
+    /// The last write that it shows.
+    pub fn seqno(&self) -> Seqno {
+        self.moment.as_ref().map_or(Seqno::default(), |moment| moment.seqno())
+    }
+
+    fn moment(&self, keyspace: &Keyspace) -> Result<&Moment> {
+        let moment = self.moment.as_ref().map_err(Error::clone)?;
+        if moment.is_of(&keyspace.shared.store) {
+            return Ok(moment);
+        }
+        Err(Error::new(ErrorKind::Invalid, "the snapshot is of one store, the keyspace of another"))
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot").field("seqno", &self.seqno()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,143 @@
+//! The store as it was at a moment that is being shown.
+//!
+//! Floor 3. Imports `address`, `error`, `reclaim`, `segment`, `store`.
+
+use crate::address::Seqno;
+use crate::error::{Error, ErrorKind, Result};
+use crate::reclaim::pin::Pin;
+use crate::segment::value::Value;
+use crate::store::Store;
+use crate::store::moments::Keep;
+use crate::store::pass::{self, Pass};
+use crate::store::read::{At, Change};
+use crate::store::versions::Was;
+
+/// A group on its way into the index. Dropped, it is visible, or nothing of it ever will be.
+pub(crate) struct Publication<'s> {
+    store: &'s Store,
+    keep: Keep,
+}
+
+impl Publication<'_> {
+    /// Before the index says the change, which is of this seqno: keeps what the key is now, if a snapshot shows that.
+    ///
+    /// # Errors
+    /// `Io` in positioned mode.
+    pub(crate) fn keep(&self, change: &Change<'_>, seqno: Seqno) -> Result<()> {
+        if self.keep == Keep::Nothing {
+            return Ok(());
+        }
+        let pin = Pin::new();
+        let found = self.store.find(change.hash, change.key, &pin);
+        match found.and_then(|at| at.map(|at| Ok((at.was(), at.seqno()?))).transpose()) {
+            Ok(was) => self.store.versions().keep(self.keep, change.hash, change.key, seqno, was),
+            // What is damaged is kept by nobody: the snapshot has an error there.
+            Err(error) if error.kind() == ErrorKind::Corruption => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Publication<'_> {
+    fn drop(&mut self) {
+        self.store.versions().moments.end_publication();
+    }
+}
+
+impl Store {
+    /// For the one who changes the index: says that it does from here on.
+    pub(crate) fn begin_publication(&self) -> Publication<'_> {
+        Publication { store: self, keep: self.versions().begin_publication() }
+    }
+
+    /// A moment that is shown from here on (S1).
+    pub(crate) fn open_moment(&self) -> Seqno {
+        self.versions().moments.open(|| self.watermark().visible())
+    }
+
+    pub(crate) fn close_moment(&self, moment: Seqno) {
+        self.versions().close(moment);
+    }
+
+    /// The key's record at a moment that is open, and when that was written.
+    ///
+    /// # Errors
+    /// As `find`.
+    pub(crate) fn was_at(&self, key: &[u8], moment: Seqno) -> Result<Option<(Was, Seqno)>> {
+        let (hash, pin) = (self.hash(key), Pin::new());
+        let found = self.find(hash, key, &pin)?;
+        let found = found.map(|at| Ok::<_, Error>((at, at.seqno()?))).transpose()?;
+        match found {
+            Some((at, seqno)) if seqno <= moment => return Ok(Some((at.was(), seqno))),
+            _ => {}
+        }
+        match (self.versions().at(hash, key, moment), found) {
+            (Some(None), _) | (None, None) => Ok(None),
+            (Some(Some(was)), _) => {
+                let seqno = was.segment.record(was.offset)?.seqno;
+                Ok(Some((was, seqno)))
+            }
+            (None, Some((at, _))) => Err(not_kept(&at)),
+        }
+    }
+
+    /// The value of a record that stays.
+    ///
+    /// # Errors
+    /// As `get`.
+    pub(crate) fn value_of(&self, was: &Was) -> Result<Value> {
+        pass::pair(&was.segment, was.offset, self.large()).map(|(_, value)| value)
+    }
+
+    /// All that was there at a moment that is open.
+    pub(crate) fn pass_at(&self, moment: Seqno) -> PastPass {
+        // Nobody publishes while the log is held: what is in the index is not in the versions as well.
+        let _log = self.log();
+        let changed = self.versions().all_at(moment).into_iter();
+        let since = (moment < self.watermark().visible()).then_some(moment);
+        PastPass { pass: Pass::new(self), since, changed }
+    }
+}
+
+impl At<'_> {
+    /// The record, to be kept.
+    pub(crate) fn was(&self) -> Was {
+        Was { segment: self.segment.hold(), offset: self.offset() }
+    }
+}
+
+/// What the key was is damaged, and was when it was replaced.
+#[cold]
+fn not_kept(at: &At<'_>) -> Error {
+    let what = "the record that this one replaced was damaged, so what the key was is not known";
+    Error::corruption(at.segment.path(), at.offset(), what)
+}
+
+/// All keys and values of a moment.
+pub(crate) struct PastPass {
+    pass: Pass,
+    /// What is newer is none of it; `None` if nothing is.
+    since: Option<Seqno>,
+    /// What is not in the index any more.
+    changed: std::vec::IntoIter<Was>,
+}
+
+impl PastPass {
+    /// The next; nothing after the last.
+    pub(crate) fn next_pair(&mut self) -> Option<Result<(Value, Value)>> {
+        let pair = match self.since {
+            None => self.pass.next_pair(),
+            Some(moment) => self.pass.next_pair_until(moment),
+        };
+        pair.or_else(|| {
+            let was = self.changed.next()?;
+            Some(pass::pair(&was.segment, was.offset, self.pass.large()))
+        })
+    }
+
+    /// At most so many are left.
+    pub(crate) fn len_max(&self) -> usize {
+        self.pass.len() + self.changed.len()
+    }
+}

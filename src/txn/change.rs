@@ -1,0 +1,47 @@
+//! Changing a key to something that depends on what it was, without a lock while the caller thinks.
+//!
+//! Floor 5. Imports `commit`, `error`, `segment`, `txn`.
+
+use crate::commit::batch::{Condition, Records};
+use crate::commit::group::Done;
+use crate::commit::large;
+use crate::error::Result;
+use crate::segment::value::Value;
+use crate::txn::Writing;
+
+/// What becomes of a key.
+pub(crate) enum Change {
+    /// It stays as it is.
+    Nothing,
+    Put(Vec<u8>),
+    Delete,
+}
+
+/// Makes of the key what `f` says, which is asked again whenever somebody else was faster; the last answer is the one that counts.
+///
+/// # Errors
+/// Those of `f`, of a get and of a put; nothing was changed.
+pub(crate) fn change(
+    to: Writing<'_>,
+    key: &[u8],
+    mut f: impl FnMut(Option<&[u8]>) -> Result<Change>,
+) -> Result<Option<Value>> {
+    let hash = to.store.hash(key);
+    loop {
+        let (value, seqno) = to.store.get_versioned(hash, key)?.unzip();
+        let (mut records, mut new) = (Records::new(), None);
+        match f(value.as_deref())? {
+            Change::Nothing => return Ok(value),
+            Change::Delete if seqno.is_none() => return Ok(None),
+            Change::Delete => records.delete(hash, key)?,
+            Change::Put(value) => {
+                large::put(to.store, &mut records, key, &value)?;
+                new = Some(value);
+            }
+        }
+        records.require(Condition::Same { hash, key: key.into(), seqno });
+        if to.commit(records)? != Done::Conflict {
+            return Ok(new.as_deref().map(Value::copied));
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! A transaction under way: what it has seen, and what it is to write.
+//!
+//! Floor 5. Imports `address`, `commit`, `error`, `segment`, `store`, `sync`, `txn`.
+//!
+//! It reads a moment, and its own writes. It commits if all that it read, absent keys and whole passes included, is as it was: then it might
+//! as well have run as a whole when it was committed, so transactions are serializable. Who writes only, or reads only, is
+//! never refused.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::address::Seqno;
+use crate::commit::batch::{Condition, Records, check_lens};
+use crate::commit::group::Done;
+use crate::commit::large;
+use crate::error::{Error, ErrorKind, Result};
+use crate::segment::value::Value;
+use crate::store::Store;
+use crate::store::past::PastPass;
+use crate::sync::Arc;
+use crate::sync::plain::{Mutex, MutexGuard, PoisonError};
+use crate::txn::Writing;
+use crate::txn::moment::Moment;
+
+pub(crate) struct Pending {
+    moment: Moment,
+    seen: Mutex<Seen>,
+    /// By key; `None` deletes it.
+    writes: BTreeMap<Vec<u8>, Option<Value>>,
+}
+
+#[derive(Default)]
+struct Seen {
+    /// When each key was written that was looked at; `None`: it was not there.
+    keys: HashMap<Vec<u8>, Option<Seqno>>,
+    /// Whether there was a pass over everything.
+    all: bool,
+}
+
+impl Pending {
+    pub(crate) fn begin(store: &Arc<Store>) -> Pending {
+        Pending { moment: Moment::now(store), seen: Mutex::default(), writes: BTreeMap::new() }
+    }
+
+    pub(crate) fn moment(&self) -> &Moment {
+        &self.moment
+    }
+
+    /// # Errors
+    /// As `Moment::get`.
+    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Value>> {
+        if let Some(own) = self.writes.get(key) {
+            return Ok(own.clone());
+        }
+        let (value, seqno) = self.moment.get(key)?.unzip();
+        self.saw(key, seqno);
+        Ok(value)
+    }
+
+    /// # Errors
+    /// As `Moment::get`.
+    pub(crate) fn contains_key(&self, key: &[u8]) -> Result<bool> {
+        if let Some(own) = self.writes.get(key) {
+            return Ok(own.is_some());
+        }
+        let seqno = self.moment.seqno_of(key)?;
+        self.saw(key, seqno);
+        Ok(seqno.is_some())
+    }
+
+    /// # Errors
+    /// `TooLarge`.
+    pub(crate) fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        check_lens(key, value.len() as u64)?;
+        self.writes.insert(key.to_vec(), Some(Value::copied(value)));
+        Ok(())
+    }
+
+    /// Whether the key was there.
+    ///
+    /// # Errors
+    /// `TooLarge`; as `Moment::get`.
+    pub(crate) fn delete(&mut self, key: &[u8]) -> Result<bool> {
+        check_lens(key, 0)?;
+        let there = self.contains_key(key)?;
+        if there {
+            self.writes.insert(key.to_vec(), None);
+        }
+        Ok(there)
+    }
+
+    /// All keys and values, first those that it did not write.
+    ///
+    /// # Errors
+    /// `Forked`.
+    pub(crate) fn pass(&self) -> Result<PendingPass> {
+        let pass = self.moment.pass()?;
+        self.seen().all = true;
+        let own = self.writes.iter().map(|(key, value)| (key.clone(), value.clone()));
+        Ok(PendingPass { pass, own: own.collect() })
+    }
+
+    /// # Errors
+    /// `Conflict` if anything that it saw was changed meanwhile; as a batch. Nothing is written then.
+    pub(crate) fn commit(self, to: Writing<'_>) -> Result<Seqno> {
+        let Pending { moment, seen, writes } = self;
+        let mut records = Records::new();
+        for (key, value) in &writes {
+            match value {
+                Some(value) => large::put(to.store, &mut records, key, value)?,
+                None => records.delete(to.store.hash(key), key)?,
+            }
+        }
+        if records.len() == 0 {
+            return Ok(moment.seqno());
+        }
+        let Seen { keys, all } = seen.into_inner().unwrap_or_else(PoisonError::into_inner);
+        for (key, seqno) in keys {
+            records.require(Condition::Same { hash: to.store.hash(&key), key: key.into(), seqno });
+        }
+        if all {
+            records.require(Condition::Unchanged { since: moment.seqno() });
+        }
+        match to.commit(records)? {
+            Done::Written(seqno) => Ok(seqno.into()),
+            Done::Conflict | Done::NotPresent => Err(Error::new(
+                ErrorKind::Conflict,
+                "something that the transaction read was changed before it was committed; nothing of it was written: run it again",
+            )),
+        }
+    }
+
+    fn saw(&self, key: &[u8], seqno: Option<Seqno>) {
+        self.seen().keys.insert(key.to_vec(), seqno);
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// All keys and values as a transaction sees them.
+pub(crate) struct PendingPass {
+    pass: PastPass,
+    own: BTreeMap<Vec<u8>, Option<Value>>,
+}
+
+impl PendingPass {
+    /// The next; nothing after the last.
+    pub(crate) fn next_pair(&mut self) -> Option<Result<(Value, Value)>> {
+        while let Some(pair) = self.pass.next_pair() {
+            if pair.as_ref().is_ok_and(|(key, _)| self.own.contains_key(&key[..])) {
+                continue;
+            }
+            return Some(pair);
+        }
+        while let Some((key, value)) = self.own.pop_first() {
+            if let Some(value) = value {
+                return Some(Ok((Value::copied(&key), value)));
+            }
+        }
+        None
+    }
+
+    /// At most so many are left.
+    pub(crate) fn len_max(&self) -> usize {
+        self.pass.len_max() + self.own.len()
+    }
+}

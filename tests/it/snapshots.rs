@@ -1,0 +1,180 @@
+//! A snapshot shows one moment, whatever happens afterwards.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use zipcask::sim::Random;
+use zipcask::{Db, Durability, ErrorKind, Options, ReadMode, Seqno, Snapshot};
+
+type Model = BTreeMap<Vec<u8>, Vec<u8>>;
+
+fn small() -> Options {
+    Options::new().durability(Durability::Os).segment_size(64 << 10).background(false)
+}
+
+fn check(db: &Db, snapshot: &Snapshot, model: &Model, keys: u64) {
+    for key in 0..keys {
+        let key = format!("key {key}").into_bytes();
+        let expected = model.get(&key).map(Vec::as_slice);
+        assert_eq!(snapshot.get(db, &key).unwrap().as_deref(), expected, "{}", String::from_utf8_lossy(&key));
+        assert_eq!(snapshot.contains_key(db, &key).unwrap(), expected.is_some());
+    }
+    let mut all = Model::new();
+    for pair in snapshot.iter(db) {
+        let (key, value) = pair.unwrap();
+        assert_eq!(all.insert(key.to_vec(), value.to_vec()), None, "each key once");
+    }
+    assert!(all == *model);
+}
+
+/// One write, or a job.
+fn change(db: &Db, model: &mut Model, random: &mut Random, keys: usize) {
+    let key = format!("key {}", random.below(keys)).into_bytes();
+    match random.below(1000) {
+        0 => drop(db.compact().unwrap()),
+        1 => drop(db.archive().unwrap()),
+        2 => db.checkpoint().unwrap(),
+        3..300 => assert_eq!(db.delete(&key).unwrap(), model.remove(&key).is_some()),
+        _ => {
+            // The longest has a file of its own.
+            let mut value = vec![0; [0, 7, 100, 900, 40_000][random.below(5)]];
+            random.fill(&mut value);
+            db.put(&key, &value).unwrap();
+            model.insert(key, value);
+        }
+    }
+}
+
+#[test]
+fn snapshots_stay_what_they_were_whatever_is_written_compacted_and_archived() {
+    const KEYS: usize = 60;
+    for seed in 1..=4 {
+        println!("seed {seed}");
+        let (dir, mut random, mut model) = (tempfile::tempdir().unwrap(), Random::new(seed), Model::new());
+        let mode = if seed % 2 == 0 { ReadMode::Positioned } else { ReadMode::Mmap };
+        let db = small().read_mode(mode).open(dir.path()).unwrap();
+        let mut open: Vec<(Snapshot, Model)> = Vec::new();
+        for i in 0..4_000 {
+            change(&db, &mut model, &mut random, KEYS);
+            if random.below(100) == 0 {
+                open.push((db.snapshot(), model.clone()));
+                assert_eq!(open[open.len() - 1].0.seqno(), db.last_seqno());
+            }
+            if open.len() > 5 || open.len() > 1 && random.below(150) == 0 {
+                let (snapshot, shown) = open.swap_remove(random.below(open.len()));
+                check(&db, &snapshot, &shown, KEYS as u64);
+            }
+            if i % 500 == 0 {
+                open.iter().for_each(|(snapshot, shown)| check(&db, snapshot, shown, KEYS as u64));
+            }
+        }
+        assert_eq!(db.stats().snapshots, open.len() as u64);
+        assert_eq!(db.stats().oldest_snapshot, open.iter().map(|(snapshot, _)| snapshot.seqno()).min());
+        open.clear();
+        let stats = db.stats();
+        assert_eq!((stats.snapshots, stats.oldest_snapshot, stats.snapshot_bytes), (0, None, 0));
+    }
+}
+
+#[test]
+fn a_snapshot_shows_a_batch_whole_or_not_at_all() {
+    const KEYS: u64 = 30;
+    let db = small().open_in_memory().unwrap();
+    let write = |round: u64| {
+        let mut batch = db.batch();
+        for key in 0..KEYS {
+            batch.put(&db, key.to_le_bytes(), round.to_le_bytes());
+        }
+        batch.commit().unwrap();
+    };
+    write(0);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            (1..3_000).for_each(write);
+            done.store(true, Ordering::Relaxed);
+        });
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut last = Seqno::default();
+                while !done.load(Ordering::Relaxed) {
+                    let snapshot = db.snapshot();
+                    assert!(snapshot.seqno() >= last, "they go forward");
+                    last = snapshot.seqno();
+                    assert_eq!(u64::from(last) % KEYS, 0, "the end of a batch");
+                    let round = u64::from(last) / KEYS - 1;
+                    for key in 0..KEYS {
+                        let value = snapshot.get(&db, key.to_le_bytes()).unwrap().unwrap();
+                        assert_eq!(*value, round.to_le_bytes());
+                    }
+                    let all: Vec<_> = snapshot.iter(&db).map(|pair| pair.unwrap().1).collect();
+                    assert_eq!(all.len() as u64, KEYS);
+                    assert!(all.iter().all(|value| *value == round.to_le_bytes()));
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn what_a_snapshot_keeps_grows_with_the_keys_that_are_changed_and_not_with_the_changes() {
+    let db = small().open_in_memory().unwrap();
+    for key in 0..20_000_u64 {
+        db.put(key.to_le_bytes(), [1; 20]).unwrap();
+    }
+    let snapshot = db.snapshot();
+    let rounds = |count: u64| {
+        for round in 0..count {
+            for key in 0..100_u64 {
+                db.put(key.to_le_bytes(), round.to_le_bytes()).unwrap();
+                // One that is put and deleted by turns, and was never there.
+                db.put("new", "").unwrap();
+                db.delete("new").unwrap();
+            }
+        }
+        db.stats().snapshot_bytes
+    };
+    let (few, many) = (rounds(1), rounds(50));
+    assert_eq!(few, many);
+    assert!(few > 0 && few < 101 * 300, "{few}");
+    assert_eq!(snapshot.iter(&db).count(), 20_000);
+    assert!(!snapshot.contains_key(&db, "new").unwrap());
+    drop(snapshot);
+    assert_eq!(db.stats().snapshot_bytes, 0);
+}
+
+#[test]
+fn the_files_that_a_snapshot_shows_stay_and_go_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = small().open(dir.path()).unwrap();
+    for key in 0..2_000_u64 {
+        db.put(key.to_le_bytes(), [7; 100]).unwrap();
+    }
+    let snapshot = db.snapshot();
+    for key in 0..2_000_u64 {
+        db.delete(key.to_le_bytes()).unwrap();
+    }
+    db.compact().unwrap();
+    assert!(db.stats().pinned_bytes > 200_000, "{}", db.stats().pinned_bytes);
+    assert_eq!(snapshot.iter(&db).filter(|pair| pair.as_ref().unwrap().1 == [7; 100]).count(), 2_000);
+    drop(snapshot);
+    assert_eq!(db.stats().pinned_bytes, 0);
+}
+
+#[test]
+fn a_snapshot_outlives_the_store_and_does_not_keep_it_locked() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = small().open(dir.path()).unwrap();
+    db.put("a", "1").unwrap();
+    let (snapshot, keyspace) = (db.snapshot(), db.clone());
+    db.put("a", "2").unwrap();
+    db.close().unwrap();
+    let again = small().open(dir.path()).unwrap();
+    again.put("a", "3").unwrap();
+    again.compact().unwrap();
+    assert_eq!(snapshot.get(&keyspace, "a").unwrap().as_deref(), Some(&b"1"[..]));
+    assert_eq!(snapshot.iter(&keyspace).count(), 1);
+    assert_eq!(keyspace.snapshot().get(&keyspace, "a").unwrap_err().kind(), ErrorKind::Closed);
+    assert!(keyspace.snapshot().iter(&keyspace).next().unwrap().is_err());
+    assert_eq!(snapshot.get(&again, "a").unwrap_err().kind(), ErrorKind::Invalid, "of another store");
+}

@@ -1,0 +1,329 @@
+//! Transactions count as one step, one after the other; so do changes that rest on what a key was.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use zipcask::sim::Random;
+use zipcask::{Db, Durability, Error, ErrorKind, Options, Result, Transaction};
+
+fn db() -> Db {
+    Options::new().durability(Durability::Os).segment_size(1 << 20).background(false).open_in_memory().unwrap()
+}
+
+fn is_conflict<T>(outcome: Result<T>) -> bool {
+    matches!(outcome, Err(error) if error.kind() == ErrorKind::Conflict)
+}
+
+#[test]
+fn a_transaction_sees_its_moment_and_its_own_writes_and_nobody_sees_them_before_it_is_committed() {
+    let db = db();
+    db.put("a", "1").unwrap();
+    let mut transaction = db.begin();
+    db.put("b", "later").unwrap();
+    transaction.put(&db, "c", "mine").unwrap();
+    assert!(transaction.delete(&db, "a").unwrap());
+    assert!(!transaction.delete(&db, "a").unwrap(), "it is deleted already");
+    assert_eq!(transaction.get(&db, "a").unwrap(), None);
+    assert_eq!(transaction.get(&db, "b").unwrap(), None);
+    assert_eq!(transaction.get(&db, "c").unwrap().as_deref(), Some(&b"mine"[..]));
+    let all: Vec<_> = transaction.iter(&db).map(|pair| pair.unwrap().0.to_vec()).collect();
+    assert_eq!(all, [b"c"]);
+    assert!(db.contains_key("a").unwrap() && !db.contains_key("c").unwrap());
+    drop(transaction);
+    assert!(db.contains_key("a").unwrap() && !db.contains_key("c").unwrap(), "rolled back");
+}
+
+#[test]
+fn what_was_read_and_changed_meanwhile_is_a_conflict_and_what_was_only_written_is_not() {
+    let db = db();
+    db.put("read", "1").unwrap();
+    let writing = |read: &dyn Fn(&Transaction)| {
+        let mut transaction = db.begin();
+        read(&transaction);
+        transaction.put(&db, "written", "mine").unwrap();
+        transaction
+    };
+    let get = |key: &'static str| {
+        let db = &db;
+        move |transaction: &Transaction| drop(transaction.get(db, key).unwrap())
+    };
+    let blind = writing(&|_| ());
+    let (changed, absent, same) = (writing(&get("read")), writing(&get("absent")), writing(&get("same")));
+    let all = writing(&|transaction| drop(transaction.iter(&db)));
+    db.put("read", "1").unwrap();
+    db.put("absent", "no more").unwrap();
+    db.put("written", "theirs").unwrap();
+    let before = db.last_seqno();
+    for transaction in [changed, absent, all] {
+        assert!(is_conflict(transaction.commit()));
+    }
+    assert_eq!(db.last_seqno(), before, "nothing of them was written");
+    assert_eq!(db.get("written").unwrap().unwrap(), b"theirs");
+    assert_eq!(same.commit().unwrap(), db.last_seqno());
+    blind.commit().unwrap();
+    let all = writing(&|transaction| drop(transaction.iter(&db)));
+    all.commit().unwrap();
+    let reader = db.begin();
+    reader.get(&db, "read").unwrap();
+    db.put("read", "2").unwrap();
+    assert!(reader.commit().unwrap() < db.last_seqno(), "who only reads is never refused");
+}
+
+#[test]
+fn write_skew_does_not_happen() {
+    let db = db();
+    db.put("one on duty", "yes").unwrap();
+    db.put("two on duty", "yes").unwrap();
+    let leave = |who: &str, other: &str| {
+        let mut transaction = db.begin();
+        if transaction.contains_key(&db, other).unwrap() {
+            transaction.delete(&db, who).unwrap();
+        }
+        transaction
+    };
+    let (one, two) = (leave("one on duty", "two on duty"), leave("two on duty", "one on duty"));
+    one.commit().unwrap();
+    assert!(is_conflict(two.commit()));
+    assert_eq!(db.len(), 1);
+}
+
+#[test]
+fn the_closure_runs_until_there_is_no_conflict_and_its_errors_and_panics_roll_back() {
+    let db = db();
+    db.put("count", [0]).unwrap();
+    let mut runs = 0;
+    let answer = db.transaction(|transaction| {
+        runs += 1;
+        let count = transaction.get(&db, "count")?.map_or(0, |value| value[0]);
+        if runs == 1 {
+            db.put("count", [10])?;
+        }
+        transaction.put(&db, "count", [count + 1])?;
+        Ok(count)
+    });
+    assert_eq!((answer.unwrap(), runs), (10, 2));
+    let refused: Result<()> = db.transaction(|transaction| {
+        transaction.put(&db, "count", [0])?;
+        Err(transaction.put(&db, vec![0; 70_000], "").unwrap_err())
+    });
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::TooLarge);
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        db.transaction::<()>(|transaction| {
+            transaction.put(&db, "count", [0])?;
+            panic!("on purpose")
+        })
+    }));
+    assert!(panicked.is_err());
+    assert_eq!(db.get("count").unwrap().unwrap(), [11]);
+    assert_eq!(db.stats().snapshots, 0);
+}
+
+#[test]
+fn large_values_are_committed_and_rolled_back_like_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Options::new().durability(Durability::Os).background(false).open(dir.path()).unwrap();
+    let value = vec![7; 3 << 20];
+    let mut transaction = db.begin();
+    transaction.put(&db, "large", &value).unwrap();
+    assert_eq!(transaction.get(&db, "large").unwrap().unwrap(), value);
+    transaction.commit().unwrap();
+    let mut refused = db.begin();
+    refused.get(&db, "large").unwrap();
+    refused.put(&db, "large", vec![8; 3 << 20]).unwrap();
+    db.put("large", &value[1..]).unwrap();
+    assert!(is_conflict(refused.commit()));
+    assert_eq!(db.get("large").unwrap().unwrap(), &value[1..]);
+    let files = std::fs::read_dir(dir.path().join("large")).unwrap().count();
+    assert_eq!(files, 2, "that of the refused one is gone");
+}
+
+#[test]
+fn a_store_that_takes_no_writes_says_so_at_the_first_step() {
+    let dir = tempfile::tempdir().unwrap();
+    Db::open(dir.path()).unwrap().close().unwrap();
+    let db = Db::open_read_only(dir.path()).unwrap();
+    let mut transaction = db.begin();
+    assert_eq!(transaction.put(&db, "a", "1").unwrap_err().kind(), ErrorKind::ReadOnly);
+    assert_eq!(transaction.commit().unwrap_err().kind(), ErrorKind::ReadOnly);
+    assert_eq!(db.increment("a", 1).unwrap_err().kind(), ErrorKind::ReadOnly);
+    let other = self::db();
+    assert_eq!(other.begin().get(&db, "a").unwrap_err().kind(), ErrorKind::Invalid);
+}
+
+#[test]
+fn compare_and_swap_changes_what_is_as_expected_and_nothing_else() {
+    let db = db();
+    assert!(!db.compare_and_swap("a", Some(b"1"), Some(b"2")).unwrap(), "it is not there");
+    assert!(db.compare_and_swap("a", None, Some(b"1")).unwrap());
+    assert!(!db.compare_and_swap("a", None, Some(b"2")).unwrap(), "it is there");
+    assert!(!db.compare_and_swap("a", Some(b"2"), None).unwrap());
+    assert!(db.compare_and_swap("a", Some(b"1"), Some(b"2")).unwrap());
+    let before = db.last_seqno();
+    assert!(db.compare_and_swap("a", Some(b"2"), Some(b"2")).unwrap());
+    assert!(db.compare_and_swap("b", None, None).unwrap());
+    assert_eq!(db.last_seqno(), before, "nothing was to be written");
+    assert!(db.compare_and_swap("a", Some(b"2"), None).unwrap());
+    assert!(db.is_empty());
+}
+
+#[test]
+fn update_writes_what_the_closure_says_and_a_panic_changes_nothing() {
+    let db = db();
+    let grown = db.update("a", |old| Some([old.unwrap_or_default(), b"x"].concat()));
+    assert_eq!(grown.unwrap().unwrap(), b"x");
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| db.update("a", |_| panic!("on purpose"))));
+    assert!(panicked.is_err());
+    let mut asked = Vec::new();
+    let new = db.update("a", |old| {
+        asked.push(old.unwrap().to_vec());
+        if asked.len() == 1 {
+            db.put("a", "theirs").unwrap();
+        }
+        Some([old.unwrap(), b"y"].concat())
+    });
+    assert_eq!(new.unwrap().unwrap(), b"theirsy");
+    assert_eq!(asked, [b"x".to_vec(), b"theirs".to_vec()]);
+    assert_eq!(db.update("a", |_| None).unwrap(), None);
+    assert_eq!(db.update("a", |_| None).unwrap(), None);
+    assert!(db.is_empty());
+}
+
+#[test]
+fn increment_adds_and_refuses_what_is_no_number_or_does_not_fit() {
+    let db = db();
+    assert_eq!(db.increment("a", 5).unwrap(), 5);
+    assert_eq!(db.increment("a", -7).unwrap(), -2);
+    assert_eq!(db.get("a").unwrap().unwrap(), (-2_i64).to_le_bytes());
+    db.put("text", "1").unwrap();
+    db.put("max", i64::MAX.to_le_bytes()).unwrap();
+    for (key, value) in [("text", b"1".to_vec()), ("max", i64::MAX.to_le_bytes().to_vec())] {
+        assert_eq!(db.increment(key, 1).unwrap_err().kind(), ErrorKind::Invalid);
+        assert_eq!(db.get(key).unwrap().unwrap(), value);
+    }
+}
+
+#[test]
+fn no_increment_and_no_update_is_lost_among_threads() {
+    let db = db();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..500 {
+                    db.increment("count", 1).unwrap();
+                    db.update("list", |old| Some([old.unwrap_or_default(), b"."].concat())).unwrap();
+                    db.transaction(|transaction| {
+                        let sum = transaction
+                            .get(&db, "sum")?
+                            .map_or(0, |value| u64::from_le_bytes((*value).try_into().unwrap()));
+                        transaction.put(&db, "sum", (sum + 1).to_le_bytes())
+                    })
+                    .unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(db.increment("count", 0).unwrap(), 2_000);
+    assert_eq!(db.get("list").unwrap().unwrap().len(), 2_000);
+    assert_eq!(db.get("sum").unwrap().unwrap(), 2_000_u64.to_le_bytes());
+}
+
+/// What a transaction did that was committed as the last write of `seqno`, or saw no later one.
+struct Step {
+    seqno: u64,
+    writes: bool,
+    read: Vec<(u8, Option<u64>)>,
+    passed: Option<BTreeMap<u8, u64>>,
+    wrote: Vec<(u8, Option<u64>)>,
+}
+
+/// Each value is written once, so that what was read says by whom it was written.
+fn number(value: &[u8]) -> u64 {
+    u64::from_le_bytes(value.try_into().unwrap())
+}
+
+fn random_step(db: &Db, random: &mut Random, next: &mut u64) -> Result<Step> {
+    let mut step = Step { seqno: 0, writes: false, read: Vec::new(), passed: None, wrote: Vec::new() };
+    let mut transaction = db.begin();
+    for _ in 0..random.below(5) {
+        let key = random.below(8) as u8;
+        if step.wrote.iter().any(|(wrote, _)| *wrote == key) {
+            continue;
+        }
+        match random.below(10) {
+            0..5 => {
+                let value = transaction.get(db, [key])?;
+                step.read.push((key, value.map(|value| number(&value))));
+            }
+            5..9 => {
+                *next += 1;
+                transaction.put(db, [key], next.to_le_bytes())?;
+                step.wrote.push((key, Some(*next)));
+            }
+            _ => {
+                if transaction.delete(db, [key])? {
+                    step.wrote.push((key, None));
+                } else {
+                    step.read.push((key, None));
+                }
+            }
+        }
+    }
+    if random.below(20) == 0 && step.wrote.is_empty() {
+        let pairs = transaction.iter(db).map(|pair| pair.map(|(key, value)| (key[0], number(&value))));
+        step.passed = Some(pairs.collect::<Result<_>>()?);
+        *next += 1;
+        transaction.put(db, [200], next.to_le_bytes())?;
+        step.wrote.push((200, Some(*next)));
+    }
+    step.writes = !step.wrote.is_empty();
+    step.seqno = transaction.commit()?.into();
+    Ok(step)
+}
+
+#[test]
+fn histories_of_concurrent_transactions_are_serial_in_the_order_of_their_seqnos() {
+    for seed in 1..=3 {
+        println!("seed {seed}");
+        let (db, steps, conflicts) = (db(), Mutex::new(Vec::new()), Mutex::new(0_u64));
+        std::thread::scope(|scope| {
+            for thread in 0..4_u64 {
+                let (db, steps, conflicts) = (&db, &steps, &conflicts);
+                scope.spawn(move || {
+                    let (mut random, mut next) = (Random::new(seed * 10 + thread), thread << 32);
+                    for _ in 0..2_000 {
+                        match random_step(db, &mut random, &mut next) {
+                            Ok(step) => steps.lock().unwrap().push(step),
+                            Err(error) if error.kind() == ErrorKind::Conflict => *conflicts.lock().unwrap() += 1,
+                            Err(error) => panic!("{error}"),
+                        }
+                    }
+                });
+            }
+        });
+        let mut steps = steps.into_inner().unwrap();
+        // Who only read saw everything up to its seqno.
+        steps.sort_by_key(|step| (step.seqno, !step.writes));
+        println!("{} committed, {} conflicts", steps.len(), conflicts.into_inner().unwrap());
+        let mut model = BTreeMap::new();
+        for step in &steps {
+            for (key, value) in &step.read {
+                assert_eq!(model.get(key), value.as_ref(), "key {key} read by the one that ends with {}", step.seqno);
+            }
+            if let Some(passed) = &step.passed {
+                assert_eq!(*passed, model);
+            }
+            for (key, value) in &step.wrote {
+                match value {
+                    Some(value) => drop(model.insert(*key, *value)),
+                    None => drop(model.remove(key)),
+                }
+            }
+        }
+        let left: BTreeMap<_, _> = db
+            .iter()
+            .map(|pair| pair.map(|(key, value)| (key[0], number(&value))))
+            .collect::<Result<_, Error>>()
+            .unwrap();
+        assert_eq!(left, model);
+    }
+}
