@@ -1,8 +1,10 @@
-//! S1 under every interleaving: of what a group changes, a snapshot sees all, or what there was before was kept.
+//! S1 under every interleaving: of what a group changes, a snapshot sees all, or what there was before was kept. And who waits for
+//! news gets them.
 
 use crate::address::Seqno;
 use crate::model::{self, Flaw};
 use crate::store::moments::{Keep, Moments};
+use crate::store::news::News;
 use crate::sync::Arc;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use loom::thread;
@@ -79,7 +81,7 @@ fn a_mark_that_may_come_late_is_caught() {
 #[test]
 #[should_panic(expected = "what was replaced behind a snapshot was kept")]
 fn a_sign_that_may_come_late_is_caught() {
-    model::plant(Some(Flaw::SnapshotUnfenced));
+    model::plant(Some(Flaw::SignUnfenced));
     snapshot_beside_groups();
 }
 
@@ -95,4 +97,56 @@ fn a_mark_that_releases_nothing_is_caught() {
 fn a_snapshot_that_does_not_wait_for_a_publication_is_caught() {
     model::plant(Some(Flaw::PublicationNotAwaited));
     snapshot_beside_groups();
+}
+
+/// One writer of one group, and one who waits for it.
+fn news_beside_a_group(told_too_early: bool) {
+    loom::model(move || {
+        let shared = Arc::new((Moments::new(), News::new(), AtomicU64::new(0)));
+        let writer = {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || {
+                let (moments, news, visible) = &*shared;
+                let _keep = moments.begin_publication();
+                let awaited = news.is_awaited();
+                if awaited && told_too_early {
+                    news.tell();
+                }
+                visible.store(1, Ordering::Release);
+                moments.end_publication();
+                if awaited && !told_too_early {
+                    news.tell();
+                }
+            })
+        };
+        let (moments, news, visible) = &*shared;
+        assert!(news.wait(moments, None, || visible.load(Ordering::Acquire) == 1));
+        writer.join().unwrap();
+    });
+}
+
+#[test]
+fn who_waits_for_news_gets_them() {
+    news_beside_a_group(false);
+}
+
+/// loom says so when everybody sleeps.
+#[test]
+#[should_panic(expected = "deadlock")]
+fn news_that_are_told_before_they_are_visible_are_missed() {
+    news_beside_a_group(true);
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn a_wait_that_is_said_too_late_is_caught() {
+    model::plant(Some(Flaw::SignUnfenced));
+    news_beside_a_group(false);
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn a_wait_that_does_not_look_for_a_publication_is_caught() {
+    model::plant(Some(Flaw::PublicationNotAwaited));
+    news_beside_a_group(false);
 }

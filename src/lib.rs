@@ -32,6 +32,7 @@ pub use crate::db::options::{Options, PutOptions};
 pub use crate::db::reader::Reader;
 pub use crate::db::snapshot::Snapshot;
 pub use crate::db::stats::{ArchiveReport, SegmentStats, Stats};
+pub use crate::db::tail::{Change, Tail, TailBatch};
 pub use crate::db::transaction::Transaction;
 pub use crate::db::writer::PutWriter;
 pub use crate::error::{Error, ErrorKind, Result};

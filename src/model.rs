@@ -56,9 +56,9 @@ pub(crate) enum Flaw {
     MarkRelaxed,
     /// A publication is marked, but the look for snapshots may come before.
     PublicationUnfenced,
-    /// A snapshot is announced, but the look for a publication may come before.
-    SnapshotUnfenced,
-    /// A snapshot is of a moment before the publication ends that it met.
+    /// A sign for the writer is given, but the look for a publication may come before.
+    SignUnfenced,
+    /// A snapshot is of a moment, or a look for news is, before the publication ends that it met.
     PublicationNotAwaited,
 }
 

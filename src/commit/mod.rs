@@ -70,6 +70,7 @@ pub(crate) fn close(store: &Store, queue: &Queue) -> Result<()> {
         let _ = store.write_index_if_worth(0);
     }
     store.pool().close();
+    store.news().end();
     store.unlock();
     sealed
 }

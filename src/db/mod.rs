@@ -9,6 +9,7 @@ pub(crate) mod options;
 pub(crate) mod reader;
 pub(crate) mod snapshot;
 pub(crate) mod stats;
+pub(crate) mod tail;
 pub(crate) mod transaction;
 pub(crate) mod writer;
 
@@ -30,6 +31,7 @@ use crate::db::keyspace::Keyspace;
 use crate::db::options::Options;
 use crate::db::snapshot::Snapshot;
 use crate::db::stats::{ArchiveReport, Stats};
+use crate::db::tail::Tail;
 use crate::db::transaction::Transaction;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::COMPACT_WHEN_DEAD_MIN;
@@ -193,6 +195,16 @@ impl Db {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Everything that was committed from the write `from` on, in order, for followers of their own kind: queues, search indexes, copies elsewhere.
+    ///
+    /// A batch that `from` is within comes whole.
+    ///
+    /// # Errors
+    /// `Invalid`, naming the first write that is left, if a compaction has rewritten what `from` was in. `Corruption`, `Io`; `Closed`, `Forked`.
+    pub fn tail(&self, from: Seqno) -> Result<Tail> {
+        Tail::new(&self.default.shared, from)
     }
 
     /// Starts a batch: several writes that will be in the store whole or not at all.

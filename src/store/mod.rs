@@ -5,6 +5,7 @@
 pub(crate) mod archived;
 pub(crate) mod archives;
 mod checkpoint;
+pub(crate) mod feed;
 mod follow;
 mod hinted;
 pub(crate) mod hints;
@@ -12,6 +13,7 @@ mod image;
 mod init;
 mod inventory;
 pub(crate) mod moments;
+pub(crate) mod news;
 pub(crate) mod open;
 pub(crate) mod pass;
 pub(crate) mod past;
@@ -47,6 +49,7 @@ use crate::segment::{Reading, Segment};
 use crate::store::archives::Archives;
 use crate::store::checkpoint::IndexFile;
 use crate::store::follow::Following;
+use crate::store::news::News;
 use crate::store::recovery::RecoveryReport;
 use crate::store::versions::Versions;
 use crate::store::watermark::Watermark;
@@ -137,6 +140,7 @@ pub(crate) struct Store {
     table: Table,
     watermark: Watermark,
     versions: Versions,
+    news: News,
     log: Mutex<Log>,
     /// The failure after which no write is taken any more (W4).
     poison: OnceLock<Error>,
@@ -220,6 +224,10 @@ impl Store {
 
     pub(crate) fn table(&self) -> &Table {
         &self.table
+    }
+
+    pub(crate) fn news(&self) -> &News {
+        &self.news
     }
 
     pub(crate) fn versions(&self) -> &Versions {

@@ -80,7 +80,16 @@ impl Moments {
     pub(crate) fn open(&self, visible: impl FnOnce() -> Seqno) -> Seqno {
         let mut open = self.lock();
         self.newest.store(BEING_MADE, Ordering::Relaxed);
-        if !model::planted(Flaw::SnapshotUnfenced) {
+        self.await_publication();
+        let moment = visible();
+        *open.entry(moment).or_default() += 1;
+        self.set_newest(&open);
+        moment
+    }
+
+    /// A sign that the one writer looks for behind its fence was given before: waits for the end of a publication that may have missed it.
+    pub(crate) fn await_publication(&self) {
+        if !model::planted(Flaw::SignUnfenced) {
             // ORDER: SeqCst; the sign comes before the look at `publication`; pairs with the fence in `begin_publication` (S1).
             fence(Ordering::SeqCst);
         }
@@ -92,10 +101,6 @@ impl Moments {
                 yield_now();
             }
         }
-        let moment = visible();
-        *open.entry(moment).or_default() += 1;
-        self.set_newest(&open);
-        moment
     }
 
     /// Closes one, and calls `left` with those that are open still.

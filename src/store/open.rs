@@ -18,6 +18,7 @@ use crate::segment::pool::Pool;
 use crate::segment::registry::Registry;
 use crate::store::archives::Archives;
 use crate::store::init::{self, Found};
+use crate::store::news::News;
 use crate::store::recovery::{Recovery, RecoveryReport};
 use crate::store::versions::Versions;
 use crate::store::watermark::Watermark;
@@ -50,6 +51,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, settings: Settings) -> Result<Store> {
     let outcome = Recovery::new(&disk, &settings, &identity, &hasher, &registry, &large).run()?;
     let store = Store {
         versions: Versions::new(),
+        news: News::new(),
         watermark: Watermark::new(outcome.last_seqno, outcome.durable_seqno),
         log: Mutex::new(Log {
             active: outcome.resumed,
@@ -100,6 +102,7 @@ pub(crate) fn open_read_only(disk: Arc<dyn Disk>, settings: Settings) -> Result<
     };
     let begin = || Store {
         versions: Versions::new(),
+        news: News::new(),
         watermark: Watermark::new(Seqno::default(), Seqno::default()),
         log: Mutex::new(Log {
             active: None,

@@ -16,6 +16,8 @@ use crate::store::versions::Was;
 pub(crate) struct Publication<'s> {
     store: &'s Store,
     keep: Keep,
+    /// Somebody waits for it.
+    awaited: bool,
 }
 
 impl Publication<'_> {
@@ -42,13 +44,17 @@ impl Publication<'_> {
 impl Drop for Publication<'_> {
     fn drop(&mut self) {
         self.store.versions().moments.end_publication();
+        if self.awaited {
+            self.store.news().tell();
+        }
     }
 }
 
 impl Store {
     /// For the one who changes the index: says that it does from here on.
     pub(crate) fn begin_publication(&self) -> Publication<'_> {
-        Publication { store: self, keep: self.versions().begin_publication() }
+        let keep = self.versions().begin_publication();
+        Publication { store: self, keep, awaited: self.news().is_awaited() }
     }
 
     /// A moment that is shown from here on (S1).

@@ -42,7 +42,8 @@ mod snapshots;
 mod space;
 mod spares;
 mod strange_bytes;
-mod threads;
 #[cfg(unix)]
+mod tail;
+mod threads;
 mod transactions;
 mod verify_values;

@@ -1,0 +1,141 @@
+//! The log as a change feed.
+//!
+//! Floor 6. Imports `address`, `db`, `error`, `platform`, `segment`, `store`, `sync`.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use crate::address::Seqno;
+use crate::db::Shared;
+use crate::error::{Error, ErrorKind, Result};
+use crate::platform::fork::ForkGuard;
+use crate::segment::value::Value;
+use crate::store::feed::{Committed, Feed};
+
+/// Everything that was committed from some write on, batch by batch, in order: [`Db::tail`](crate::Db::tail).
+///
+/// It reads the log itself, also where that was packed into an archive as it is; a writer does nothing for it. What a
+/// compaction rewrote is gone from the feed: a reader that has fallen behind is told so by an `Invalid` that names the first write that is left.
+/// The iterator ends at the end of the log or, with [`Tail::follow`], when the store is closed; and after an error. It does not keep the store open.
+///
+/// ```
+/// # fn main() -> zipcask::Result<()> {
+/// let db = zipcask::Options::new().open_in_memory()?;
+/// db.put("apple", "red")?;
+/// db.delete("apple")?;
+/// for batch in db.tail(1.into())? {
+///     for change in batch?.changes() {
+///         println!("{}: {:?} is {:?}", change.keyspace, change.key, change.value);
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub struct Tail {
+    /// `None` after an error.
+    feed: Option<Feed>,
+    follow: bool,
+    fork: ForkGuard,
+}
+
+/// A batch, a transaction, or a write of its own, as it was committed.
+#[derive(Clone, Debug)]
+pub struct TailBatch {
+    seqno: Seqno,
+    changes: Vec<Change>,
+}
+
+/// One write.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Change {
+    /// The keyspace's name: "default" of that which a [`Db`](crate::Db) is itself.
+    pub keyspace: String,
+    /// The key.
+    pub key: Value,
+    /// What was put; `None` if the key was deleted.
+    pub value: Option<Value>,
+}
+
+impl TailBatch {
+    /// The seqno of its last write: [`Db::tail`](crate::Db::tail) goes on after it with the next.
+    pub fn seqno(&self) -> Seqno {
+        self.seqno
+    }
+
+    /// Its writes, in their order.
+    pub fn changes(&self) -> &[Change] {
+        &self.changes
+    }
+
+    fn of(committed: Committed) -> TailBatch {
+        let changes = committed.writes.into_iter().map(|write| Change {
+            keyspace: DEFAULT_NAME.to_owned(),
+            key: write.key,
+            value: write.value,
+        });
+        TailBatch { seqno: committed.seqno, changes: changes.collect() }
+    }
+}
+
+/// What the keyspace that a `Db` itself is, is called.
+const DEFAULT_NAME: &str = "default";
+
+impl Tail {
+    pub(super) fn new(shared: &Shared, from: Seqno) -> Result<Tail> {
+        let feed = Feed::new(shared.open_store()?, from)?;
+        Ok(Tail { feed: Some(feed), follow: false, fork: ForkGuard::new() })
+    }
+
+    /// Whether `next` waits for more at the end of the log, instead of ending there.
+    pub fn follow(mut self, yes: bool) -> Tail {
+        self.follow = yes;
+        self
+    }
+
+    /// The next batch, waiting for it at most so long; `None` if there was none, or the store was closed.
+    ///
+    /// # Errors
+    /// As `next`: `Invalid` if what comes next is not kept any more, and the first write that is; `Corruption`, `Io`, `Forked`.
+    pub fn next_timeout(&mut self, timeout: Duration) -> Option<Result<TailBatch>> {
+        // Further than anyone waits: forever.
+        self.next_until(true, Instant::now().checked_add(timeout))
+    }
+
+    fn next_until(&mut self, wait: bool, until: Option<Instant>) -> Option<Result<TailBatch>> {
+        if self.fork.forked() {
+            let text = "the feed was begun before this process was forked";
+            return self.feed.take().map(|feed| {
+                // Its locks are the parent's.
+                std::mem::forget(feed);
+                Err(Error::new(ErrorKind::Forked, text))
+            });
+        }
+        loop {
+            let feed = self.feed.as_mut()?;
+            match feed.next() {
+                Ok(Some(committed)) => return Some(Ok(TailBatch::of(committed))),
+                Ok(None) if wait && feed.wait(until) => {}
+                Ok(None) => return None,
+                Err(error) => {
+                    self.feed = None;
+                    return Some(Err(error));
+                }
+            }
+        }
+    }
+}
+
+impl Iterator for Tail {
+    type Item = Result<TailBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_until(self.follow, None)
+    }
+}
+
+impl fmt::Debug for Tail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tail").field("follow", &self.follow).finish_non_exhaustive()
+    }
+}

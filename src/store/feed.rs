@@ -1,0 +1,133 @@
+//! The log as a feed: its batches, whole and in their order.
+//!
+//! Floor 3. Imports `address`, `error`, `format`, `limits`, `reclaim`, `segment`, `store`, `sync`.
+
+use std::time::Instant;
+
+use crate::address::Seqno;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::record::Kind;
+use crate::format::segment::SegmentKind;
+use crate::limits::RECORDS_START;
+use crate::reclaim::hold::Hold;
+use crate::segment::Segment;
+use crate::segment::value::Value;
+use crate::store::{Store, pass};
+use crate::sync::Arc;
+
+/// Where a reader of the log is.
+pub(crate) struct Feed {
+    store: Arc<Store>,
+    /// The first seqno that was not shown yet.
+    next: Seqno,
+    /// Behind the last record that was read. The segment stays, whatever becomes of its file.
+    at: Option<(Hold<Segment>, u64)>,
+}
+
+/// Writes that were committed together.
+pub(crate) struct Committed {
+    /// Of the last.
+    pub(crate) seqno: Seqno,
+    pub(crate) writes: Vec<Write>,
+}
+
+pub(crate) struct Write {
+    pub(crate) key: Value,
+    /// `None` deletes the key.
+    pub(crate) value: Option<Value>,
+}
+
+impl Feed {
+    /// From the batch on that `from` is in.
+    ///
+    /// # Errors
+    /// `Invalid`, naming the first seqno that is left, if the log is kept from a later one on.
+    pub(crate) fn new(store: &Arc<Store>, from: Seqno) -> Result<Feed> {
+        let next = from.max(Seqno::from(1));
+        let mut feed = Feed { store: Arc::clone(store), next, at: None };
+        if next <= store.watermark().visible() {
+            feed.at = Some(feed.find()?);
+        }
+        Ok(feed)
+    }
+
+    /// The next batch; `None` if it was not written yet.
+    ///
+    /// # Errors
+    /// `Invalid` as `new`; `Corruption` if a record is damaged, or a large value is not there any more; `Io`.
+    pub(crate) fn next(&mut self) -> Result<Option<Committed>> {
+        while self.next <= self.store.watermark().visible() {
+            let (segment, mut end) = match self.at.take() {
+                Some((segment, offset)) if offset < segment.tail().published() => (segment, offset),
+                _ => self.find()?,
+            };
+            let mut places = Vec::new();
+            let seqno = loop {
+                let header = segment.record(end)?;
+                if matches!(header.kind, Kind::Put | Kind::PutLarge | Kind::Delete) {
+                    places.push((end, header.kind));
+                }
+                end += header.record_len();
+                if !header.more_follows {
+                    break header.seqno;
+                }
+            };
+            let writes = places.into_iter().map(|(offset, kind)| self.write(&segment, offset, kind));
+            let writes = writes.collect::<Result<Vec<_>>>()?;
+            self.next = Seqno::from(u64::from(seqno) + 1);
+            self.at = Some((segment, end));
+            if !writes.is_empty() {
+                return Ok(Some(Committed { seqno, writes }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Waits until there is a next batch, and says whether there is.
+    pub(crate) fn wait(&self, until: Option<Instant>) -> bool {
+        let there = || self.store.watermark().visible() >= self.next;
+        there() || self.store.news().wait(&self.store.versions().moments, until, there)
+    }
+
+    fn write(&self, segment: &Hold<Segment>, offset: u64, kind: Kind) -> Result<Write> {
+        if kind != Kind::Delete {
+            let (key, value) = pass::pair(segment, offset, self.store.large())?;
+            return Ok(Write { key, value: Some(value) });
+        }
+        Ok(Write { key: Value::copied(&segment.key(offset)?), value: None })
+    }
+
+    /// Where the next batch begins, which is visible.
+    fn find(&self) -> Result<(Hold<Segment>, u64)> {
+        let mut log = self.store.segments();
+        log.retain(|segment| segment.kind() == SegmentKind::Log && segment.used_bytes() > 0);
+        log.sort_by_key(|segment| segment.first_seqno());
+        let behind = log.partition_point(|segment| segment.first_seqno() <= self.next);
+        if let Some(segment) = behind.checked_sub(1).map(|last| &log[last])
+            && let Some(offset) = self.find_in(segment)?
+        {
+            return Ok((segment.clone(), offset));
+        }
+        let after_all = Seqno::from(u64::from(self.store.watermark().visible()) + 1);
+        let first = log.get(behind).map_or(after_all, |segment| segment.first_seqno());
+        let text =
+            format!("the log is not kept from {} on any more: the first write that is left is {first}", self.next);
+        Err(Error::new(ErrorKind::Invalid, text))
+    }
+
+    /// Where the next batch begins in this segment, if it is there. At once, but where a reader starts in the middle.
+    fn find_in(&self, segment: &Segment) -> Result<Option<u64>> {
+        let (mut batch, mut offset) = (RECORDS_START, RECORDS_START);
+        while offset < segment.tail().published() {
+            let header = segment.record(offset)?;
+            if header.seqno >= self.next {
+                return Ok(Some(batch));
+            }
+            offset += header.record_len();
+            if !header.more_follows {
+                batch = offset;
+            }
+        }
+        Ok(None)
+    }
+}
