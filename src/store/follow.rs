@@ -37,6 +37,7 @@ use crate::segment::{ReadMode, Reading, Segment, State};
 use crate::store::archived::{self, Archive, Member};
 use crate::store::archives::Adopted;
 use crate::store::inventory::{Found, Inventory, StoreFile};
+use crate::store::past::Publication;
 use crate::store::read::{self, AHEAD, Change};
 use crate::store::recovery::{self, RecoveryReport, read_records};
 use crate::store::replay::{Gathered, Rivals};
@@ -115,7 +116,8 @@ impl Store {
             let mut known = following.lock().unwrap_or_else(PoisonError::into_inner);
             // What a pass lists is one moment.
             let _log = self.log();
-            Follower { store: self, known: &mut known, index: None }.follow()?;
+            let publication = Some(self.begin_publication());
+            Follower { store: self, known: &mut known, index: None, publication }.follow()?;
         }
         Ok(self.watermark().visible())
     }
@@ -140,7 +142,7 @@ impl Store {
         self.table = index.take_table();
         let Some(following) = &self.following else { return Ok(false) };
         let mut known = following.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut follower = Follower { store: self, known: &mut known, index: Some(&index) };
+        let mut follower = Follower { store: self, known: &mut known, index: Some(&index), publication: None };
         follower.take(inventory)?;
         follower.known.names = Some(names);
         follower.show();
@@ -168,6 +170,8 @@ struct Follower<'a> {
     known: &'a mut Following,
     /// What the index has already, if this is the first time, and it was written down.
     index: Option<&'a WrittenIndex>,
+    /// Keeps what snapshots show; `None` while there can be none.
+    publication: Option<Publication<'a>>,
 }
 
 impl Follower<'_> {
@@ -383,13 +387,13 @@ impl Follower<'_> {
             }
             records += 1;
             gathered.add(record, store.hash(record.key()));
-            gathered.take(AHEAD).map_or(Ok(()), |whole| whole.apply(store.registry(), store.table(), store.large()))
+            gathered.take(AHEAD).map_or(Ok(()), |whole| self.apply(&whole))
         };
         if end.last_seqno > imaged {
             read_records(file, segment, Some(from), end, &mut index_record)?;
         }
         let last = gathered.finish(segment.path(), end)?;
-        last.apply(store.registry(), store.table(), store.large())?;
+        self.apply(&last)?;
         self.known.durable = self.known.durable.max(durable);
         self.known.last = self.known.last.max(end.last_seqno);
         self.known.report.records += records;
@@ -464,16 +468,25 @@ impl Follower<'_> {
                 return move_here(store, &segment, sources, record, hash);
             }
             gathered.add(record, hash);
-            gathered.take(AHEAD).map_or(Ok(()), |whole| whole.apply(store.registry(), store.table(), store.large()))
+            gathered.take(AHEAD).map_or(Ok(()), |whole| self.apply(&whole))
         };
         if end.last_seqno > imaged {
             read_records(&*file, &segment, None, &end, &mut index_record)?;
         }
         let rest = gathered.finish(segment.path(), &end)?;
-        rest.apply(store.registry(), store.table(), store.large())?;
+        self.apply(&rest)?;
         self.known.report.segments += 1;
         self.known.report.records += records;
         Ok(segment.place())
+    }
+
+    /// Brings records into the index.
+    fn apply(&self, gathered: &Gathered) -> Result<()> {
+        let (registry, table, large) = (self.store.registry(), self.store.table(), self.store.large());
+        let keep = |change: &Change<'_>, seqno| {
+            self.publication.as_ref().map_or(Ok(()), |publication| publication.keep(change, seqno))
+        };
+        gathered.apply(registry, table, large, keep)
     }
 
     /// Lets go of the files that are gone (F3).
@@ -485,7 +498,13 @@ impl Follower<'_> {
         let mut gone = store.segments();
         gone.retain(|segment| !there.contains(&segment.place()));
         if gone.iter().any(|segment| segment.live_records() > 0) {
-            let is_gone = |at: Location| gone.iter().any(|segment| segment.has_place(at.place()));
+            let is_gone = |at: Location| {
+                let found = gone.iter().find(|segment| segment.has_place(at.place()));
+                if let (Some(segment), Some(publication)) = (found, &self.publication) {
+                    publication.keep_gone(segment, at, self.known.last);
+                }
+                found.is_some()
+            };
             read::index_sweep(store.registry(), store.table(), store.large(), is_gone);
         }
         gone.iter().for_each(|segment| store.registry().retire(segment.place()));

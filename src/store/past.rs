@@ -2,9 +2,11 @@
 //!
 //! Floor 3. Imports `address`, `error`, `reclaim`, `segment`, `store`.
 
-use crate::address::Seqno;
+use crate::address::{Location, Seqno};
 use crate::error::{Error, ErrorKind, Result};
+use crate::reclaim::hold::Hold;
 use crate::reclaim::pin::Pin;
+use crate::segment::Segment;
 use crate::segment::value::Value;
 use crate::store::Store;
 use crate::store::moments::Keep;
@@ -38,6 +40,20 @@ impl Publication<'_> {
             Err(error) => return Err(error),
         }
         Ok(())
+    }
+}
+
+impl Publication<'_> {
+    /// The same for a key that only its place in `segment` is known of, which goes without a record that says so.
+    pub(super) fn keep_gone(&self, segment: &Hold<Segment>, at: Location, until: Seqno) {
+        let was = Was { segment: segment.clone(), offset: at.linear() - Location::start_of(segment.place()) };
+        // What is damaged is kept by nobody.
+        if self.keep != Keep::Nothing
+            && let (Ok(key), Ok(header)) = (segment.key(was.offset), segment.record(was.offset))
+        {
+            let hash = self.store.hash(&key);
+            self.store.versions().keep(self.keep, hash, &key, until, Some((was, header.seqno)));
+        }
     }
 }
 

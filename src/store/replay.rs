@@ -40,7 +40,7 @@ impl Lot {
     /// `Io` in positioned mode.
     pub(super) fn apply(&self, registry: &Registry, table: &Table, large: &LargeFolder, hasher: &Hasher) -> Result<()> {
         match self {
-            Lot::Read(gathered) => gathered.apply(registry, table, large),
+            Lot::Read(gathered) => gathered.apply(registry, table, large, |_, _| Ok(())),
             Lot::Hinted(listing) => listing.apply(registry, table, large, hasher),
         }
     }
@@ -106,11 +106,17 @@ impl Gathered {
         Err(Error::corruption(path, end.offset, "the last batch has no end"))
     }
 
-    /// Brings them into the index.
+    /// Brings them into the index, each after `before`.
     ///
     /// # Errors
-    /// `Io` in positioned mode.
-    pub(super) fn apply(&self, registry: &Registry, table: &Table, large: &LargeFolder) -> Result<()> {
+    /// `Io` in positioned mode; those of `before`.
+    pub(super) fn apply(
+        &self,
+        registry: &Registry,
+        table: &Table,
+        large: &LargeFolder,
+        mut before: impl FnMut(&Change<'_>, Seqno) -> Result<()>,
+    ) -> Result<()> {
         for members in self.members.chunks(AHEAD) {
             // Makes those of each change cheaper.
             let _pin = Pin::new();
@@ -119,6 +125,7 @@ impl Gathered {
                 let location = Location::new(self.place, *offset);
                 let key = &self.keys[key.clone()];
                 let change = Change { hash: *hash, key, location, len: *len, large: *named };
+                before(&change, *seqno)?;
                 match kind {
                     Kind::Put | Kind::PutLarge | Kind::Delete if self.rivals == Rivals::Newer => {
                         read::index_unless_newer(registry, table, large, *kind, *seqno, &change)?;

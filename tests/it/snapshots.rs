@@ -77,6 +77,35 @@ fn snapshots_stay_what_they_were_whatever_is_written_compacted_and_archived() {
 }
 
 #[test]
+fn snapshots_of_a_follower_stay_what_they_were_when_it_is_refreshed() {
+    const KEYS: usize = 60;
+    for seed in 1..=3 {
+        println!("seed {seed}");
+        let (dir, mut random, mut model) = (tempfile::tempdir().unwrap(), Random::new(seed), Model::new());
+        let db = small().open(dir.path()).unwrap();
+        let follower = small().open_read_only(dir.path()).unwrap();
+        let mut open: Vec<(Snapshot, Model)> = Vec::new();
+        for _ in 0..3_000 {
+            change(&db, &mut model, &mut random, KEYS);
+            match random.below(80) {
+                0 => drop(follower.refresh().unwrap()),
+                1 => {
+                    follower.refresh().unwrap();
+                    open.push((follower.snapshot(), model.clone()));
+                }
+                _ => {}
+            }
+            if open.len() > 4 {
+                let (snapshot, shown) = open.swap_remove(random.below(open.len()));
+                check(&follower, &snapshot, &shown, KEYS as u64);
+            }
+        }
+        follower.refresh().unwrap();
+        open.iter().for_each(|(snapshot, shown)| check(&follower, snapshot, shown, KEYS as u64));
+    }
+}
+
+#[test]
 fn a_snapshot_shows_a_batch_whole_or_not_at_all() {
     const KEYS: u64 = 30;
     let db = small().open_in_memory().unwrap();
