@@ -1,9 +1,9 @@
 //! The log as a change feed.
 //!
-//! Floor 6. Imports `address`, `db`, `error`, `platform`, `segment`, `store`, `sync`.
+//! Floor 6. Imports `address`, `db`, `error`, `platform`, `segment`, `store`.
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::address::Seqno;
 use crate::db::Shared;
@@ -98,11 +98,10 @@ impl Tail {
     /// # Errors
     /// As `next`: `Invalid` if what comes next is not kept any more, and the first write that is; `Corruption`, `Io`, `Forked`.
     pub fn next_timeout(&mut self, timeout: Duration) -> Option<Result<TailBatch>> {
-        // Further than anyone waits: forever.
-        self.next_until(true, Instant::now().checked_add(timeout))
+        self.next_within(true, Some(timeout))
     }
 
-    fn next_until(&mut self, wait: bool, until: Option<Instant>) -> Option<Result<TailBatch>> {
+    fn next_within(&mut self, wait: bool, at_most: Option<Duration>) -> Option<Result<TailBatch>> {
         if self.fork.forked() {
             let text = "the feed was begun before this process was forked";
             return self.feed.take().map(|feed| {
@@ -115,7 +114,7 @@ impl Tail {
             let feed = self.feed.as_mut()?;
             match feed.next() {
                 Ok(Some(committed)) => return Some(Ok(TailBatch::of(committed))),
-                Ok(None) if wait && feed.wait(until) => {}
+                Ok(None) if wait && feed.wait(at_most) => {}
                 Ok(None) => return None,
                 Err(error) => {
                     self.feed = None;
@@ -130,7 +129,7 @@ impl Iterator for Tail {
     type Item = Result<TailBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.next_until(self.follow, None)
+        self.next_within(self.follow, None)
     }
 }
 

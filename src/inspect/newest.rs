@@ -18,7 +18,7 @@ use crate::reclaim::hold::Owner;
 use crate::segment::Segment;
 use crate::segment::scan::{Scan, Step, Values};
 use crate::segment::source::Source;
-use crate::store::recovery::check_known;
+use crate::store::chain::check_known;
 
 /// A segment of the archive, and what its footer says: the last seqno, and how many records there are.
 pub(super) struct Part {

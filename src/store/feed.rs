@@ -2,7 +2,7 @@
 //!
 //! Floor 3. Imports `address`, `error`, `format`, `limits`, `reclaim`, `segment`, `store`, `sync`.
 
-use std::time::Instant;
+use std::time::Duration;
 
 use crate::address::Seqno;
 use crate::error::{Error, ErrorKind, Result};
@@ -12,6 +12,7 @@ use crate::limits::RECORDS_START;
 use crate::reclaim::hold::Hold;
 use crate::segment::Segment;
 use crate::segment::value::Value;
+use crate::store::news::Deadline;
 use crate::store::{Store, pass};
 use crate::sync::Arc;
 
@@ -83,8 +84,9 @@ impl Feed {
         Ok(None)
     }
 
-    /// Waits until there is a next batch, and says whether there is.
-    pub(crate) fn wait(&self, until: Option<Instant>) -> bool {
+    /// Waits until there is a next batch, at most so long, and says whether there is.
+    pub(crate) fn wait(&self, at_most: Option<Duration>) -> bool {
+        let until = at_most.and_then(|time| Deadline::after(self.store.disk().clock(), time));
         let there = || self.store.watermark().visible() >= self.next;
         there() || self.store.news().wait(&self.store.versions().moments, until, there)
     }

@@ -36,10 +36,11 @@ use crate::segment::source::Source;
 use crate::segment::{ReadMode, Reading, Segment, State};
 use crate::store::archived::{self, Archive, Member};
 use crate::store::archives::Adopted;
+use crate::store::chain::{self, read_records};
 use crate::store::inventory::{Found, Inventory, StoreFile};
 use crate::store::past::Publication;
 use crate::store::read::{self, AHEAD, Change};
-use crate::store::recovery::{self, RecoveryReport, read_records};
+use crate::store::recovery::RecoveryReport;
 use crate::store::replay::{Gathered, Rivals};
 use crate::store::torn::{End, Unsealed};
 use crate::store::written::{self, WrittenIndex};
@@ -347,7 +348,7 @@ impl Follower<'_> {
             expected: successor.map(|next| (u64::from(next) - 1).into()),
             source: Source::Cache,
         };
-        let footer = recovery::footer(&unsealed, &header)?;
+        let footer = chain::footer(&unsealed, &header)?;
         let (end, horizon) = match footer {
             Some(end) => (end, end.offset),
             None if from.offset == RECORDS_START => (first_end(&unsealed)?, 0),

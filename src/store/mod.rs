@@ -4,6 +4,7 @@
 
 pub(crate) mod archived;
 pub(crate) mod archives;
+pub(crate) mod chain;
 mod checkpoint;
 pub(crate) mod feed;
 mod follow;

@@ -1,6 +1,6 @@
 //! Rebuilding the index from the log at open, and closing what a crash left open.
 //!
-//! Floor 3. Imports `address`, `error`, `format`, `index`, `limits`, `platform`, `reclaim`, `sabotage`, `segment`, `store`, `sync`.
+//! Floor 3. Imports `address`, `error`, `format`, `index`, `platform`, `reclaim`, `sabotage`, `segment`, `store`, `sync`.
 //!
 //! Files are read in the order of their ids, which is the order of their records' age, so the newest record of a key is
 //! simply the last one seen (O2).
@@ -12,11 +12,9 @@ use crate::address::{ArchiveId, SegmentId, Seqno};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::hint::Hint;
 use crate::format::identity::Identity;
-use crate::format::record::Kind;
-use crate::format::segment::{Footer, SegmentHeader, SegmentKind};
+use crate::format::segment::{SegmentHeader, SegmentKind};
 use crate::index::hash::Hasher;
 use crate::index::table::Table;
-use crate::limits::{FOOTER_LEN, RECORDS_START};
 use crate::platform::{Access, Disk, File};
 use crate::reclaim::hold::Hold;
 use crate::sabotage::{Sabotage, planted};
@@ -25,11 +23,12 @@ use crate::segment::home::Home;
 use crate::segment::large::LargeFolder;
 use crate::segment::pool;
 use crate::segment::registry::Registry;
-use crate::segment::scan::{Scan, Scanned, Step, Values};
+use crate::segment::scan::{Scan, Step, Values};
 use crate::segment::source::Source;
 use crate::segment::{Segment, State};
 use crate::store::archived::{self, Archive, Member};
 use crate::store::archives::Adopted;
+use crate::store::chain::{check_known, footer, read_records};
 use crate::store::checkpoint::IndexFile;
 use crate::store::hinted::{self, Seen};
 use crate::store::hints;
@@ -41,7 +40,7 @@ use crate::store::superseded;
 use crate::store::torn::{self, End, Ending, Unsealed};
 use crate::store::unnamed::UnnamedFiles;
 use crate::store::written::{self, WrittenIndex};
-use crate::store::{DEFAULT_KEYSPACE, Phase, Progress, Settings, failed};
+use crate::store::{Phase, Progress, Settings, failed};
 use crate::sync::Arc;
 use crate::sync::plain::{mpsc, thread};
 
@@ -576,129 +575,5 @@ fn unsealed<'f>(
         first_seqno: header.first_seqno,
         expected: successor.map(|next| (u64::from(next) - 1).into()),
         source: if successor.is_some() { Source::Cache } else { Source::Device },
-    }
-}
-
-/// Where a sealed segment ends, by its footer; `None` without a valid one.
-///
-/// # Errors
-/// `Corruption` if the footer says what cannot be; as the system says.
-pub(super) fn footer(segment: &Unsealed<'_>, header: &SegmentHeader) -> Result<Option<End>> {
-    if segment.readable < segment.len {
-        return Ok(None);
-    }
-    let mut bytes = [0; FOOTER_LEN as usize];
-    let offset = segment.len - FOOTER_LEN;
-    segment.source.read_exact(segment.file, segment.path, &mut bytes, offset)?;
-    let footer = Footer::decode(&bytes, segment.salt);
-    footer.map(|footer| checked(&footer, header, segment.path)).transpose()
-}
-
-/// Shows `each` the records of a segment below `end`: all, or those from an earlier end on. Their chain must be whole.
-///
-/// # Errors
-/// `Corruption` if it is not; `FormatVersion`; those of `each`.
-pub(super) fn read_records(
-    file: &dyn File,
-    segment: &Segment,
-    from: Option<&End>,
-    end: &End,
-    mut each: impl FnMut(&Scanned<'_>) -> Result<()>,
-) -> Result<()> {
-    let (path, start) = (segment.path(), from.map_or(RECORDS_START, |from| from.offset));
-    let mut scan = Scan::new(file, path, segment.salt(), end.offset, Source::Cache, Values::Skip).from(start);
-    let mut order = from.map_or_else(|| Order::before(segment.kind(), end), Order::after);
-    while scan.offset() < end.offset {
-        match scan.step()? {
-            Step::Record(record) => {
-                order.take(&record, path)?;
-                check_known(&record, path)?;
-                each(&record)?;
-            }
-            Step::Stop(flaw) => {
-                let what =
-                    format_args!("{flaw}; what follows cannot be found without it; restore the file from a backup");
-                return Err(Error::corruption(path, scan.offset(), what));
-            }
-        }
-    }
-    if !order.is_complete(end) {
-        let what = format_args!("the records end with {}, {} is expected", order.last, end.last_seqno);
-        return Err(Error::corruption(path, end.offset, what));
-    }
-    Ok(())
-}
-
-/// Refuses what a later version has put into the log.
-///
-/// # Errors
-/// `FormatVersion`.
-pub(crate) fn check_known(record: &Scanned<'_>, path: &str) -> Result<()> {
-    let (kind, keyspace) = (record.header.kind, record.header.keyspace);
-    let plain = matches!(kind, Kind::Put | Kind::PutLarge | Kind::Delete | Kind::Pad) && !record.header.has_expiry;
-    if plain && keyspace == DEFAULT_KEYSPACE {
-        return Ok(());
-    }
-    let what = format!(
-        "{path} has at offset {} a record ({kind:?}, keyspace {keyspace}, or with an expiry) that this version \
-         does not know; \
-         open the store with a newer one",
-        record.offset
-    );
-    Err(Error::new(ErrorKind::FormatVersion, what))
-}
-
-/// A footer's numbers, if they fit the segment that it stands in.
-///
-/// # Errors
-/// `Corruption` if they do not: its checksum holds, so this is not a torn write.
-fn checked(footer: &Footer, header: &SegmentHeader, path: &str) -> Result<End> {
-    let records = u64::from(footer.last_seqno).checked_sub(u64::from(header.first_seqno) - 1);
-    let in_range = (RECORDS_START..=header.len - FOOTER_LEN).contains(&footer.end);
-    if !in_range || records != Some(footer.record_count) {
-        let what = format_args!(
-            "the footer says {} records up to {} and offset {}, which cannot be",
-            footer.record_count, footer.last_seqno, footer.end
-        );
-        return Err(Error::corruption(path, header.len - FOOTER_LEN, what));
-    }
-    Ok(End { offset: footer.end, last_seqno: footer.last_seqno, record_count: footer.record_count, crc: footer.crc })
-}
-
-/// The seqnos of a segment's records, one after the other: contiguous in the log, ascending where records were rewritten.
-struct Order {
-    kind: SegmentKind,
-    last: u64,
-    count: u64,
-}
-
-impl Order {
-    /// Before the first record of a segment with this end.
-    fn before(kind: SegmentKind, end: &End) -> Order {
-        let last = match kind {
-            SegmentKind::Log => u64::from(end.last_seqno) - end.record_count,
-            SegmentKind::Packed => 0,
-        };
-        Order { kind, last, count: 0 }
-    }
-
-    /// After the last record before an end of a segment of the log.
-    fn after(end: &End) -> Order {
-        Order { kind: SegmentKind::Log, last: end.last_seqno.into(), count: end.record_count }
-    }
-
-    fn take(&mut self, record: &Scanned<'_>, path: &str) -> Result<()> {
-        let (seqno, next) = (u64::from(record.header.seqno), self.last + 1);
-        let fits = if self.kind == SegmentKind::Log { seqno == next } else { seqno >= next };
-        if !fits {
-            let what = format_args!("record {seqno} where record {next} is expected");
-            return Err(Error::corruption(path, record.offset, what));
-        }
-        (self.last, self.count) = (seqno, self.count + 1);
-        Ok(())
-    }
-
-    fn is_complete(&self, end: &End) -> bool {
-        self.count == end.record_count && (self.count == 0 || self.last == u64::from(end.last_seqno))
     }
 }
