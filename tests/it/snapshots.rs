@@ -27,8 +27,10 @@ fn check(db: &Db, snapshot: &Snapshot, model: &Model, keys: u64) {
     assert!(all == *model);
 }
 
-/// One write, or a job.
-fn change(db: &Db, model: &mut Model, random: &mut Random, keys: usize) {
+const LENS: [usize; 4] = [0, 7, 100, 900];
+
+/// One write of a value that is as long as one of `lens`, or a job.
+fn change(db: &Db, model: &mut Model, random: &mut Random, keys: usize, lens: &[usize]) {
     let key = format!("key {}", random.below(keys)).into_bytes();
     match random.below(1000) {
         0 => drop(db.compact().unwrap()),
@@ -36,8 +38,7 @@ fn change(db: &Db, model: &mut Model, random: &mut Random, keys: usize) {
         2 => db.checkpoint().unwrap(),
         3..300 => assert_eq!(db.delete(&key).unwrap(), model.remove(&key).is_some()),
         _ => {
-            // The longest has a file of its own.
-            let mut value = vec![0; [0, 7, 100, 900, 40_000][random.below(5)]];
+            let mut value = vec![0; lens[random.below(lens.len())]];
             random.fill(&mut value);
             db.put(&key, &value).unwrap();
             model.insert(key, value);
@@ -55,7 +56,8 @@ fn snapshots_stay_what_they_were_whatever_is_written_compacted_and_archived() {
         let db = small().read_mode(mode).open(dir.path()).unwrap();
         let mut open: Vec<(Snapshot, Model)> = Vec::new();
         for i in 0..4_000 {
-            change(&db, &mut model, &mut random, KEYS);
+            // The longest has a file of its own.
+            change(&db, &mut model, &mut random, KEYS, &[LENS.as_slice(), &[40_000]].concat());
             if random.below(100) == 0 {
                 open.push((db.snapshot(), model.clone()));
                 assert_eq!(open[open.len() - 1].0.seqno(), db.last_seqno());
@@ -86,7 +88,8 @@ fn snapshots_of_a_follower_stay_what_they_were_when_it_is_refreshed() {
         let follower = small().open_read_only(dir.path()).unwrap();
         let mut open: Vec<(Snapshot, Model)> = Vec::new();
         for _ in 0..3_000 {
-            change(&db, &mut model, &mut random, KEYS);
+            // The file of a large value goes when the writer has nothing that names it.
+            change(&db, &mut model, &mut random, KEYS, &LENS);
             match random.below(80) {
                 0 => drop(follower.refresh().unwrap()),
                 1 => {
