@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::platform::Clock;
 use crate::store::moments::Moments;
-use crate::sync::plain::{AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Condvar, Mutex, MutexGuard};
 
 /// A moment of a clock.
