@@ -197,6 +197,32 @@ fn help_documents_the_exit_codes() {
 }
 
 #[test]
+fn incr_adds_and_shows_the_sum() {
+    let folder = Folder::new();
+    assert_eq!(folder.run(&["incr", "db", "visits"]).stdout(), "1\n");
+    assert_eq!(folder.run(&["incr", "db", "visits", "-5"]).stdout(), "-4\n");
+    folder.run(&["put", "db", "word", "text"]);
+    let refused = folder.run(&["incr", "db", "word"]);
+    assert_eq!((refused.0.status.code(), refused.stdout()), (Some(4), String::new()));
+    assert!(refused.stderr().contains("the value has 4 bytes, a number has 8"), "{}", refused.stderr());
+}
+
+#[test]
+fn tail_shows_what_was_written_in_its_order() {
+    let folder = Folder::new();
+    folder.run(&["put", "db", "a", "1"]);
+    folder.run(&["put", "db", "b", "x\ty"]);
+    folder.run(&["del", "db", "a"]);
+    assert_eq!(folder.run(&["tail", "db"]).stdout(), "1\tput\ta\t1\n2\tput\tb\tx\\ty\n3\tdelete\ta\n");
+    let json = folder.run(&["tail", "db", "--from", "2", "--json"]).stdout();
+    assert_eq!(json, "{\"seqno\":2,\"key\":\"b\",\"value\":\"x\\ty\"}\n{\"seqno\":3,\"key\":\"a\"}\n");
+    folder.run(&["compact", "db"]);
+    let gone = folder.run(&["tail", "db"]);
+    assert_eq!((gone.0.status.code(), gone.stdout()), (Some(4), String::new()));
+    assert!(gone.stderr().contains("the first write that is left is 4"), "{}", gone.stderr());
+}
+
+#[test]
 fn scan_sorts_escapes_and_limits() {
     let folder = Folder::new();
     for (key, value) in [("b/2", "x\ty"), ("a", "back\\slash"), ("b/1", "\"it's\""), ("", "")] {

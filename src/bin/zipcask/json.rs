@@ -26,8 +26,17 @@ type Fields<'a> = HashMap<String, &'a RawValue>;
 
 /// The line of a record, with its line feed; without a value one of a key.
 pub(crate) fn line(key: &[u8], value: Option<&[u8]>) -> Vec<u8> {
-    let mut line = Vec::with_capacity(key.len() + value.map_or(0, <[u8]>::len) + 32);
-    line.push(b'{');
+    object(b"{".to_vec(), key, value)
+}
+
+/// The line of a write, which is a delete without a value.
+pub(crate) fn change(number: u64, key: &[u8], value: Option<&[u8]>) -> Vec<u8> {
+    object(format!("{{\"seqno\":{number},").into_bytes(), key, value)
+}
+
+/// The rest of an object's line.
+fn object(mut line: Vec<u8>, key: &[u8], value: Option<&[u8]>) -> Vec<u8> {
+    line.reserve(key.len() + value.map_or(0, <[u8]>::len) + 32);
     field(&mut line, "key", key);
     if let Some(value) = value {
         line.push(b',');

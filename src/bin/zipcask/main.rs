@@ -13,6 +13,7 @@ mod failure;
 mod get;
 mod heat;
 mod import;
+mod incr;
 mod json;
 mod lines;
 mod opened;
@@ -21,6 +22,7 @@ mod put;
 mod scan;
 mod sorted;
 mod stats;
+mod tail;
 mod verify;
 
 use std::process::ExitCode;
@@ -37,7 +39,7 @@ Exit codes:
   3  damage found: bytes on disk (in the demo: in the store) are not what was written
   4  anything else
 
-get, scan, stats, verify and export write nothing, and read a store that another process has open.
+get, scan, tail, stats, verify and export write nothing, and read a store that another process has open.
 Errors are one line on stderr. `zipcask VERB --help` says more about a verb.";
 
 /// An embedded key-value store, on the command line.
@@ -53,7 +55,9 @@ enum Verb {
     Put(put::Put),
     Get(get::Get),
     Del(del::Del),
+    Incr(incr::Incr),
     Scan(scan::Scan),
+    Tail(tail::Tail),
     Stats(stats::Stats),
     Verify(verify::Verify),
     Compact(compact::Compact),
@@ -81,7 +85,9 @@ fn run(verb: Verb) -> Outcome {
         Verb::Put(put) => put.run(),
         Verb::Get(get) => get.run(),
         Verb::Del(del) => del.run(),
+        Verb::Incr(incr) => incr.run(),
         Verb::Scan(scan) => scan.run(),
+        Verb::Tail(tail) => tail.run(),
         Verb::Stats(stats) => stats.run(),
         Verb::Verify(verify) => verify.run(),
         Verb::Compact(compact) => compact.run(),
