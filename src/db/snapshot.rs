@@ -18,7 +18,8 @@ use crate::txn::moment::Moment;
 /// It is always the end of a batch or transaction, never its middle. Making one takes no longer however large the store is, and holds nobody up;
 /// while it is open a writer keeps what it replaces: memory for each key that is changed, not for the store, and the files that
 /// what it shows lies in. It may outlive the store's handles. On a handle for reading only the writer knows nothing of it: what it shows stays, but
-/// for large values (see [`Keyspace::put`]), whose files may go: `NotFound`.
+/// for large values (see [`Keyspace::put`]), whose files may go: `NotFound`. After a `refresh` that failed there is no one moment to show: the methods
+/// of a snapshot say why, until another refresh succeeds.
 ///
 /// ```
 /// # fn main() -> zipcask::Result<()> {
@@ -38,7 +39,7 @@ pub struct Snapshot {
 
 impl Snapshot {
     pub(super) fn new(shared: &Shared) -> Snapshot {
-        Snapshot { moment: shared.open_store().map(|store| Arc::new(Moment::now(store))) }
+        Snapshot { moment: shared.open_store().and_then(Moment::now).map(Arc::new) }
     }
 
     /// The value that `key` had.

@@ -48,7 +48,7 @@ pub struct Transaction {
 
 impl Transaction {
     pub(super) fn new(shared: &Arc<Shared>) -> Transaction {
-        let pending = shared.writable_store().map(Pending::begin);
+        let pending = shared.writable_store().and_then(Pending::begin);
         Transaction { pending, durability: shared.durability, shared: Arc::clone(shared) }
     }
 

@@ -118,7 +118,11 @@ impl Store {
             // What a pass lists is one moment.
             let _log = self.log();
             let publication = Some(self.begin_publication());
-            Follower { store: self, known: &mut known, index: None, publication }.follow()?;
+            let mut follower = Follower { store: self, known: &mut known, index: None, publication };
+            let followed = follower.follow();
+            // Before the publication ends: nobody opens a moment until then.
+            *self.between.lock().unwrap_or_else(PoisonError::into_inner) = followed.as_ref().err().cloned();
+            followed?;
         }
         Ok(self.watermark().visible())
     }

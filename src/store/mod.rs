@@ -153,6 +153,8 @@ pub(crate) struct Store {
     on_sealed: OnceLock<Box<dyn Fn() + Send + Sync>>,
     /// How far the writer has been followed; `None` of a store that takes writes itself.
     following: Option<Mutex<Following>>,
+    /// Why the writer could not be followed, last time: what is in the index is of no one moment.
+    between: Mutex<Option<Error>>,
 }
 
 /// What only the one writer of the log touches.

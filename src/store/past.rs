@@ -1,6 +1,6 @@
 //! The store as it was at a moment that is being shown.
 //!
-//! Floor 3. Imports `address`, `error`, `reclaim`, `segment`, `store`.
+//! Floor 3. Imports `address`, `error`, `reclaim`, `segment`, `store`, `sync`.
 
 use crate::address::{Location, Seqno};
 use crate::error::{Error, ErrorKind, Result};
@@ -13,6 +13,7 @@ use crate::store::moments::Keep;
 use crate::store::pass::{self, Pass};
 use crate::store::read::{At, Change};
 use crate::store::versions::Was;
+use crate::sync::plain::PoisonError;
 
 /// A group on its way into the index. Dropped, it is visible, or nothing of it ever will be.
 pub(crate) struct Publication<'s> {
@@ -74,8 +75,17 @@ impl Store {
     }
 
     /// A moment that is shown from here on (S1).
-    pub(crate) fn open_moment(&self) -> Seqno {
-        self.versions().moments.open(|| self.watermark().visible())
+    ///
+    /// # Errors
+    /// That of the last refresh, if it failed half-way: nothing is of one moment then.
+    pub(crate) fn open_moment(&self) -> Result<Seqno> {
+        let moment = self.versions().moments.open(|| self.watermark().visible());
+        // Looked at when no refresh is under way any more.
+        let between = self.between.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        between.map_or(Ok(moment), |error| {
+            self.close_moment(moment);
+            Err(error)
+        })
     }
 
     pub(crate) fn close_moment(&self, moment: Seqno) {

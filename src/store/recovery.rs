@@ -437,10 +437,8 @@ impl<'a> Recovery<'a> {
     fn read_or_hint(&mut self, part: &Part, table: &Table, show: &mut dyn FnMut(Lot) -> Result<()>) -> Result<()> {
         let Part { segment, end, listed, torn } = part;
         // Of one that the index has in part, a hint does not say which part; nor does it say what is older than what is there.
-        let whole = match self.outcome.index {
-            None => true,
-            Some(_) => *listed && segment.first_seqno() > self.imaged(),
-        };
+        let has_part = *listed && segment.first_seqno() <= self.imaged();
+        let whole = !has_part && self.rivals(part) == Rivals::Older;
         let found = || {
             let found = hinted::find(&**self.disk, self.identity, self.hasher, segment, end);
             found.filter(|_| whole && torn.is_none())
@@ -480,13 +478,19 @@ impl<'a> Recovery<'a> {
         Ok(())
     }
 
+    /// What a segment that is about to be brought into the index may meet there.
+    fn rivals(&self, part: &Part) -> Rivals {
+        // One of the log that the written index does not list was begun when that was complete.
+        let since = part.segment.kind() == SegmentKind::Log && part.segment.first_seqno() > self.imaged();
+        // What a job copied may be older than what it says of its key.
+        if self.outcome.index.is_none() || part.listed || since { Rivals::Older } else { Rivals::Newer }
+    }
+
     /// Reads the records below `end` that are not in the index; the chain of all must be whole.
     fn read(&mut self, part: &Part, show: &mut dyn FnMut(Lot) -> Result<()>) -> Result<()> {
         let (segment, end, mut records) = (&part.segment, &part.end, 0);
-        // What a job copied may be older than what the written index says of its key.
-        let rivals = if self.outcome.index.is_none() || part.listed { Rivals::Older } else { Rivals::Newer };
         let imaged = if part.listed { self.imaged() } else { Seqno::default() };
-        let mut gathered = Gathered::new(segment.place(), rivals);
+        let mut gathered = Gathered::new(segment.place(), self.rivals(part));
         read_records(&*segment.file()?, segment, None, end, |record| {
             if record.header.seqno <= imaged {
                 return Ok(());

@@ -19,8 +19,11 @@ pub(crate) struct Moment {
 
 impl Moment {
     /// Now. O(1), and stops nobody.
-    pub(crate) fn now(store: &Arc<Store>) -> Moment {
-        Moment { store: Arc::clone(store), seqno: store.open_moment(), fork: ForkGuard::new() }
+    ///
+    /// # Errors
+    /// On a store that is open for reading only that of a refresh that failed, until another one succeeds.
+    pub(crate) fn now(store: &Arc<Store>) -> Result<Moment> {
+        Ok(Moment { store: Arc::clone(store), seqno: store.open_moment()?, fork: ForkGuard::new() })
     }
 
     /// The last write that it has.

@@ -37,8 +37,10 @@ struct Seen {
 }
 
 impl Pending {
-    pub(crate) fn begin(store: &Arc<Store>) -> Pending {
-        Pending { moment: Moment::now(store), seen: Mutex::default(), writes: BTreeMap::new() }
+    /// # Errors
+    /// As `Moment::now`.
+    pub(crate) fn begin(store: &Arc<Store>) -> Result<Pending> {
+        Ok(Pending { moment: Moment::now(store)?, seen: Mutex::default(), writes: BTreeMap::new() })
     }
 
     pub(crate) fn moment(&self) -> &Moment {
