@@ -272,14 +272,15 @@ impl<'a> Leader<'a> {
         }
         let publication = self.store.begin_publication();
         let mut seqno = u64::from(self.log.last_seqno) - piece.entries.len() as u64;
-        self.for_each_change(piece, at, |kind, change| {
+        let changed = self.for_each_change(piece, at, |kind, change| {
             seqno += 1;
             publication.keep(change, Seqno::from(seqno))?;
             match kind {
                 Kind::Delete => read::index_delete(registry, table, large, change),
                 _ => read::index_put(registry, table, large, change),
             }
-        })?;
+        });
+        changed.inspect_err(|error| self.store.set_between(Some(error.clone())))?;
         self.store.watermark().show(self.log.last_seqno);
         drop(publication);
         let large = self.work.entries[piece.entries.clone()].iter().any(|entry| entry.kind == Kind::PutLarge);

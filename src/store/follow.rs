@@ -37,6 +37,7 @@ use crate::segment::{ReadMode, Reading, Segment, State};
 use crate::store::archived::{self, Archive, Member};
 use crate::store::archives::Adopted;
 use crate::store::chain::{self, read_records};
+use crate::store::hinted::{self, Seen};
 use crate::store::inventory::{Found, Inventory, StoreFile};
 use crate::store::past::Publication;
 use crate::store::read::{self, AHEAD, Change};
@@ -121,7 +122,7 @@ impl Store {
             let mut follower = Follower { store: self, known: &mut known, index: None, publication };
             let followed = follower.follow();
             // Before the publication ends: nobody opens a moment until then.
-            *self.between.lock().unwrap_or_else(PoisonError::into_inner) = followed.as_ref().err().cloned();
+            self.set_between(followed.as_ref().err().cloned());
             followed?;
         }
         Ok(self.watermark().visible())
@@ -394,11 +395,17 @@ impl Follower<'_> {
             gathered.add(record, store.hash(record.key()));
             gathered.take(AHEAD).map_or(Ok(()), |whole| self.apply(&whole))
         };
-        if end.last_seqno > imaged {
-            read_records(file, segment, Some(from), end, &mut index_record)?;
+        let read = match end.last_seqno > imaged {
+            true => read_records(file, segment, Some(from), end, &mut index_record),
+            false => Ok(()),
+        };
+        match read {
+            Ok(()) => self.apply(&gathered.finish(segment.path(), end)?)?,
+            Err(error) if from.offset == RECORDS_START && imaged < segment.first_seqno() => {
+                self.take_hint(segment, end, error)?;
+            }
+            Err(error) => return Err(error),
         }
-        let last = gathered.finish(segment.path(), end)?;
-        self.apply(&last)?;
         self.known.durable = self.known.durable.max(durable);
         self.known.last = self.known.last.max(end.last_seqno);
         self.known.report.records += records;
@@ -475,14 +482,43 @@ impl Follower<'_> {
             gathered.add(record, hash);
             gathered.take(AHEAD).map_or(Ok(()), |whole| self.apply(&whole))
         };
-        if end.last_seqno > imaged {
-            read_records(&*file, &segment, None, &end, &mut index_record)?;
+        let read = match end.last_seqno > imaged {
+            true => read_records(&*file, &segment, None, &end, &mut index_record),
+            false => Ok(()),
+        };
+        match read {
+            Ok(()) => self.apply(&gathered.finish(segment.path(), &end)?)?,
+            Err(error) if sources.is_empty() && rivals == Rivals::Older && imaged < segment.first_seqno() => {
+                self.take_hint(&segment, &end, error)?;
+            }
+            Err(error) => return Err(error),
         }
-        let rest = gathered.finish(segment.path(), &end)?;
-        self.apply(&rest)?;
         self.known.report.segments += 1;
         self.known.report.records += records;
         Ok(segment.place())
+    }
+
+    /// Takes what its hint lists for the records of a sealed segment whose chain is broken, of which the index has nothing.
+    ///
+    /// # Errors
+    /// `error`, which says where, if there is no such hint, or snapshots would have to keep what these records replace: a hint does not tell
+    /// when they were written.
+    fn take_hint(&mut self, segment: &Hold<Segment>, end: &End, error: Error) -> Result<()> {
+        let store = self.store;
+        let is_its_own = error.damage().is_some_and(|(file, ..)| file == segment.path());
+        let shown = self.publication.as_ref().is_some_and(Publication::keeps_any);
+        let found = hinted::find(&**store.disk(), store.identity(), store.hasher(), segment, end);
+        let Some(found) = found.filter(|_| is_its_own && !shown) else { return Err(error) };
+        let Ok(hint) = found.hint() else { return Err(error) };
+        let live = segment.live();
+        hint.large().filter(|(id, len)| live.name(*id, *len)).for_each(|(_, len)| store.large().add(len));
+        // What was read of it so far is indexed once more, with the same result.
+        hinted::show_all(&hint, segment, AHEAD, &mut Seen::default(), |listing| {
+            listing.apply(store.registry(), store.table(), store.large(), store.hasher())
+        })?;
+        self.known.report.damaged.push(segment.path().into());
+        self.known.report.hinted += 1;
+        Ok(())
     }
 
     /// Brings records into the index.

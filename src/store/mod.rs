@@ -153,7 +153,7 @@ pub(crate) struct Store {
     on_sealed: OnceLock<Box<dyn Fn() + Send + Sync>>,
     /// How far the writer has been followed; `None` of a store that takes writes itself.
     following: Option<Mutex<Following>>,
-    /// Why the writer could not be followed, last time: what is in the index is of no one moment.
+    /// Why what is in the index is of no one moment, if it is not: a refresh, or a group, that failed half-way.
     between: Mutex<Option<Error>>,
 }
 

@@ -29,7 +29,7 @@ impl Publication<'_> {
     /// # Errors
     /// `Io` in positioned mode.
     pub(crate) fn keep(&self, change: &Change<'_>, seqno: Seqno) -> Result<()> {
-        if self.keep == Keep::Nothing {
+        if !self.keeps_any() {
             return Ok(());
         }
         let pin = Pin::new();
@@ -45,11 +45,16 @@ impl Publication<'_> {
 }
 
 impl Publication<'_> {
+    /// Whether there are snapshots to keep anything for.
+    pub(super) fn keeps_any(&self) -> bool {
+        self.keep != Keep::Nothing
+    }
+
     /// The same for a key that only its place in `segment` is known of, which goes without a record that says so.
     pub(super) fn keep_gone(&self, segment: &Hold<Segment>, at: Location, until: Seqno) {
         let was = Was { segment: segment.clone(), offset: at.linear() - Location::start_of(segment.place()) };
         // What is damaged is kept by nobody.
-        if self.keep != Keep::Nothing
+        if self.keeps_any()
             && let (Ok(key), Ok(header)) = (segment.key(was.offset), segment.record(was.offset))
         {
             let hash = self.store.hash(&key);
@@ -77,7 +82,7 @@ impl Store {
     /// A moment that is shown from here on (S1).
     ///
     /// # Errors
-    /// That of the last refresh, if it failed half-way: nothing is of one moment then.
+    /// That of the last refresh, or of the last group, if it failed half-way: nothing is of one moment then.
     pub(crate) fn open_moment(&self) -> Result<Seqno> {
         let moment = self.versions().moments.open(|| self.watermark().visible());
         // Looked at when no refresh is under way any more.
@@ -86,6 +91,11 @@ impl Store {
             self.close_moment(moment);
             Err(error)
         })
+    }
+
+    /// What is in the index is of no one moment, and why; or is again.
+    pub(crate) fn set_between(&self, why: Option<Error>) {
+        *self.between.lock().unwrap_or_else(PoisonError::into_inner) = why;
     }
 
     pub(crate) fn close_moment(&self, moment: Seqno) {

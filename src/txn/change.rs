@@ -31,8 +31,8 @@ pub(crate) fn change(
         let (value, seqno) = to.store.get_versioned(hash, key)?.unzip();
         let (mut records, mut new) = (Records::new(), None);
         match f(value.as_deref())? {
-            Change::Nothing => return Ok(value),
-            Change::Delete if seqno.is_none() => return Ok(None),
+            Change::Nothing => return to.rest().map(|()| value),
+            Change::Delete if seqno.is_none() => return to.rest().map(|()| None),
             Change::Delete => records.delete(hash, key)?,
             Change::Put(value) => {
                 large::put(to.store, &mut records, key, &value)?;

@@ -26,6 +26,8 @@ pub(crate) struct Pending {
     seen: Mutex<Seen>,
     /// By key; `None` deletes it.
     writes: BTreeMap<Vec<u8>, Option<Value>>,
+    /// Somebody was told that there was nothing to delete.
+    told: bool,
 }
 
 #[derive(Default)]
@@ -40,7 +42,7 @@ impl Pending {
     /// # Errors
     /// As `Moment::now`.
     pub(crate) fn begin(store: &Arc<Store>) -> Result<Pending> {
-        Ok(Pending { moment: Moment::now(store)?, seen: Mutex::default(), writes: BTreeMap::new() })
+        Ok(Pending { moment: Moment::now(store)?, seen: Mutex::default(), writes: BTreeMap::new(), told: false })
     }
 
     pub(crate) fn moment(&self) -> &Moment {
@@ -84,6 +86,7 @@ impl Pending {
     pub(crate) fn delete(&mut self, key: &[u8]) -> Result<bool> {
         check_lens(key, 0)?;
         let there = self.contains_key(key)?;
+        self.told |= !there;
         if there {
             self.writes.insert(key.to_vec(), None);
         }
@@ -104,7 +107,7 @@ impl Pending {
     /// # Errors
     /// `Conflict` if anything that it saw was changed meanwhile; as a batch. Nothing is written then.
     pub(crate) fn commit(self, to: Writing<'_>) -> Result<Seqno> {
-        let Pending { moment, seen, writes } = self;
+        let Pending { moment, seen, writes, told } = self;
         let mut records = Records::new();
         for (key, value) in &writes {
             match value {
@@ -113,7 +116,8 @@ impl Pending {
             }
         }
         if records.len() == 0 {
-            return Ok(moment.seqno());
+            // Who only reads waits for nothing, as a get does.
+            return if told { to.rest() } else { Ok(()) }.map(|()| moment.seqno());
         }
         let Seen { keys, all } = seen.into_inner().unwrap_or_else(PoisonError::into_inner);
         for (key, seqno) in keys {
