@@ -81,3 +81,42 @@ impl<'s> Said<'s> {
         Ok(None)
     }
 }
+
+#[cfg(test)]
+#[cfg(not(any(zipcask_loom, zipcask_shuttle)))]
+mod tests {
+    use crate::address::Seqno;
+    use crate::commit::batch::{Condition, Member, Records, Rule};
+    use crate::commit::group::Done;
+    use crate::commit::leader;
+    use crate::commit::queue::Work;
+    use crate::platform::memory::MemoryDisk;
+    use crate::store::{Settings, open};
+    use crate::sync::Arc;
+
+    #[test]
+    fn what_members_before_are_about_to_write_counts_as_a_change() {
+        let store = open::open(Arc::new(MemoryDisk::new()), Settings::default()).unwrap();
+        let member = |key: &[u8], condition: Option<Condition>| {
+            let mut records = Records::new();
+            records.put(store.hash(key), key, b"value").unwrap();
+            condition.into_iter().for_each(|condition| records.require(condition));
+            Member { records, rule: Rule::Always, barrier: None, seal: false }
+        };
+        let write = |members: &[Member]| {
+            let mut work = Work::default();
+            members.iter().for_each(|member| work.push(member));
+            leader::write(&store, &mut work).into_iter().map(Result::unwrap).collect::<Vec<_>>()
+        };
+        let same = |key: &[u8], seqno: Option<u64>| {
+            let (hash, key) = (store.hash(key), key.into());
+            Some(Condition::Same { hash, key, seqno: seqno.map(Seqno::from) })
+        };
+        let since = |seqno: u64| Some(Condition::Unchanged { since: seqno.into() });
+        let (a, b) = (member(b"a", None), member(b"b", None));
+        assert_eq!(write(&[a, member(b"c", same(b"b", None))]), [Done::Written(1), Done::Written(2)]);
+        assert_eq!(write(&[b, member(b"d", same(b"b", None))]), [Done::Written(3), Done::Conflict]);
+        assert_eq!(write(&[member(b"e", since(2))]), [Done::Conflict]);
+        assert_eq!(write(&[member(b"f", since(3)), member(b"g", since(3))]), [Done::Written(4), Done::Conflict]);
+    }
+}

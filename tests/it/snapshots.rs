@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::bytes::edit;
 use zipcask::sim::Random;
 use zipcask::{Db, Durability, ErrorKind, Options, ReadMode, Seqno, Snapshot};
 
@@ -209,4 +210,33 @@ fn a_snapshot_outlives_the_store_and_does_not_keep_it_locked() {
     assert_eq!(keyspace.snapshot().get(&keyspace, "a").unwrap_err().kind(), ErrorKind::Closed);
     assert!(keyspace.snapshot().iter(&keyspace).next().unwrap().is_err());
     assert_eq!(snapshot.get(&again, "a").unwrap_err().kind(), ErrorKind::Invalid, "of another store");
+}
+
+#[test]
+fn what_was_damaged_when_it_was_replaced_is_an_error_of_the_snapshot_and_of_nobody_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = small().open(dir.path()).unwrap();
+    for key in ["whole", "damaged", "rotten"] {
+        db.put(key, format!("{key} once")).unwrap();
+    }
+    db.seal().unwrap();
+    db.checkpoint().unwrap();
+    db.close().unwrap();
+    edit(&dir.path().join("segments/0000000001.seg"), |bytes| {
+        let place = |text: &[u8]| bytes.windows(text.len()).position(|bytes| bytes == text).unwrap();
+        let (key, value) = (place(b"damaged"), place(b"rotten once"));
+        [key, value].iter().for_each(|at| bytes[*at] ^= 1);
+    });
+    let db = small().open(dir.path()).unwrap();
+    assert_eq!(db.stats().recovery.records, 0, "nobody has looked at them");
+    let snapshot = db.snapshot();
+    for key in ["whole", "damaged", "rotten"] {
+        db.put(key, "is now").unwrap();
+        assert_eq!(db.get(key).unwrap().unwrap(), b"is now");
+    }
+    assert_eq!(snapshot.get(&db, "whole").unwrap().unwrap(), b"whole once");
+    for key in ["damaged", "rotten"] {
+        assert_eq!(snapshot.get(&db, key).unwrap_err().kind(), ErrorKind::Corruption, "{key}");
+    }
+    assert_eq!(snapshot.contains_key(&db, "damaged").unwrap_err().kind(), ErrorKind::Corruption);
 }

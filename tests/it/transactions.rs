@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use zipcask::sim::Random;
-use zipcask::{Db, Durability, Error, ErrorKind, Options, Result, Transaction};
+use zipcask::{Db, Durability, Error, ErrorKind, Options, PutOptions, Result, Transaction};
 
 fn db() -> Db {
     Options::new().durability(Durability::Os).segment_size(1 << 20).background(false).open_in_memory().unwrap()
@@ -147,7 +147,11 @@ fn a_store_that_takes_no_writes_says_so_at_the_first_step() {
     assert_eq!(transaction.commit().unwrap_err().kind(), ErrorKind::ReadOnly);
     assert_eq!(db.increment("a", 1).unwrap_err().kind(), ErrorKind::ReadOnly);
     let other = self::db();
+    let (begun, keyspace) = (other.begin(), other.clone());
     assert_eq!(other.begin().get(&db, "a").unwrap_err().kind(), ErrorKind::Invalid);
+    other.close().unwrap();
+    assert_eq!(begun.get(&keyspace, "a").unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(begun.commit().unwrap_err().kind(), ErrorKind::Closed, "though there is nothing to write");
 }
 
 #[test]
@@ -184,7 +188,9 @@ fn update_writes_what_the_closure_says_and_a_panic_changes_nothing() {
     assert_eq!(new.unwrap().unwrap(), b"theirsy");
     assert_eq!(asked, [b"x".to_vec(), b"theirs".to_vec()]);
     assert_eq!(db.update("a", |_| None).unwrap(), None);
+    let before = db.last_seqno();
     assert_eq!(db.update("a", |_| None).unwrap(), None);
+    assert_eq!(db.last_seqno(), before, "nothing was to be written");
     assert!(db.is_empty());
 }
 
@@ -225,6 +231,23 @@ fn no_increment_and_no_update_is_lost_among_threads() {
     assert_eq!(db.increment("count", 0).unwrap(), 2_000);
     assert_eq!(db.get("list").unwrap().unwrap().len(), 2_000);
     assert_eq!(db.get("sum").unwrap().unwrap(), 2_000_u64.to_le_bytes());
+}
+
+#[test]
+fn a_transaction_is_as_durable_as_the_most_demanding_of_its_writes() {
+    let db = db();
+    let commit = |asked: &[Option<Durability>]| {
+        let mut transaction = db.begin();
+        for (key, asked) in (0_u8..).zip(asked) {
+            let options = asked.map_or(PutOptions::new(), |asked| PutOptions::new().durability(asked));
+            transaction.put_with(&db, [key], "", options).unwrap();
+        }
+        transaction.commit().unwrap()
+    };
+    let handed = commit(&[None, Some(Durability::Os)]);
+    assert!(db.durable_seqno() < handed);
+    let synced = commit(&[None, Some(Durability::Sync), Some(Durability::Os)]);
+    assert_eq!(db.durable_seqno(), synced);
 }
 
 /// What a transaction did that was committed as the last write of `seqno`, or saw no later one.

@@ -238,6 +238,31 @@ fn lengths_of_a_chunk_that_cannot_be_are_refused() {
         patch(&mut bytes, 1, 18, len);
         refused(&bytes);
     }
+    // One that is as long as it says, with everything around it right.
+    assert!(read(&forge(&[&[0; 2 << 20]], Compression::Deflate, |text| text)).is_ok());
+    refused(&forge(&[&[0; (2 << 20) + 1]], Compression::Deflate, |text| text));
+}
+
+#[test]
+fn what_unpacks_to_something_else_is_damage_of_its_chunk_or_of_the_segment() {
+    let [(_, segment), _] = text();
+    let pieces: Vec<_> = segment.chunks(1000).collect();
+    let mut bytes = forge(&pieces, Compression::Deflate, |text| text);
+    patch(&mut bytes, 1, 14, 7);
+    let (contents, [_, data, _]) = (read(&bytes).unwrap(), places(&bytes, 1));
+    let found = contents.verify(&*file_of(&bytes), PATH).unwrap();
+    assert!(matches!(&found[..], [(at, what)] if *at == data as u64 && what.contains("crc32")), "{found:?}");
+    let error: Error =
+        reader(&contents).read_at(&*file_of(&bytes), &mut [0; 10], 1234).unwrap_err().downcast().unwrap();
+    assert_eq!(error.damage().map(|(_, at, _)| at), Some(1000), "{error}");
+    // Each is right by itself, and they are not what the manifest says of all.
+    let [said, other] = [0, 1].map(|bit| format!("\"crc32c\": \"{:08x}\"", checksum::crc(&segment) ^ bit));
+    let bytes = forge(&pieces, Compression::Deflate, |text| {
+        assert!(text.contains(&said), "{text}");
+        text.replacen(&said, &other, 1)
+    });
+    let found = read(&bytes).unwrap().verify(&*file_of(&bytes), PATH).unwrap();
+    assert!(matches!(&found[..], [(_, what)] if what.contains("crc32c")), "{found:?}");
 }
 
 /// A chunk that unpacks to much more than is said of it, with everything around it right.
