@@ -49,7 +49,7 @@ pub enum ErrorKind {
     NotFound,
     /// A key, value or batch beyond its limit; nothing was written.
     TooLarge,
-    /// A transaction met a newer write: run it again. No call of this version returns it: there are no transactions yet.
+    /// Something that a transaction read was changed before it was committed; nothing of it was written: run it again.
     Conflict,
     /// Another process, or another handle in this one, has the store open.
     Locked,

@@ -45,7 +45,7 @@ use crate::txn::Writing;
 
 /// An open store. Cloning gives another handle of the same one; all of them may be used from any thread.
 ///
-/// The store closes when the last handle is dropped (a [`Keyspace`] and a [`Batch`] are handles, too), or when
+/// The store closes when the last handle is dropped ([`Keyspace`], [`Batch`], [`Transaction`], [`Reader`](crate::Reader) and [`PutWriter`](crate::PutWriter) are handles, too), or when
 /// [`Db::close`] is called on any of them, which can report what went wrong. Closed, every call that can fail is
 /// [`ErrorKind::Closed`]; counts and figures stay what they were.
 ///
@@ -181,7 +181,8 @@ impl Db {
     }
 
     /// Runs `f` in a transaction and commits it, again and again as long as that is a `Conflict`. An error of `f` rolls back and is
-    /// returned; a panic rolls back, too.
+    /// returned; a panic rolls back, too. Whatever `f` returns as `Ok` is committed: to give up for a reason of your own, use [`Db::begin`] and
+    /// drop the transaction.
     ///
     /// # Errors
     /// Those of `f`; else as [`Transaction::commit`], but for `Conflict`.
@@ -202,7 +203,8 @@ impl Db {
     /// A batch that `from` is within comes whole.
     ///
     /// # Errors
-    /// `Invalid`, naming the first write that is left, if a compaction has rewritten what `from` was in. `Corruption`, `Io`; `Closed`, `Forked`.
+    /// `Invalid`, naming the first write that is left, if a compaction has rewritten what `from` was in; also if `from` is further behind the last write than
+    /// the next one: whoever was told of that write has seen more than this store has. `Corruption`, `Io`; `Closed`, `Forked`.
     pub fn tail(&self, from: Seqno) -> Result<Tail> {
         Tail::new(&self.default.shared, from)
     }

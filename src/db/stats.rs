@@ -32,8 +32,8 @@ pub struct Stats {
     /// Bytes of the device that files of segments take up and no record uses, as far as the system tells: room for what is to
     /// come, that of a spare segment included.
     pub preallocated_bytes: u64,
-    /// Bytes of files that a compaction has removed, and that take up space because a value, an iterator or a
-    /// reader of this process still shows something of them.
+    /// Bytes of files that a compaction has removed, and that take up space because a value, an iterator, a snapshot or a
+    /// reader of this process still shows something of them. They are not among the `disk_bytes`.
     pub pinned_bytes: u64,
     /// Open snapshots, those of transactions under way among them.
     pub snapshots: u64,

@@ -42,11 +42,15 @@ impl Feed {
     /// From the batch on that `from` is in.
     ///
     /// # Errors
-    /// `Invalid`, naming the first seqno that is left, if the log is kept from a later one on.
+    /// `Invalid`, naming the first seqno that is left, if the log is kept from a later one on, or the last, if it has not come so far.
     pub(crate) fn new(store: &Arc<Store>, from: Seqno) -> Result<Feed> {
-        let next = from.max(Seqno::from(1));
+        let (next, last) = (from.max(Seqno::from(1)), store.watermark().visible());
+        if u64::from(next) > u64::from(last) + 1 {
+            let text = format!("the log cannot be followed from {next} on: the last write is {last}");
+            return Err(Error::new(ErrorKind::Invalid, text));
+        }
         let mut feed = Feed { store: Arc::clone(store), next, at: None };
-        if next <= store.watermark().visible() {
+        if next <= last {
             feed.at = Some(feed.find()?);
         }
         Ok(feed)
@@ -112,8 +116,10 @@ impl Feed {
         }
         let after_all = Seqno::from(u64::from(self.store.watermark().visible()) + 1);
         let first = log.get(behind).map_or(after_all, |segment| segment.first_seqno());
-        let text =
-            format!("the log is not kept from {} on any more: the first write that is left is {first}", self.next);
+        let text = format!(
+            "the log is not kept from {} on any more: the first write that is left is {first}; take a snapshot, and go on behind it",
+            self.next
+        );
         Err(Error::new(ErrorKind::Invalid, text))
     }
 

@@ -162,5 +162,8 @@ fn refuse(disk: &dyn Disk, settings: &Settings, found: &Found) -> Result<()> {
 
 /// Says that there is no store in `dir`, where none is to be made.
 pub(crate) fn none_in(dir: &Path) -> String {
-    format!("there is no store in {}; check the path, or let it be made (create_if_missing)", dir.display())
+    format!(
+        "there is no store in {}; check the path, or have it made by whoever writes (create_if_missing)",
+        dir.display()
+    )
 }

@@ -7,7 +7,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::bytes::copy;
@@ -22,6 +22,8 @@ const SEED: &str = "ZIPCASK_FOLLOWERS_SEED";
 const KEYS: usize = 150;
 /// Records that each child writes at least.
 const WRITES: u64 = 12_000;
+/// Batches that it writes between two jobs: a follower that lists the files must come to an end now and then, however slow it is.
+const BATCHES_A_JOB: u64 = 500;
 
 fn small() -> Options {
     Options::new().durability(Durability::Os).segment_size(64 << 10).background(false)
@@ -39,9 +41,13 @@ fn child() {
     };
     let mut random = Random::new(seed.parse().unwrap());
     let db = small().open(dir).unwrap();
-    let jobs = db.clone();
+    let (jobs, written) = (db.clone(), Arc::new(AtomicU64::new(0)));
+    let progress = Arc::clone(&written);
     std::thread::spawn(move || {
-        for i in 0.. {
+        for i in 1.. {
+            while progress.load(Ordering::Relaxed) < i * BATCHES_A_JOB {
+                std::thread::yield_now();
+            }
             let done = if i % 3 == 0 { jobs.archive().map(drop) } else { jobs.compact().map(drop) };
             done.unwrap();
         }
@@ -60,6 +66,7 @@ fn child() {
             batch.delete(&db, format!("key {i}"));
         }
         batch.commit().unwrap();
+        written.store(version, Ordering::Relaxed);
         if random.below(400) == 0 {
             db.seal().unwrap();
         }

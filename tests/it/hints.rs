@@ -259,3 +259,46 @@ fn a_session_that_writes_little_has_none_to_make() {
     make_hints(&db).unwrap();
     assert!(!dir.path().join("hints").exists());
 }
+
+/// A store whose second segment has a hint, and then a record with a broken head. The index was written down before that was begun.
+fn broken_behind_an_index(dir: &Path) {
+    let db = options().open(dir).unwrap();
+    db.put("first", "1").unwrap();
+    db.seal().unwrap();
+    db.checkpoint().unwrap();
+    let mut batch = db.batch();
+    for i in 0..1200 {
+        batch.put(&db, format!("key {i:08}"), [i as u8; 4000]);
+    }
+    batch.commit().unwrap();
+    db.seal().unwrap();
+    make_hints(&db).unwrap();
+    db.put("last", "1").unwrap();
+    std::mem::forget(db);
+    edit(&dir.join("segments/0000000002.seg"), |bytes| {
+        let key = b"key 00000500";
+        let at = bytes.windows(key.len()).position(|window| window == key).unwrap();
+        bytes[at - 3] ^= 1;
+    });
+}
+
+#[test]
+fn a_broken_chain_is_served_beside_a_written_index_and_to_a_handle_for_reading_only() {
+    let home = tempfile::tempdir().unwrap();
+    let (killed, copied) = (home.path().join("killed"), home.path().join("copied"));
+    broken_behind_an_index(&killed);
+    let with = |copied: &Path| assert!(copied.join("checkpoint/index").exists());
+    let without = |copied: &Path| fs::remove_dir_all(copied.join("checkpoint")).unwrap();
+    for change in [with as fn(&Path), without] {
+        for writes in [true, false] {
+            copy(&killed, &copied);
+            change(&copied);
+            let db = if writes { options().open(&copied) } else { options().open_read_only(&copied) }.unwrap();
+            assert_eq!(db.len(), 1202);
+            assert_eq!(db.get("key 00000501").unwrap().unwrap(), [245; 4000]);
+            assert_eq!(db.get("key 00000500").unwrap_err().kind(), ErrorKind::Corruption);
+            drop(db);
+            fs::remove_dir_all(&copied).unwrap();
+        }
+    }
+}

@@ -1,10 +1,12 @@
 //! A snapshot shows one moment, whatever happens afterwards.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::bytes::edit;
-use zipcask::sim::Random;
+use crate::faults::{EIO, fault};
+use zipcask::sim::{Call, Fault, FaultDisk, Lasts, Random, SimDisk};
 use zipcask::{Db, Durability, ErrorKind, Options, ReadMode, Seqno, Snapshot};
 
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -239,4 +241,35 @@ fn what_was_damaged_when_it_was_replaced_is_an_error_of_the_snapshot_and_of_nobo
         assert_eq!(snapshot.get(&db, key).unwrap_err().kind(), ErrorKind::Corruption, "{key}");
     }
     assert_eq!(snapshot.contains_key(&db, "damaged").unwrap_err().kind(), ErrorKind::Corruption);
+}
+
+#[test]
+fn after_a_refresh_that_failed_half_way_there_is_no_snapshot_until_one_succeeds() {
+    let inside = SimDisk::new(1);
+    let writer = zipcask::sim::open(small(), 64 << 10, Arc::new(inside.clone())).unwrap();
+    writer.put("changed", "old").unwrap();
+    writer.put("deleted", "old").unwrap();
+    writer.sync().unwrap();
+    let disk = FaultDisk::simulated(inside.clone());
+    let db = zipcask::sim::open_read_only(small(), Arc::new(disk.clone())).unwrap();
+    let before = db.snapshot();
+    writer.put("changed", "new").unwrap();
+    writer.delete("deleted").unwrap();
+    writer.seal().unwrap();
+    writer.put("later", "1").unwrap();
+    // It has read the first segment to its end, and cannot open the second.
+    let opened = disk.calls(Call::Open) + 3;
+    disk.inject(Fault { lasts: Lasts::FromThenOn, ..fault(Call::Open, opened, EIO) });
+    db.refresh().unwrap_err();
+    disk.heal();
+    for key in ["changed", "deleted"] {
+        assert_eq!(db.snapshot().get(&db, key).unwrap_err().kind(), ErrorKind::Io);
+        assert_eq!(before.get(&db, key).unwrap().unwrap(), b"old", "one from before stays");
+    }
+    assert!(db.snapshot().iter(&db).next().unwrap().is_err());
+    db.refresh().unwrap();
+    let after = db.snapshot();
+    assert_eq!(after.get(&db, "changed").unwrap().unwrap(), b"new");
+    assert_eq!((before.iter(&db).count(), after.iter(&db).count()), (2, 2));
+    assert_eq!(db.stats().snapshots, 2);
 }

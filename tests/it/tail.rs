@@ -72,7 +72,7 @@ fn the_feed_is_what_was_written_from_whatever_write_on_and_across_reopens_and_ar
         let (db, written) = history(dir.path(), seed, mode);
         assert!(all(db.tail(Seqno::default()).unwrap()) == written);
         let last = u64::from(db.last_seqno());
-        for from in (1..=last + 3).step_by(7) {
+        for from in (1..=last).step_by(7).chain([last + 1]) {
             let expected: Batches = written.iter().filter(|(seqno, _)| *seqno >= from).cloned().collect();
             assert!(all(db.tail(from.into()).unwrap()) == expected, "from {from}");
         }
@@ -146,4 +146,15 @@ fn a_wait_has_an_end() {
     assert!(tail.next().is_none(), "without `follow` it ends at the end");
     db.put("a", "2").unwrap();
     assert_eq!(tail.next().unwrap().unwrap().changes()[0].value.as_deref(), Some(&b"2"[..]), "and goes on");
+}
+
+#[test]
+fn who_has_seen_more_than_there_is_is_told_so() {
+    let db = small().open_in_memory().unwrap();
+    assert!(db.tail(1.into()).unwrap().next().is_none());
+    let last = db.put("a", "1").unwrap();
+    assert!(db.tail(Seqno::from(u64::from(last) + 1)).unwrap().next().is_none());
+    let error = db.tail(Seqno::from(u64::from(last) + 2)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.to_string().contains("the last write is 1"), "{error}");
 }

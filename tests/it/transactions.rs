@@ -1,9 +1,9 @@
 //! Transactions count as one step, one after the other; so do changes that rest on what a key was.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
-use zipcask::sim::Random;
+use zipcask::sim::{Random, SimDisk};
 use zipcask::{Db, Durability, Error, ErrorKind, Options, PutOptions, Result, Transaction};
 
 fn db() -> Db {
@@ -349,4 +349,38 @@ fn histories_of_concurrent_transactions_are_serial_in_the_order_of_their_seqnos(
             .unwrap();
         assert_eq!(left, model);
     }
+}
+
+/// What an answer rests on that had nothing to write: an earlier write that waited for nothing, as any power cut from now on leaves it.
+fn after_any_power_cut(earlier: impl Fn(&Db), answer: impl Fn(&Db), check: impl Fn(Option<&[u8]>) -> bool) {
+    let disk = SimDisk::new(1);
+    disk.record();
+    let db = zipcask::sim::open(Options::new(), 8192, Arc::new(disk.clone())).unwrap();
+    db.put("key", "old").unwrap();
+    earlier(&db);
+    answer(&db);
+    for image in crate::hook::cut(&disk, 64) {
+        let db = zipcask::sim::open(Options::new(), 8192, Arc::new(image)).unwrap();
+        assert!(check(db.get("key").unwrap().as_deref()), "what the answer rested on is lost");
+    }
+}
+
+#[test]
+fn an_answer_that_has_nothing_to_write_is_as_durable_as_one_that_has() {
+    let replaced = |db: &Db| {
+        db.put_with("key", "new", PutOptions::new().durability(Durability::Os)).unwrap();
+    };
+    let deleted = |db: &Db| assert!(db.delete_with("key", Durability::Os).unwrap());
+    let same = |db: &Db| assert!(db.compare_and_swap("key", Some(b"new"), Some(b"new")).unwrap());
+    after_any_power_cut(replaced, same, |value| value == Some(b"new"));
+    let refused = |db: &Db| assert!(!db.compare_and_swap("key", Some(b"old"), None).unwrap());
+    let updated = |db: &Db| assert_eq!(db.update("key", |_| None).unwrap(), None);
+    let transaction = |db: &Db| {
+        let mut transaction = db.begin();
+        assert!(!transaction.delete(db, "key").unwrap());
+        transaction.commit().unwrap();
+    };
+    after_any_power_cut(deleted, refused, |value| value.is_none());
+    after_any_power_cut(deleted, updated, |value| value.is_none());
+    after_any_power_cut(deleted, transaction, |value| value.is_none());
 }
