@@ -108,7 +108,15 @@ impl Store {
             }
         }
         for segment in &segments {
-            let read = self.verify_segment(segment, &mut report);
+            let mut segment = segment.clone();
+            let mut read = self.verify_segment(&segment, &mut report);
+            while read.as_ref().is_err_and(|error| error.is_missing())
+                && let Some(there) = self.segments().into_iter().find(|there| there.number() == segment.number())
+                && there.path() != segment.path()
+            {
+                // A job has packed it as it is meanwhile.
+                (read, segment) = (self.verify_segment(&there, &mut report), there);
+            }
             let gone = || !self.segments().iter().any(|there| there.number() == segment.number());
             if read.as_ref().is_err_and(|error| gone() || error.is_missing() && self.is_behind()) {
                 // A job has compacted it meanwhile, here or in the process that writes.
