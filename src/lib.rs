@@ -28,6 +28,7 @@ pub use crate::db::Db;
 pub use crate::db::batch::Batch;
 pub use crate::db::iter::Iter;
 pub use crate::db::keyspace::Keyspace;
+pub use crate::db::keyspaces::KeyspaceOptions;
 pub use crate::db::options::{Options, PutOptions};
 pub use crate::db::reader::Reader;
 pub use crate::db::snapshot::Snapshot;

@@ -118,3 +118,6 @@ const _: () = {
     assert!(CHUNK_LEN_MAX > INLINE_VALUE_LEN_MAX + KEY_LEN_MAX as u64 + 8 * RECORD_HEADER_LEN as u64);
     assert!(RECORD_ALIGN.is_power_of_two() && PLACE_LEN.is_power_of_two());
 };
+
+/// The keyspace that a `Db` itself is.
+pub(crate) const DEFAULT_KEYSPACE: u16 = 0;

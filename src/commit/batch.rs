@@ -1,15 +1,15 @@
 //! What a writer brings to the queue: encoded records and what they ask for.
 //!
-//! Floor 4. Imports `address`, `error`, `format`, `limits`, `platform`, `segment`, `store`.
+//! Floor 4. Imports `address`, `error`, `format`, `limits`, `platform`, `segment`.
 
 use crate::address::Seqno;
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::catalogue::CatalogueRecord;
 use crate::format::large::LargeValue;
 use crate::format::record::{self, Draft, Header, Kind};
 use crate::limits::{BATCH_LEN_MAX, EXTENSION_LEN, KEY_LEN_MAX, VALUE_LEN_MAX};
 use crate::platform::Barrier;
 use crate::segment::large::new::Unnamed;
-use crate::store::DEFAULT_KEYSPACE;
 
 /// Records that will be on disk whole or not at all: encoded, values checksummed, not yet placed.
 #[derive(Debug, Default)]
@@ -27,15 +27,16 @@ pub(crate) struct Records {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Condition {
     /// The key's record is still the one with this seqno; `None`: there is still none.
-    Same { hash: u64, key: Box<[u8]>, seqno: Option<Seqno> },
+    Same { keyspace: u16, hash: u64, key: Box<[u8]>, seqno: Option<Seqno> },
     /// Nothing was written to the keyspace after this.
-    Unchanged { since: Seqno },
+    Unchanged { keyspace: u16, since: Seqno },
 }
 
 /// One record of `Records`, or of a group of them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
     pub(super) kind: Kind,
+    pub(super) keyspace: u16,
     pub(super) hash: u64,
     /// Encoded bytes, without the horizon that the first of a group gets.
     pub(super) len: usize,
@@ -74,17 +75,24 @@ impl Records {
     ///
     /// # Errors
     /// `TooLarge` if key, value or the whole passes its limit; nothing is added then.
-    pub(crate) fn put(&mut self, hash: u64, key: &[u8], value: &[u8]) -> Result<()> {
-        self.add(hash, Draft { kind: Kind::Put, keyspace: DEFAULT_KEYSPACE, key, value, expiry: None })
+    pub(crate) fn put(&mut self, keyspace: u16, hash: u64, key: &[u8], value: &[u8]) -> Result<()> {
+        self.add(hash, Draft { kind: Kind::Put, keyspace, key, value, expiry: None })
     }
 
     /// Adds a put of a large value, whose file goes again if the records are dropped.
     ///
     /// # Errors
     /// As `put`.
-    pub(super) fn put_large(&mut self, hash: u64, key: &[u8], file: Unnamed, large: &LargeValue) -> Result<()> {
+    pub(super) fn put_large(
+        &mut self,
+        keyspace: u16,
+        hash: u64,
+        key: &[u8],
+        file: Unnamed,
+        large: &LargeValue,
+    ) -> Result<()> {
         let value = &large.encode();
-        self.add(hash, Draft { kind: Kind::PutLarge, keyspace: DEFAULT_KEYSPACE, key, value, expiry: None })?;
+        self.add(hash, Draft { kind: Kind::PutLarge, keyspace, key, value, expiry: None })?;
         self.files.push(file);
         Ok(())
     }
@@ -93,8 +101,16 @@ impl Records {
     ///
     /// # Errors
     /// As `put`.
-    pub(crate) fn delete(&mut self, hash: u64, key: &[u8]) -> Result<()> {
-        self.add(hash, Draft { kind: Kind::Delete, keyspace: DEFAULT_KEYSPACE, key, value: &[], expiry: None })
+    pub(crate) fn delete(&mut self, keyspace: u16, hash: u64, key: &[u8]) -> Result<()> {
+        self.add(hash, Draft { kind: Kind::Delete, keyspace, key, value: &[], expiry: None })
+    }
+
+    /// Adds what is to be said of a keyspace or cursor.
+    ///
+    /// # Errors
+    /// As `put`.
+    pub(crate) fn say(&mut self, record: &CatalogueRecord<'_>) -> Result<()> {
+        self.add(0, record.draft(&record.encode()))
     }
 
     fn add(&mut self, hash: u64, draft: Draft<'_>) -> Result<()> {
@@ -107,8 +123,8 @@ impl Records {
         }
         self.bytes.reserve(len);
         draft.encode(&mut self.bytes);
-        self.entries.push(Entry { kind: draft.kind, hash, len });
-        self.puts |= draft.kind != Kind::Delete;
+        self.entries.push(Entry { kind: draft.kind, keyspace: draft.keyspace, hash, len });
+        self.puts |= !matches!(draft.kind, Kind::Delete | Kind::KeyspaceDrop | Kind::KeyspaceClear);
         Ok(())
     }
 
@@ -121,13 +137,13 @@ impl Records {
         &self.conditions
     }
 
-    /// Hash and key of each, by decoding them.
-    pub(super) fn keys(&self) -> impl Iterator<Item = (u64, &[u8])> {
+    /// Keyspace, hash and key of each, by decoding them.
+    pub(super) fn keys(&self) -> impl Iterator<Item = (u16, u64, &[u8])> {
         let mut rest = &self.bytes[..];
         self.entries.iter().map(move |entry| {
             let (record, after) = rest.split_at(entry.len);
             rest = after;
-            (entry.hash, key_of(record))
+            (entry.keyspace, entry.hash, key_of(record))
         })
     }
 
@@ -149,6 +165,14 @@ impl Records {
 pub(super) fn key_of(record: &[u8]) -> &[u8] {
     match Header::decode(record) {
         Ok(header) => &record[header.key().start as usize..header.key().end as usize],
+        Err(_) => unreachable!("a record encoded by `Draft` decodes"),
+    }
+}
+
+/// The value of the encoded record at the start of `record`, as `key_of`.
+pub(super) fn value_of(record: &[u8]) -> &[u8] {
+    match Header::decode(record) {
+        Ok(header) => &record[header.value().start as usize..header.value().end as usize],
         Err(_) => unreachable!("a record encoded by `Draft` decodes"),
     }
 }

@@ -5,12 +5,13 @@
 use std::ops::Range;
 
 use crate::address::{Location, Seqno};
-use crate::commit::batch::{Entry, key_of};
+use crate::commit::batch::{Entry, key_of, value_of};
 use crate::commit::group::Done;
 use crate::commit::queue::{Share, Work};
 use crate::commit::rotate;
 use crate::commit::validate::{Claim, Refused, Said};
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::catalogue::CatalogueRecord;
 use crate::format::large::LargeValue;
 use crate::format::record::{self, Header, Kind};
 use crate::limits::{EXTENSION_LEN, SEQNO_MAX};
@@ -19,6 +20,7 @@ use crate::sabotage::{Sabotage, planted};
 use crate::segment::ReadMode;
 use crate::segment::active::Active;
 use crate::store::read::{self, AHEAD, Change};
+use crate::store::space::Finder;
 use crate::store::{Log, Store};
 
 /// Writes the group and says what became of each member.
@@ -64,6 +66,12 @@ struct Piece {
     members: Range<usize>,
     entries: Range<usize>,
     bytes: Range<usize>,
+}
+
+/// What a record does.
+enum Step<'r> {
+    Change(Kind, &'r Change<'r>),
+    Catalogue(&'r CatalogueRecord<'r>),
 }
 
 impl<'a> Leader<'a> {
@@ -265,19 +273,30 @@ impl<'a> Leader<'a> {
             return Ok(());
         };
         active.segment().tail().publish(active.end());
-        let (registry, table, large) = (self.store.registry(), self.store.table(), self.store.large());
+        let (registry, large) = (self.store.registry(), self.store.large());
         if self.store.settings().reading.mode == ReadMode::Positioned {
             // All or nothing: a device that fails a read here must not leave half a batch in the index.
-            self.for_each_change(piece, at, |_, change| read::check_readable(registry, table, change))?;
+            self.for_each_step(piece, at, |_, step| match step {
+                Step::Change(_, change) => read::check_readable(registry, change),
+                Step::Catalogue(_) => Ok(()),
+            })?;
         }
         let publication = self.store.begin_publication();
-        let mut seqno = u64::from(self.log.last_seqno) - piece.entries.len() as u64;
-        let changed = self.for_each_change(piece, at, |kind, change| {
-            seqno += 1;
-            publication.keep(change, Seqno::from(seqno))?;
-            match kind {
-                Kind::Delete => read::index_delete(registry, table, large, change),
-                _ => read::index_put(registry, table, large, change),
+        let changed = self.for_each_step(piece, at, |seqno, step| match step {
+            Step::Change(kind, change) => {
+                publication.keep(change, seqno)?;
+                change.space.note_written(seqno);
+                match kind {
+                    Kind::Delete => read::index_delete(registry, large, change),
+                    _ => read::index_put(registry, large, change),
+                }
+            }
+            Step::Catalogue(record) => {
+                self.store.spaces().apply(record, seqno, |id| {
+                    read::forget_space(registry, large, id);
+                    publication.shown()
+                });
+                Ok(())
             }
         });
         changed.inspect_err(|error| self.store.set_between(Some(error.clone())))?;
@@ -286,8 +305,10 @@ impl<'a> Leader<'a> {
         let large = self.work.entries[piece.entries.clone()].iter().any(|entry| entry.kind == Kind::PutLarge);
         if large {
             let mut bytes = 0;
-            self.for_each_change(piece, at, |_, change| {
-                bytes += change.large.map_or(0, |large| large.len);
+            self.for_each_step(piece, at, |_, step| {
+                if let Step::Change(_, change) = step {
+                    bytes += change.large.map_or(0, |large| large.len);
+                }
                 Ok(())
             })?;
             self.log.large_bytes += bytes;
@@ -297,37 +318,42 @@ impl<'a> Leader<'a> {
 
     /// Asks for what bringing the first of these into the index will look at.
     fn prefetch(&self, entries: &[Entry]) {
-        let hashes = entries.iter().take(AHEAD).map(|entry| entry.hash);
-        read::prefetch_all(self.store.registry(), self.store.table(), hashes);
+        let hashes = entries.iter().take(AHEAD).map(|entry| (entry.keyspace, entry.hash));
+        read::prefetch_all(self.store.registry(), self.store.spaces(), hashes);
     }
 
-    /// Calls `f` with what each record of the piece, which was written at `at`, does to the index.
-    fn for_each_change(
-        &self,
-        piece: &Piece,
-        at: u64,
-        mut f: impl FnMut(Kind, &Change<'_>) -> Result<()>,
-    ) -> Result<()> {
+    /// Calls `f` with what each record of the piece, which was written at `at`, does to the index, and its seqno. What is of a
+    /// keyspace that was dropped does nothing.
+    fn for_each_step(&self, piece: &Piece, at: u64, mut f: impl FnMut(Seqno, Step<'_>) -> Result<()>) -> Result<()> {
         let Some(active) = self.log.active.as_ref() else {
             return Ok(());
         };
         let bytes = &self.work.bytes[piece.bytes.start - EXTENSION_LEN..piece.bytes.end];
         let (mut position, mut extension) = (0, EXTENSION_LEN);
         let entries = &self.work.entries[piece.entries.clone()];
+        let (first, mut finder) =
+            (u64::from(self.log.last_seqno) - entries.len() as u64 + 1, Finder::new(self.store.spaces()));
         for (i, entry) in entries.iter().enumerate() {
             if i % AHEAD == 0 && i > 0 {
                 self.prefetch(&entries[i..]);
             }
             let len = entry.len + std::mem::take(&mut extension);
-            let change = Change {
-                hash: entry.hash,
-                key: key_of(&bytes[position..]),
-                location: Location::new(active.segment().place(), at + position as u64),
-                len: len as u64,
-                large: if entry.kind == Kind::PutLarge { large_of(&bytes[position..]) } else { None },
-            };
+            let (record, seqno) = (&bytes[position..], Seqno::from(first + i as u64));
+            let location = Location::new(active.segment().place(), at + position as u64);
             position += len;
-            f(entry.kind, &change).map_err(|error| self.poisoned(error))?;
+            let done = if entry.kind.is_catalogue() {
+                match CatalogueRecord::of(entry.kind, entry.keyspace, value_of(record)) {
+                    Ok(said) => f(seqno, Step::Catalogue(&said)),
+                    Err(_) => unreachable!("what the catalogue encoded it decodes"),
+                }
+            } else if let Some(space) = finder.get(entry.keyspace) {
+                let large = if entry.kind == Kind::PutLarge { large_of(record) } else { None };
+                let (hash, key) = (entry.hash, key_of(record));
+                f(seqno, Step::Change(entry.kind, &Change { space, hash, key, location, len: len as u64, large }))
+            } else {
+                Ok(())
+            };
+            done.map_err(|error| self.poisoned(error))?;
         }
         Ok(())
     }

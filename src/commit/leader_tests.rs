@@ -36,13 +36,13 @@ use Told::{NoSpace, NotPresent};
 
 fn member(store: &Store, brings: &Brings, value: &[u8]) -> Member {
     let mut records = Records::new();
-    let mut put = |key: &str| records.put(store.hash(key.as_bytes()), key.as_bytes(), value).unwrap();
+    let mut put = |key: &str| records.put(0, store.hash(key.as_bytes()), key.as_bytes(), value).unwrap();
     match brings {
         Put(key) => put(key),
         Batch(puts, _) => puts.iter().copied().for_each(put),
         Delete(_) | Sync => {}
     }
-    let mut delete = |key: &str| records.delete(store.hash(key.as_bytes()), key.as_bytes()).unwrap();
+    let mut delete = |key: &str| records.delete(0, store.hash(key.as_bytes()), key.as_bytes()).unwrap();
     match brings {
         Delete(key) => delete(key),
         Batch(_, deletes) => deletes.iter().copied().for_each(delete),
@@ -67,7 +67,7 @@ fn write(store: &Store, group: &[Brings], value: &[u8]) -> Vec<Told> {
 }
 
 fn has(store: &Store, key: &str) -> bool {
-    store.get(key.as_bytes()).unwrap().is_some()
+    store.get(store.spaces().default(), key.as_bytes()).unwrap().is_some()
 }
 
 /// A store with the keys "a" to "d" and no space for a second segment, and its last seqno.

@@ -18,6 +18,7 @@ use crate::commit::queue::{Queue, Work};
 use crate::error::Result;
 use crate::reclaim::pin::Pin;
 use crate::store::Store;
+use crate::store::space::Finder;
 
 /// Writes one member's records, together with whatever others bring meanwhile, and waits for what it asked for.
 ///
@@ -36,7 +37,10 @@ pub(crate) fn commit(store: &Store, queue: &Queue, mut member: Member) -> Result
 fn write(store: &Store, queue: &Queue, member: &Member) -> Result<Done> {
     if let [entry] = member.records.entries() {
         // By the time that it leads, the place that it will change has come near.
-        store.table().prefetch(entry.hash, &Pin::new());
+        let pin = Pin::new();
+        if let Some(space) = Finder::new(store.spaces()).get(entry.keyspace) {
+            space.table(&pin).prefetch(entry.hash, &pin);
+        }
     }
     let (ticket, clock) = (queue.submit(member)?, store.disk().clock());
     let gather = || {

@@ -2,7 +2,7 @@
 //!
 //! Floor 4. Imports `commit`, `error`, `format`, `reclaim`, `store`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::commit::batch::{Condition, Entry, Rule, key_of};
 use crate::commit::group::Done;
@@ -15,7 +15,9 @@ use crate::store::Store;
 /// What the members that stay say of keys, each by whether it is there then. What they do not is the index's to say.
 pub(super) struct Said<'s> {
     store: &'s Store,
-    present: HashMap<Vec<u8>, bool>,
+    present: HashMap<(u16, Vec<u8>), bool>,
+    /// Keyspaces that they clear or drop: what is not among `present` is not there then.
+    emptied: HashSet<u16>,
 }
 
 /// Why a member leaves.
@@ -35,22 +37,41 @@ pub(super) struct Claim<'w> {
 
 impl<'s> Said<'s> {
     pub(super) fn new(store: &'s Store) -> Said<'s> {
-        Said { store, present: HashMap::new() }
+        Said { store, present: HashMap::new(), emptied: HashSet::new() }
     }
 
     /// Whether the member leaves; else what it says counts for those behind it.
     pub(super) fn judge(&mut self, claim: &Claim<'_>) -> Option<Refused> {
         let refused = self.rule_broken(claim).transpose().or_else(|| self.condition_broken(claim).transpose());
         if let Some(outcome) = refused {
-            let rests = matches!(outcome, Ok(Done::NotPresent)) && self.present.contains_key(key_of(claim.records));
+            let rests = matches!(outcome, Ok(Done::NotPresent))
+                && claim
+                    .entries
+                    .first()
+                    .is_some_and(|entry| self.said(entry.keyspace, key_of(claim.records)).is_some());
             return Some(Refused { outcome, provisional: rests });
         }
         let mut record = claim.records;
         for entry in claim.entries {
-            self.present.insert(key_of(record).to_vec(), entry.kind != Kind::Delete);
+            match entry.kind {
+                Kind::KeyspaceClear | Kind::KeyspaceDrop => {
+                    self.present.retain(|(keyspace, _), _| *keyspace != entry.keyspace);
+                    self.emptied.insert(entry.keyspace);
+                }
+                kind if kind.is_catalogue() => {}
+                kind => {
+                    self.present.insert((entry.keyspace, key_of(record).to_vec()), kind != Kind::Delete);
+                }
+            }
             record = &record[entry.len..];
         }
         None
+    }
+
+    /// Whether the key is there by what the members say of it, if they say anything.
+    fn said(&self, keyspace: u16, key: &[u8]) -> Option<bool> {
+        let said = (!self.present.is_empty()).then(|| self.present.get(&(keyspace, key.to_vec())).copied()).flatten();
+        said.or_else(|| self.emptied.contains(&keyspace).then_some(false))
     }
 
     fn rule_broken(&self, claim: &Claim<'_>) -> Result<Option<Done>> {
@@ -59,9 +80,10 @@ impl<'s> Said<'s> {
         }
         let Some(entry) = claim.entries.first() else { return Ok(Some(Done::NotPresent)) };
         let key = key_of(claim.records);
-        let present = match self.present.get(key) {
-            Some(present) => *present,
-            None => self.store.find(entry.hash, key, &Pin::new())?.is_some(),
+        let present = match (self.said(entry.keyspace, key), self.store.spaces().get(entry.keyspace)) {
+            (Some(present), _) => present,
+            (None, Some(space)) => self.store.find(&space, entry.hash, key, &Pin::new())?.is_some(),
+            (None, None) => false,
         };
         Ok((!present).then_some(Done::NotPresent))
     }
@@ -70,9 +92,15 @@ impl<'s> Said<'s> {
         for condition in claim.conditions {
             let holds = match condition {
                 // A member before may fail yet. Then this one was refused for nothing, and its writer looks again.
-                Condition::Same { key, .. } if self.present.contains_key(&**key) => false,
-                Condition::Same { hash, key, seqno } => self.store.seqno_of(*hash, key)? == *seqno,
-                Condition::Unchanged { since } => self.present.is_empty() && self.store.watermark().visible() <= *since,
+                Condition::Same { keyspace, key, .. } if self.said(*keyspace, key).is_some() => false,
+                Condition::Same { keyspace, hash, key, seqno } => match self.store.spaces().get(*keyspace) {
+                    Some(space) => self.store.seqno_of(&space, *hash, key)? == *seqno,
+                    None => seqno.is_none(),
+                },
+                Condition::Unchanged { keyspace, since } => {
+                    let said = self.emptied.contains(keyspace) || self.present.keys().any(|(of, _)| of == keyspace);
+                    !said && self.store.spaces().get(*keyspace).is_none_or(|space| space.written() <= *since)
+                }
             };
             if !holds {
                 return Ok(Some(Done::Conflict));
@@ -99,7 +127,7 @@ mod tests {
         let store = open::open(Arc::new(MemoryDisk::new()), Settings::default()).unwrap();
         let member = |key: &[u8], condition: Option<Condition>| {
             let mut records = Records::new();
-            records.put(store.hash(key), key, b"value").unwrap();
+            records.put(0, store.hash(key), key, b"value").unwrap();
             condition.into_iter().for_each(|condition| records.require(condition));
             Member { records, rule: Rule::Always, barrier: None, seal: false }
         };
@@ -110,9 +138,9 @@ mod tests {
         };
         let same = |key: &[u8], seqno: Option<u64>| {
             let (hash, key) = (store.hash(key), key.into());
-            Some(Condition::Same { hash, key, seqno: seqno.map(Seqno::from) })
+            Some(Condition::Same { keyspace: 0, hash, key, seqno: seqno.map(Seqno::from) })
         };
-        let since = |seqno: u64| Some(Condition::Unchanged { since: seqno.into() });
+        let since = |seqno: u64| Some(Condition::Unchanged { keyspace: 0, since: seqno.into() });
         let (a, b) = (member(b"a", None), member(b"b", None));
         assert_eq!(write(&[a, member(b"c", same(b"b", None))]), [Done::Written(1), Done::Written(2)]);
         assert_eq!(write(&[b, member(b"d", same(b"b", None))]), [Done::Written(3), Done::Conflict]);

@@ -296,11 +296,13 @@ impl<'a> Job<'a> {
             return Ok(());
         }
         let mut left = None;
-        self.store.table().walk(|locations, _| {
-            let found = |at: &Location| leaving().find(|source| source.has_place(at.place()));
-            left = left.take().or_else(|| locations.iter().find_map(found));
-            true
-        });
+        for space in self.store.spaces().all() {
+            space.whole_table().walk(|locations, _| {
+                let found = |at: &Location| leaving().find(|source| source.has_place(at.place()));
+                left = left.take().or_else(|| locations.iter().find_map(found));
+                true
+            });
+        }
         match left {
             None => Ok(()),
             Some(source) => Err(Error::corruption(source.path(), 0, "a record of it could not be moved")),

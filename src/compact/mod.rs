@@ -133,7 +133,7 @@ pub(crate) fn run(store: &Store, task: Task, pace: &Pace<'_>, report: &mut Compa
     let done = run_all(store, task, pace, report, &mut next);
     if store.index_id() != [0; 16] {
         // What was copied, an open would have to read. Best effort: without it the next open takes longer.
-        let _ = store.write_index_if_worth(store.table().len() / 8);
+        let _ = store.write_index_if_worth(store.spaces().len() / 8);
     }
     done
 }
@@ -229,7 +229,7 @@ pub(crate) fn checkpoint(store: &Store) -> Result<()> {
 /// The same, once an open would have to read so many records that writing the index down is little beside them.
 fn checkpoint_now_and_then(store: &Store) -> Result<()> {
     let _jobs = store.archives().jobs();
-    store.write_index_if_worth(store.table().len().max(CHECKPOINT_BEHIND)).map(drop)
+    store.write_index_if_worth(store.spaces().len().max(CHECKPOINT_BEHIND)).map(drop)
 }
 
 /// Writes the hints of what was sealed since the segment `seen` and that the written index does not have: those spare the next open

@@ -26,6 +26,7 @@ use crate::segment::scan::{Scan, Scanned, Step, Values};
 use crate::segment::source::Source;
 use crate::store::Store;
 use crate::store::read::AHEAD;
+use crate::store::space::Finder;
 use crate::zipfile::write::Writer;
 
 /// Bytes that are collected before they are judged.
@@ -44,7 +45,7 @@ pub(super) struct Rewritten {
     /// Tombstones that stay, because an older file may hold what they delete, and those that went.
     pub(super) tombstones_kept: u64,
     pub(super) tombstones_dropped: u64,
-    /// Bytes of those that stay, in each segment that was written.
+    /// Bytes of those that stay, and of what is said of keyspaces and cursors, in each segment that was written.
     pub(super) needed: Vec<u64>,
     /// Large values that only records of the sources name, which nobody sees any more.
     pub(super) dead_large: Vec<(LargeId, u64)>,
@@ -160,9 +161,17 @@ impl<'a> Rewriter<'a> {
         let batch = std::mem::take(&mut self.batch);
         self.pace.work(batch.bytes.len() as u64)?;
         let live: Vec<bool> = {
-            let (pin, table) = (Pin::new(), self.store.table());
-            batch.members.iter().for_each(|member| table.prefetch(member.hash, &pin));
-            batch.members.iter().map(|member| table.says(member.hash, member.at, &pin)).collect()
+            let (pin, mut finder) = (Pin::new(), Finder::new(self.store.spaces()));
+            for member in &batch.members {
+                if let Some(space) = finder.get(member.header.keyspace) {
+                    space.table(&pin).prefetch(member.hash, &pin);
+                }
+            }
+            let mut says = |member: &Candidate| {
+                let space = finder.get(member.header.keyspace);
+                space.is_some_and(|space| space.table(&pin).says(member.hash, member.at, &pin))
+            };
+            batch.members.iter().map(&mut says).collect()
         };
         let is_delete = |member: &&Candidate| member.header.kind == Kind::Delete;
         let deletes = batch.members.iter().filter(is_delete).map(|member| (member.hash, member.header.keyspace));
@@ -179,7 +188,9 @@ impl<'a> Rewriter<'a> {
                 }
                 Kind::Delete => self.done.tombstones_dropped += 1,
                 Kind::KeyspaceCreate | Kind::KeyspaceDrop | Kind::KeyspaceClear | Kind::Cursor => {
-                    self.copy(member, record)?;
+                    if self.store.spaces().is_said(member.header.kind, member.header.keyspace, member.header.seqno) {
+                        self.copy(member, record)?;
+                    }
                 }
             }
         }
@@ -216,7 +227,7 @@ impl<'a> Rewriter<'a> {
         output.end += len;
         output.count += 1;
         output.last_seqno = member.header.seqno;
-        if member.header.kind == Kind::Delete {
+        if !matches!(member.header.kind, Kind::Put | Kind::PutLarge) {
             output.needed += len;
         }
         let (hash, keyspace) = (member.hash, member.header.keyspace);

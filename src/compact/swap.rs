@@ -14,6 +14,7 @@ use crate::segment::scan::{Scan, Step, Values};
 use crate::segment::source::Source;
 use crate::store::Store;
 use crate::store::read::{self, AHEAD, Change};
+use crate::store::space::Finder;
 
 /// Goes through a packed segment that the registry has, and moves each record that the index still says is in one of
 /// `sources` (C3). What was overwritten or deleted since it was copied stays as it is, and its copy is dead.
@@ -29,6 +30,7 @@ pub(super) fn swap(store: &Store, packed: &Segment, sources: &[Hold<Segment>]) -
             Step::Record(record) if matches!(record.header.kind, Kind::Put | Kind::PutLarge) => {
                 let (hash, key) = (store.hash(record.key()), record.key().to_vec());
                 batch.push(Moving {
+                    keyspace: record.header.keyspace,
                     hash,
                     key,
                     offset: record.offset,
@@ -49,6 +51,7 @@ pub(super) fn swap(store: &Store, packed: &Segment, sources: &[Hold<Segment>]) -
 
 /// A record that is to be pointed at.
 struct Moving {
+    keyspace: u16,
     hash: u64,
     key: Vec<u8>,
     offset: u64,
@@ -57,13 +60,15 @@ struct Moving {
 }
 
 fn apply(store: &Store, packed: &Segment, sources: &[Hold<Segment>], batch: &[Moving]) -> Result<()> {
-    read::prefetch_all(store.registry(), store.table(), batch.iter().map(|moving| moving.hash));
-    for Moving { hash, key, offset, len, large } in batch {
+    let (_moving, mut finder) = (store.spaces().moving(), Finder::new(store.spaces()));
+    read::prefetch_all(store.registry(), store.spaces(), batch.iter().map(|moving| (moving.keyspace, moving.hash)));
+    for Moving { keyspace, hash, key, offset, len, large } in batch {
         if planted(Sabotage::DanglingPlaces) && hash.is_multiple_of(4) {
             continue;
         }
         let location = Location::new(packed.place(), *offset);
-        let to = Change { hash: *hash, key, location, len: *len, large: *large };
+        let Some(space) = finder.get(*keyspace) else { continue };
+        let to = Change { space, hash: *hash, key, location, len: *len, large: *large };
         read::index_move(store, &to, |place| sources.iter().any(|source| source.has_place(place)), &Pin::new())?;
     }
     Ok(())

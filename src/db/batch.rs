@@ -35,23 +35,25 @@ impl Batch {
 
     /// Adds a put. What fails, writing a large value for one, is an error of `commit`, and nothing is added after it.
     pub fn put(&mut self, keyspace: impl AsRef<Keyspace>, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> &mut Self {
-        let key = key.as_ref();
+        let (keyspace, key) = (keyspace.as_ref(), key.as_ref());
         if self.refused.is_some() {
             return self;
         }
-        let added = self.check(keyspace.as_ref()).and_then(|()| self.shared.writable_store());
-        let added = added.and_then(|store| large::put(store, &mut self.records, key, value.as_ref()));
+        let added = self.check(keyspace).and_then(|()| keyspace.writable_store());
+        let id = keyspace.space.id();
+        let added = added.and_then(|store| large::put(store, &mut self.records, id, key, value.as_ref()));
         self.note(added)
     }
 
     /// Adds a delete. One of a key that is not there is no error.
     pub fn delete(&mut self, keyspace: impl AsRef<Keyspace>, key: impl AsRef<[u8]>) -> &mut Self {
-        let key = key.as_ref();
+        let (keyspace, key) = (keyspace.as_ref(), key.as_ref());
         if self.refused.is_some() {
             return self;
         }
-        let hash = self.shared.store.hash(key);
-        let added = self.check(keyspace.as_ref()).and_then(|()| self.records.delete(hash, key));
+        let (id, hash) = (keyspace.space.id(), self.shared.store.hash(key));
+        let there = self.check(keyspace).and_then(|()| keyspace.open_store().map(drop));
+        let added = there.and_then(|()| self.records.delete(id, hash, key));
         self.note(added)
     }
 

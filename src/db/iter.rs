@@ -9,6 +9,7 @@ use crate::segment::value::Value;
 use crate::store::Store;
 use crate::store::pass::Pass;
 use crate::store::past::PastPass;
+use crate::store::space::Space;
 use crate::txn::pending::PendingPass;
 
 /// Every key with its value, each once, as of the call that made it, in no order.
@@ -28,11 +29,11 @@ enum Of {
 }
 
 impl Iter {
-    pub(super) fn new(store: Result<&Store>) -> Iter {
+    pub(super) fn new(store: Result<&Store>, space: &Space) -> Iter {
         let pass = store.map(|store| {
             // Nobody publishes while the log is held, so this is one moment.
             let _log = store.log();
-            Pass::new(store)
+            Pass::new(store, space)
         });
         Iter { of: pass.map(Of::Now).map_err(Some) }
     }

@@ -1,6 +1,6 @@
 //! A keyspace: keys and values apart from those of others. The one that a `Db` itself is, is the default keyspace.
 //!
-//! Floor 6. Imports `address`, `commit`, `db`, `error`, `reclaim`, `segment`, `sync`, `txn`.
+//! Floor 6. Imports `address`, `commit`, `db`, `error`, `format`, `reclaim`, `segment`, `store`, `sync`, `txn`.
 
 use std::fmt;
 use std::ops::Range;
@@ -16,16 +16,22 @@ use crate::db::options::PutOptions;
 use crate::db::reader::Reader;
 use crate::db::writer::PutWriter;
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::catalogue::CatalogueRecord;
 use crate::reclaim::pin::Pin;
 use crate::segment::value::Value;
+use crate::store::Store;
+use crate::store::space::Space;
 use crate::sync::Arc;
 use crate::txn::change::{self, Change};
 
 /// A handle of a keyspace: keys and values apart from those of others. A [`Db`](crate::Db) is its store's default
-/// keyspace, and has all of these methods. No call of this version makes a second one.
+/// keyspace, and has all of these methods; [`Db::keyspace`](crate::Db::keyspace) gives others.
+///
+/// Once it was dropped, by whichever handle, calls that can fail are `NotFound`, and there is nothing in it.
 #[derive(Clone)]
 pub struct Keyspace {
     pub(super) shared: Arc<Shared>,
+    pub(super) space: Arc<Space>,
 }
 
 impl Keyspace {
@@ -51,9 +57,9 @@ impl Keyspace {
     /// # Errors
     /// As `put`.
     pub fn put_with(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, options: PutOptions) -> Result<Seqno> {
-        let store = self.shared.writable_store()?;
+        let store = self.writable_store()?;
         let (key, mut records) = (key.as_ref(), Records::new());
-        large::put(store, &mut records, key, value.as_ref())?;
+        large::put(store, &mut records, self.space.id(), key, value.as_ref())?;
         let durability = options.durability.unwrap_or(self.shared.durability);
         self.shared.commit(records, Rule::Always, durability).map(|done| self.shared.seqno_of(done))
     }
@@ -65,7 +71,7 @@ impl Keyspace {
     /// # Errors
     /// As [`Keyspace::put`].
     pub fn put_writer(&self, key: impl AsRef<[u8]>, len: u64) -> Result<PutWriter> {
-        PutWriter::new(&self.shared, key.as_ref(), len)
+        PutWriter::new(self, key.as_ref(), len)
     }
 
     /// The value of `key`, without copying it where the store is mapped. It stays what it is, whatever happens to the
@@ -78,7 +84,7 @@ impl Keyspace {
     /// `Corruption` if the bytes on disk are not what was written: for this key alone. `Io` with positioned reads, and of a
     /// large value; `ResourceLimit` without a descriptor or the memory to read either. `Closed`, `Forked`.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
-        self.shared.open_store()?.get(key.as_ref())
+        self.open_store()?.get(&self.space, key.as_ref())
     }
 
     /// The part of the value of `key` that lies in `bytes`: cut off at its end, and empty where it starts behind that, or
@@ -89,7 +95,7 @@ impl Keyspace {
     /// # Errors
     /// As [`Keyspace::get`].
     pub fn get_range(&self, key: impl AsRef<[u8]>, bytes: Range<u64>) -> Result<Option<Value>> {
-        self.shared.open_store()?.get_range(key.as_ref(), &bytes)
+        self.open_store()?.get_range(&self.space, key.as_ref(), &bytes)
     }
 
     /// Calls `f` with the value of `key`, for those who need it no longer than that.
@@ -105,8 +111,8 @@ impl Keyspace {
     /// # Errors
     /// As [`Keyspace::get`].
     pub fn contains_key(&self, key: impl AsRef<[u8]>) -> Result<bool> {
-        let (store, key) = (self.shared.open_store()?, key.as_ref());
-        Ok(store.find(store.hash(key), key, &Pin::new())?.is_some())
+        let (store, key) = (self.open_store()?, key.as_ref());
+        Ok(store.find(&self.space, store.hash(key), key, &Pin::new())?.is_some())
     }
 
     /// Removes `key` and says whether it was there. Deleting nothing writes nothing.
@@ -126,9 +132,9 @@ impl Keyspace {
     /// # Errors
     /// As [`Keyspace::delete`].
     pub fn delete_with(&self, key: impl AsRef<[u8]>, durability: Durability) -> Result<bool> {
-        let store = self.shared.writable_store()?;
+        let store = self.writable_store()?;
         let (key, mut records) = (key.as_ref(), Records::new());
-        records.delete(store.hash(key), key)?;
+        records.delete(self.space.id(), store.hash(key), key)?;
         self.shared.commit(records, Rule::IfPresent, durability).map(|done| done != Done::NotPresent)
     }
 
@@ -187,13 +193,13 @@ impl Keyspace {
     }
 
     fn change(&self, key: &[u8], f: impl FnMut(Option<&[u8]>) -> Result<Change>) -> Result<Option<Value>> {
-        self.shared.writable_store()?;
-        change::change(self.shared.writing(self.shared.durability), key, f)
+        self.writable_store()?;
+        change::change(self.shared.writing(self.shared.durability), &self.space, key, f)
     }
 
     /// A reader of this keyspace, for one thread: the fastest way to read.
     pub fn reader(&self) -> Reader {
-        Reader::new(&self.shared)
+        Reader::new(self)
     }
 
     /// How many keys there are.
@@ -202,7 +208,7 @@ impl Keyspace {
     /// be recognised is neither replaced nor removed, and stays an error of [`Keyspace::iter`] and of
     /// [`Db::verify`](crate::Db::verify).
     pub fn len(&self) -> u64 {
-        self.shared.figure(0, |store| store.table().len())
+        self.shared.figure(0, |_| self.space.len())
     }
 
     /// Whether there is no key.
@@ -214,7 +220,50 @@ impl Keyspace {
     ///
     /// Writers wait while the list of places (4 to 8 bytes a key) is taken; after that it disturbs nobody.
     pub fn iter(&self) -> Iter {
-        Iter::new(self.shared.open_store().map(|store| &**store))
+        Iter::new(self.open_store().map(|store| &**store), &self.space)
+    }
+
+    /// Removes all keys at once, durably, whatever their number: it takes one record. The space that they take up comes back by
+    /// compaction.
+    ///
+    /// # Errors
+    /// As [`Keyspace::put`].
+    pub fn clear(&self) -> Result<()> {
+        self.writable_store()?;
+        let mut records = Records::new();
+        records.say(&CatalogueRecord::Clear(self.space.id()))?;
+        self.shared.commit(records, Rule::Always, Durability::Sync).map(drop)
+    }
+
+    /// The store, if this process may use it, and the keyspace is there.
+    ///
+    /// # Errors
+    /// `Closed`, `Forked`; `NotFound` once it was dropped.
+    #[inline]
+    pub(super) fn open_store(&self) -> Result<&Arc<Store>> {
+        let store = self.shared.open_store()?;
+        if self.space.is_dropped() {
+            return Err(self.gone());
+        }
+        Ok(store)
+    }
+
+    /// The same, if it takes writes.
+    ///
+    /// # Errors
+    /// As `open_store`; `ReadOnly`.
+    #[inline]
+    pub(super) fn writable_store(&self) -> Result<&Arc<Store>> {
+        self.open_store()?;
+        self.shared.writable_store()
+    }
+
+    #[cold]
+    fn gone(&self) -> Error {
+        Error::new(
+            ErrorKind::NotFound,
+            format!("the keyspace {:?} was dropped; open it anew to make another", self.space.name()),
+        )
     }
 }
 
@@ -226,6 +275,9 @@ impl AsRef<Keyspace> for Keyspace {
 
 impl fmt::Debug for Keyspace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keyspace").field("path", &self.shared.store.disk().path()).finish_non_exhaustive()
+        f.debug_struct("Keyspace")
+            .field("name", &self.space.name())
+            .field("path", &self.shared.store.disk().path())
+            .finish_non_exhaustive()
     }
 }

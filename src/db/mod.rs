@@ -5,6 +5,7 @@
 pub(crate) mod batch;
 pub(crate) mod iter;
 pub(crate) mod keyspace;
+pub(crate) mod keyspaces;
 pub(crate) mod options;
 pub(crate) mod reader;
 pub(crate) mod snapshot;
@@ -124,7 +125,8 @@ impl Db {
             });
         }
         let shared = Shared { store, queue: Queue::new(), durability, compactor, fork, closed: AtomicBool::new(false) };
-        Ok(Db { default: Keyspace { shared: Arc::new(shared) } })
+        let space = Arc::clone(shared.store.spaces().default());
+        Ok(Db { default: Keyspace { shared: Arc::new(shared), space } })
     }
 
     /// For the tests: makes a spare segment here and now, as long as the next one is to be; whether there is one afterwards.

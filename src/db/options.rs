@@ -7,6 +7,7 @@ use std::path::Path;
 
 use crate::commit::durability::Durability;
 use crate::db::Db;
+use crate::db::keyspaces::KeyspaceOptions;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::compression::Compression;
 use crate::limits::{
@@ -37,6 +38,7 @@ use crate::sync::Arc;
 pub struct Options {
     durability: Durability,
     settings: Settings,
+    default_keyspace: Option<KeyspaceOptions>,
 }
 
 impl Options {
@@ -107,6 +109,13 @@ impl Options {
         self
     }
 
+    /// What the default keyspace, which the [`Db`] itself is, is made with. Of a store that is there already, what it has to be: others are
+    /// `Invalid`. Default: whatever it was made with.
+    pub fn default_keyspace(mut self, options: KeyspaceOptions) -> Self {
+        self.default_keyspace = Some(options);
+        self
+    }
+
     /// Calls `f` from long jobs, on the thread that runs them.
     pub fn on_progress(mut self, f: impl Fn(Progress) + Send + Sync + 'static) -> Self {
         self.settings.on_progress = Some(Arc::new(f));
@@ -157,7 +166,7 @@ impl Options {
 
     /// Opens the store on any disk.
     pub(crate) fn open_on(self, disk: Arc<dyn Disk>) -> Result<Db> {
-        Db::start(disk, self.settings, self.durability)
+        Db::start(disk, self.settings, self.durability)?.with_default(self.default_keyspace)
     }
 
     /// For the crash tests: small segments of one length, whatever the bounds, and nothing that happens by itself.

@@ -1,12 +1,12 @@
 //! The fastest way to read: one a thread, nothing to let go of until it is refreshed.
 //!
-//! Floor 6. Imports `db`, `error`, `reclaim`, `segment`, `store`, `sync`.
+//! Floor 6. Imports `db`, `error`, `reclaim`, `segment`, `store`.
 
 use std::cell::RefCell;
 use std::fmt;
 use std::ops::ControlFlow;
 
-use crate::db::Shared;
+use crate::db::keyspace::Keyspace;
 use crate::error::Result;
 use crate::reclaim::pin::Pin;
 use crate::segment::holds::Holds;
@@ -14,7 +14,6 @@ use crate::segment::kept::Kept;
 use crate::store::Store;
 use crate::store::pass::Pass;
 use crate::store::read::{self, At};
-use crate::sync::Arc;
 
 /// Keys looked up together: enough that their cache misses overlap, few enough that the lines asked for stay in the
 /// nearest cache.
@@ -40,7 +39,7 @@ const GROUP: usize = 32;
 /// # }
 /// ```
 pub struct Reader {
-    shared: Arc<Shared>,
+    keyspace: Keyspace,
     /// Keeps the mapped bytes that were handed out.
     holds: RefCell<Holds>,
     /// Keeps the others.
@@ -48,8 +47,8 @@ pub struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(shared: &Arc<Shared>) -> Reader {
-        Reader { shared: Arc::clone(shared), holds: RefCell::default(), kept: RefCell::default() }
+    pub(super) fn new(keyspace: &Keyspace) -> Reader {
+        Reader { keyspace: keyspace.clone(), holds: RefCell::default(), kept: RefCell::default() }
     }
 
     /// The value of `key`.
@@ -58,13 +57,13 @@ impl Reader {
     /// As [`Keyspace::get`](crate::Keyspace::get).
     #[inline]
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<&[u8]>> {
-        let (store, key, pin) = (self.shared.open_store()?, key.as_ref(), Pin::new());
+        let (store, key, pin) = (self.keyspace.open_store()?, key.as_ref(), Pin::new());
         self.answer(store, store.hash(key), key, &pin)
     }
 
     #[inline]
     fn answer(&self, store: &Store, hash: u64, key: &[u8], pin: &Pin) -> Result<Option<&[u8]>> {
-        match store.find(hash, key, pin)? {
+        match store.find(&self.keyspace.space, hash, key, pin)? {
             Some(at) => self.show(&at).map(Some),
             None => Ok(None),
         }
@@ -87,7 +86,7 @@ impl Reader {
     #[inline(never)]
     fn show_elsewhere(&self, at: At<'_>) -> Result<&[u8]> {
         let record = at.fetch()?;
-        let bytes = std::ptr::from_ref(self.kept.borrow_mut().keep(self.shared.store.large(), &record)?);
+        let bytes = std::ptr::from_ref(self.kept.borrow_mut().keep(self.keyspace.shared.store.large(), &record)?);
         // SAFETY: the bytes are kept as long as what `show` holds, and stay where they are meanwhile.
         Ok(unsafe { &*bytes })
     }
@@ -117,18 +116,19 @@ impl Reader {
         let mut bytes: [&[u8]; GROUP] = [&[]; GROUP];
         bytes.iter_mut().zip(keys).for_each(|(bytes, key)| *bytes = key.as_ref());
         let keys = &bytes[..keys.len()];
-        let store = match self.shared.open_store() {
+        let store = match self.keyspace.open_store() {
             Ok(store) => store,
             Err(error) => return answers.fill_with(|| Err(error.clone())),
         };
         let pin = Pin::new();
+        let table = self.keyspace.space.table(&pin);
         let mut hashes = [0; GROUP];
         for (hash, key) in hashes.iter_mut().zip(keys) {
             *hash = store.hash(key);
-            store.table().prefetch(*hash, &pin);
+            table.prefetch(*hash, &pin);
         }
         for hash in &hashes[..keys.len()] {
-            read::prefetch_record(store.registry(), store.table(), *hash, &pin);
+            read::prefetch_record(store.registry(), table, *hash, &pin);
         }
         for ((answer, key), hash) in answers.iter_mut().zip(keys).zip(hashes) {
             *answer = self.answer(store, hash, key, &pin);
@@ -144,7 +144,7 @@ impl Reader {
     /// # Errors
     /// As [`Keyspace::get`](crate::Keyspace::get), of the first record that cannot be read; the pass ends there.
     pub fn for_each(&self, each: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<()> {
-        Pass::new(self.shared.open_store()?).show(each).map(drop)
+        Pass::new(self.keyspace.open_store()?, &self.keyspace.space).show(each).map(drop)
     }
 
     /// Lets go of all that was handed out.
@@ -156,7 +156,7 @@ impl Reader {
 
 impl fmt::Debug for Reader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reader").field("path", &self.shared.store.disk().path()).finish_non_exhaustive()
+        f.debug_struct("Reader").field("path", &self.keyspace.shared.store.disk().path()).finish_non_exhaustive()
     }
 }
 

@@ -47,7 +47,8 @@ impl Snapshot {
     /// # Errors
     /// As [`Keyspace::get`], and `Corruption` also if the record was damaged already when it was replaced. `Invalid` if the keyspace is of another store.
     pub fn get(&self, keyspace: impl AsRef<Keyspace>, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
-        Ok(self.moment(keyspace.as_ref())?.get(key.as_ref())?.map(|(value, _)| value))
+        let keyspace = keyspace.as_ref();
+        Ok(self.moment(keyspace)?.get(&keyspace.space, key.as_ref())?.map(|(value, _)| value))
     }
 
     /// Whether `key` was there.
@@ -55,14 +56,16 @@ impl Snapshot {
     /// # Errors
     /// As [`Snapshot::get`].
     pub fn contains_key(&self, keyspace: impl AsRef<Keyspace>, key: impl AsRef<[u8]>) -> Result<bool> {
-        Ok(self.moment(keyspace.as_ref())?.seqno_of(key.as_ref())?.is_some())
+        let keyspace = keyspace.as_ref();
+        Ok(self.moment(keyspace)?.seqno_of(&keyspace.space, key.as_ref())?.is_some())
     }
 
     /// Every key with the value that it had, each once, in no order.
     ///
     /// Writers wait while the list of places (4 to 8 bytes a key) is taken.
     pub fn iter(&self, keyspace: impl AsRef<Keyspace>) -> Iter {
-        Iter::past(self.moment(keyspace.as_ref()).and_then(Moment::pass))
+        let keyspace = keyspace.as_ref();
+        Iter::past(self.moment(keyspace).and_then(|moment| moment.pass(&keyspace.space)))
     }
 
     /// The last write that it shows.

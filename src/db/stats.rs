@@ -130,7 +130,7 @@ impl Stats {
         let (snapshots, oldest_snapshot) = store.versions().moments.count();
         let (used, live, needed) = (sum(|s| s.used_bytes), sum(|s| s.live_bytes), sum(|s| s.needed_bytes));
         Stats {
-            live_keys: store.table().len(),
+            live_keys: store.spaces().len(),
             live_bytes: live + large.live_bytes(),
             dead_bytes: used.saturating_sub(live + needed) + large.bytes().saturating_sub(large.live_bytes()),
             needed_bytes: needed,
@@ -142,7 +142,7 @@ impl Stats {
             snapshots: snapshots as u64,
             oldest_snapshot,
             snapshot_bytes: store.versions().bytes(),
-            index_bytes: store.table().bytes(),
+            index_bytes: store.spaces().bytes(),
             segments,
             compaction,
             recovery: store.recovery().clone(),

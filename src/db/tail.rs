@@ -56,7 +56,7 @@ pub struct TailBatch {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Change {
-    /// The keyspace's name: "default" of that which a [`Db`](crate::Db) is itself.
+    /// The keyspace's name: "default" of that which a [`Db`](crate::Db) is itself; "#" and a number of one that was dropped since.
     pub keyspace: String,
     /// The key.
     pub key: Value,
@@ -77,16 +77,13 @@ impl TailBatch {
 
     fn of(committed: Committed) -> TailBatch {
         let changes = committed.writes.into_iter().map(|write| Change {
-            keyspace: DEFAULT_NAME.to_owned(),
+            keyspace: write.keyspace,
             key: write.key,
             value: write.value,
         });
         TailBatch { seqno: committed.seqno, changes: changes.collect() }
     }
 }
-
-/// What the keyspace that a `Db` itself is, is called.
-const DEFAULT_NAME: &str = "default";
 
 impl Tail {
     pub(super) fn new(shared: &Shared, from: Seqno) -> Result<Tail> {

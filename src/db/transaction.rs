@@ -57,7 +57,8 @@ impl Transaction {
     /// # Errors
     /// As [`Snapshot::get`](crate::Snapshot::get).
     pub fn get(&self, keyspace: impl AsRef<Keyspace>, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
-        self.pending(keyspace.as_ref())?.get(key.as_ref())
+        let keyspace = keyspace.as_ref();
+        self.pending(keyspace)?.get(&keyspace.space, key.as_ref())
     }
 
     /// Whether `key` is there.
@@ -65,7 +66,8 @@ impl Transaction {
     /// # Errors
     /// As [`Snapshot::get`](crate::Snapshot::get).
     pub fn contains_key(&self, keyspace: impl AsRef<Keyspace>, key: impl AsRef<[u8]>) -> Result<bool> {
-        self.pending(keyspace.as_ref())?.contains_key(key.as_ref())
+        let keyspace = keyspace.as_ref();
+        self.pending(keyspace)?.contains_key(&keyspace.space, key.as_ref())
     }
 
     /// Has `value` written under `key`.
@@ -93,7 +95,8 @@ impl Transaction {
         value: impl AsRef<[u8]>,
         options: PutOptions,
     ) -> Result<()> {
-        self.pending_mut(keyspace.as_ref())?.put(key.as_ref(), value.as_ref())?;
+        let keyspace = keyspace.as_ref();
+        self.pending_mut(keyspace)?.put(&keyspace.space, key.as_ref(), value.as_ref())?;
         if let Some(asked) = options.durability
             && asked.barrier() > self.durability.barrier()
         {
@@ -107,14 +110,16 @@ impl Transaction {
     /// # Errors
     /// As [`Transaction::put`] and [`Transaction::get`].
     pub fn delete(&mut self, keyspace: impl AsRef<Keyspace>, key: impl AsRef<[u8]>) -> Result<bool> {
-        self.pending_mut(keyspace.as_ref())?.delete(key.as_ref())
+        let keyspace = keyspace.as_ref();
+        self.pending_mut(keyspace)?.delete(&keyspace.space, key.as_ref())
     }
 
     /// Every key with its value, each once, as of this call, in no order.
     ///
     /// Whatever is written to the keyspace after the transaction began is a conflict from here on.
     pub fn iter(&self, keyspace: impl AsRef<Keyspace>) -> Iter {
-        Iter::pending(self.pending(keyspace.as_ref()).and_then(Pending::pass))
+        let keyspace = keyspace.as_ref();
+        Iter::pending(self.pending(keyspace).and_then(|pending| pending.pass(&keyspace.space)))
     }
 
     /// Writes all of it, or nothing. Without writes there is nothing to do, and the answer is the last write that it saw.
@@ -128,13 +133,13 @@ impl Transaction {
     }
 
     fn pending(&self, keyspace: &Keyspace) -> Result<&Pending> {
-        self.shared.open_store()?;
+        keyspace.open_store()?;
         let pending = self.pending.as_ref().map_err(Error::clone)?;
         same_store(pending, keyspace).map(|()| pending)
     }
 
     fn pending_mut(&mut self, keyspace: &Keyspace) -> Result<&mut Pending> {
-        self.shared.open_store()?;
+        keyspace.open_store()?;
         let pending = self.pending.as_mut().map_err(|error| error.clone())?;
         same_store(pending, keyspace).map(|()| pending)
     }

@@ -1,16 +1,15 @@
 //! Writing a value that comes in pieces.
 //!
-//! Floor 6. Imports `address`, `commit`, `db`, `error`, `segment`, `sync`.
+//! Floor 6. Imports `address`, `commit`, `db`, `error`, `segment`.
 
 use std::{fmt, io};
 
 use crate::address::Seqno;
 use crate::commit::batch::{Records, Rule, check_lens};
 use crate::commit::large;
-use crate::db::Shared;
+use crate::db::keyspace::Keyspace;
 use crate::error::{Error, ErrorKind, Result};
 use crate::segment::large::new::NewLargeFile;
-use crate::sync::Arc;
 
 /// Pieces shorter than this are gathered before they are written.
 const GATHERED_LEN: usize = 256 * 1024;
@@ -44,16 +43,16 @@ pub struct PutWriter {
     len: u64,
     taken: u64,
     // After the file: while that is removed, the store is still locked.
-    shared: Arc<Shared>,
+    keyspace: Keyspace,
 }
 
 impl PutWriter {
-    pub(super) fn new(shared: &Arc<Shared>, key: &[u8], len: u64) -> Result<PutWriter> {
-        let store = shared.writable_store()?;
+    pub(super) fn new(keyspace: &Keyspace, key: &[u8], len: u64) -> Result<PutWriter> {
+        let store = keyspace.writable_store()?;
         check_lens(key, len)?;
         let is_large = len > store.settings().inline_value_len_max();
         let file = if is_large { Some(large::create(store, key, len)?) } else { None };
-        Ok(PutWriter { file, gathered: Vec::new(), key: key.to_vec(), len, taken: 0, shared: Arc::clone(shared) })
+        Ok(PutWriter { file, gathered: Vec::new(), key: key.to_vec(), len, taken: 0, keyspace: keyspace.clone() })
     }
 
     /// Puts the value into the store, and waits for what [`Options::durability`](crate::Options::durability) asks, as
@@ -63,21 +62,22 @@ impl PutWriter {
     /// `Invalid` if fewer bytes were given than announced. Else as [`Keyspace::put`](crate::Keyspace::put). The value is
     /// given up then.
     pub fn finish(mut self) -> Result<Seqno> {
-        let store = self.shared.open_store()?;
+        let store = self.keyspace.open_store()?;
         if self.taken < self.len {
             let text = format!("a value of {} bytes was announced, {} were given", self.len, self.taken);
             return Err(Error::new(ErrorKind::Invalid, text));
         }
-        let mut records = Records::new();
+        let (mut records, id) = (Records::new(), self.keyspace.space.id());
         match self.file.take() {
-            None => records.put(store.hash(&self.key), &self.key, &self.gathered)?,
+            None => records.put(id, store.hash(&self.key), &self.key, &self.gathered)?,
             Some(mut file) => {
                 file.append(&self.gathered)?;
-                large::finish(store, &mut records, &self.key, file)?;
+                large::finish(store, &mut records, id, &self.key, file)?;
             }
         }
-        let done = self.shared.commit(records, Rule::Always, self.shared.durability)?;
-        Ok(self.shared.seqno_of(done))
+        let shared = &self.keyspace.shared;
+        let done = shared.commit(records, Rule::Always, shared.durability)?;
+        Ok(shared.seqno_of(done))
     }
 
     /// Takes all of `bytes`, or nothing.
@@ -101,7 +101,7 @@ impl PutWriter {
 
 impl io::Write for PutWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.shared.open_store().map_err(io::Error::other)?;
+        self.keyspace.open_store().map_err(io::Error::other)?;
         if bytes.len() as u64 > self.len - self.taken {
             let text = format!(
                 "a value of {} bytes was announced, {} were given so far, and {} more do not fit",
@@ -117,7 +117,7 @@ impl io::Write for PutWriter {
 
     /// Hands what was gathered to the operating system; durable is what is finished.
     fn flush(&mut self) -> io::Result<()> {
-        self.shared.open_store().map_err(io::Error::other)?;
+        self.keyspace.open_store().map_err(io::Error::other)?;
         if let Some(file) = &mut self.file {
             file.append(&self.gathered).map_err(|error| io::Error::new(kind_of(&error), error))?;
             self.gathered.clear();

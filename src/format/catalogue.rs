@@ -11,6 +11,9 @@ use crate::limits::SEQNO_MAX;
 /// Longest name of a keyspace or cursor, in bytes: its length is a u16 on disk.
 pub(crate) const NAME_LEN_MAX: usize = u16::MAX as usize;
 
+/// No record of the catalogue has a longer value.
+pub(crate) const PAYLOAD_LEN_MAX: u64 = 16 + NAME_LEN_MAX as u64;
+
 const ORDERED: u8 = 1;
 const HAS_TTL: u8 = 2;
 const HAS_SEQNO: u8 = 1;
@@ -133,24 +136,32 @@ impl<'a> CatalogueRecord<'a> {
     ///
     /// `Damaged` if it is no payload of a record of that kind and keyspace.
     pub(crate) fn decode(header: &Header, payload: &'a [u8]) -> Result<Self, Flaw> {
+        CatalogueRecord::of(header.kind, header.keyspace, payload)
+    }
+
+    /// Decodes the value of a record of that kind and keyspace.
+    ///
+    /// # Errors
+    ///
+    /// As `decode`.
+    pub(crate) fn of(found: Kind, keyspace: u16, payload: &'a [u8]) -> Result<Self, Flaw> {
         let mut fields = Fields::new(payload);
         let kind = fields.u8()?;
-        if kind != header.kind as u8 {
-            let found = header.kind;
+        if kind != found as u8 {
             return Err(Flaw::Damaged(format!("a {found:?} has a payload of kind {kind}")));
         }
-        let record = match header.kind {
+        let record = match found {
             Kind::KeyspaceCreate => decode_create(&mut fields)?,
             Kind::KeyspaceDrop => CatalogueRecord::Drop(decode_id(&mut fields)?),
             Kind::KeyspaceClear => CatalogueRecord::Clear(decode_id(&mut fields)?),
             Kind::Cursor => decode_cursor(&mut fields)?,
             Kind::Put | Kind::PutLarge | Kind::Delete | Kind::Pad => {
-                return Err(Flaw::Damaged(format!("a {:?} is not of the catalogue", header.kind)));
+                return Err(Flaw::Damaged(format!("a {found:?} is not of the catalogue")));
             }
         };
         fields.nothing_left()?;
-        if record.keyspace() != header.keyspace {
-            let (inner, outer) = (record.keyspace(), header.keyspace);
+        if record.keyspace() != keyspace {
+            let (inner, outer) = (record.keyspace(), keyspace);
             let what = format!("a record of keyspace {outer} has a payload of keyspace {inner}");
             return Err(Flaw::Damaged(what));
         }

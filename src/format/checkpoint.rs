@@ -8,6 +8,8 @@
 //!               512  3584             not used
 //!              4096  16,448 each      the units, as they are in memory
 //!  end of the units  80, 24, 16 each  the lists: files, large values, units
+//!                    40, 32 each      keyspaces, what of a file is live of one that is not the default
+//!                    as long as said  what was said when each keyspace was made, see `catalogue`
 //! ```
 //!
 //! It is never authority: whatever is wrong with it, the index is rebuilt from the log.
@@ -27,6 +29,8 @@ const MAGIC: &[u8; 8] = b"ZCINDEX\n";
 const FILE_LEN: u64 = 80;
 const LARGE_LEN: u64 = 24;
 const UNIT_LEN: u64 = 16;
+const SPACE_LEN: u64 = 40;
+const AMOUNT_LEN: u64 = 32;
 
 /// Where the units begin.
 pub(crate) const UNITS_START: u64 = RECORDS_START;
@@ -42,14 +46,16 @@ pub(crate) const UNITS_START: u64 = RECORDS_START;
 ///      16     16  database     uuid of the store
 ///      32     16  hash seed
 ///      48      8  from         seqno: of the records up to this one each is in the units, or a newer one of its key; below 2^48
-///      56      8  key count    in the units
+///      56      4  keyspace count
+///      60      4  amount count
 ///      64      4  file count
 ///      68      4  large count
 ///      72      4  unit count
 ///      76      4  lists' crc   crc32c of the lists
 ///      80      8  until        seqno: no unit leads to a record of a higher one; below 2^48, not below `from`
 ///      88     16  id           of this index: archives that were made since have it; not zero
-///     104    404  zero
+///     104      4  catalogue    bytes of what was said when the keyspaces were made
+///     108    400  zero
 ///     508      4  crc          crc32c of bytes 0..508
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,8 +65,10 @@ pub(crate) struct Header {
     pub(crate) hash_seed: [u8; 16],
     pub(crate) from: Seqno,
     pub(crate) until: Seqno,
-    pub(crate) key_count: u64,
     pub(crate) id: [u8; 16],
+    space_count: u32,
+    amount_count: u32,
+    catalogue_len: u32,
     file_count: u32,
     large_count: u32,
     unit_count: u32,
@@ -132,12 +140,58 @@ pub(crate) struct ListedUnit {
     pub(crate) crc: u32,
 }
 
+/// A keyspace, whose units lie behind those of the one before in the list.
+///
+/// ```text
+///  offset  bytes  field
+///       0      2  id         ascending
+///       2      2  zero
+///       4      4  units      how many are its own
+///       8      8  keys       in them
+///      16      8  created    seqno; below 2^48
+///      24      8  floor      seqno: no record up to this one counts; below 2^48, not below `created`
+///      32      4  payload    bytes of what was said when it was made; 0 of the default keyspace where nothing was
+///      36      4  zero
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct ListedSpace {
+    pub(crate) id: u16,
+    pub(crate) units: u32,
+    pub(crate) keys: u64,
+    pub(crate) created: Seqno,
+    pub(crate) floor: Seqno,
+    /// See `catalogue`.
+    pub(crate) payload: Vec<u8>,
+}
+
+/// What of a file is live of a keyspace that is not the default one.
+///
+/// ```text
+///  offset  bytes  field
+///       0      4  file      which of the list of files, from 0; ascending
+///       4      2  keyspace  ascending, of one file; not 0
+///       6      2  zero
+///       8      8  bytes     of records
+///      16      8  records   from 1
+///      24      8  large     bytes of large values
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct ListedAmount {
+    pub(crate) file: u32,
+    pub(crate) keyspace: u16,
+    pub(crate) bytes: u64,
+    pub(crate) records: u64,
+    pub(crate) large: u64,
+}
+
 /// All that stands behind the units. Files are in the order of their places, large values in that of their names.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Lists {
     pub(crate) files: Vec<ListedFile>,
     pub(crate) large: Vec<ListedLarge>,
     pub(crate) units: Vec<ListedUnit>,
+    pub(crate) spaces: Vec<ListedSpace>,
+    pub(crate) amounts: Vec<ListedAmount>,
 }
 
 impl Header {
@@ -154,6 +208,10 @@ impl Header {
         let file_count = u32::try_from(lists.files.len()).ok()?;
         let large_count = u32::try_from(lists.large.len()).ok()?;
         let unit_count = u32::try_from(lists.units.len()).ok()?;
+        let space_count = u32::try_from(lists.spaces.len()).ok()?;
+        let amount_count = u32::try_from(lists.amounts.len()).ok()?;
+        let payloads = lists.spaces.iter().map(|space| space.payload.len() as u64);
+        let catalogue_len = u32::try_from(payloads.fold(0, u64::saturating_add)).ok()?;
         let lists_crc = checksum::crc(encoded);
         Some(Header {
             hash_kind,
@@ -161,8 +219,10 @@ impl Header {
             hash_seed,
             from,
             until: from,
-            key_count: 0,
             id: [0; 16],
+            space_count,
+            amount_count,
+            catalogue_len,
             file_count,
             large_count,
             unit_count,
@@ -178,13 +238,15 @@ impl Header {
             .put(&self.database)
             .put(&self.hash_seed)
             .put(&u64::from(self.from).to_le_bytes())
-            .put(&self.key_count.to_le_bytes())
+            .put(&self.space_count.to_le_bytes())
+            .put(&self.amount_count.to_le_bytes())
             .put(&self.file_count.to_le_bytes())
             .put(&self.large_count.to_le_bytes())
             .put(&self.unit_count.to_le_bytes())
             .put(&self.lists_crc.to_le_bytes())
             .put(&u64::from(self.until).to_le_bytes())
             .put(&self.id)
+            .put(&self.catalogue_len.to_le_bytes())
             .finish(0)
     }
 
@@ -204,8 +266,10 @@ impl Header {
             hash_seed: fields.array()?,
             from: Seqno::from(fields.u64()?),
             until: Seqno::default(),
-            key_count: fields.u64()?,
             id: [0; 16],
+            space_count: fields.u32()?,
+            amount_count: fields.u32()?,
+            catalogue_len: 0,
             file_count: fields.u32()?,
             large_count: fields.u32()?,
             unit_count: fields.u32()?,
@@ -213,6 +277,7 @@ impl Header {
         };
         header.until = Seqno::from(fields.u64()?);
         header.id = fields.array()?;
+        header.catalogue_len = fields.u32()?;
         fields.only_zeros_left()?;
         if u64::from(header.until) > SEQNO_MAX || header.from > header.until || header.id == [0; 16] {
             return Err(damaged(format!("no index is written down from {} to {}", header.from, header.until)));
@@ -229,7 +294,14 @@ impl Header {
 
     /// Where the lists lie in the file, which ends with them.
     pub(crate) fn lists(&self) -> Range<u64> {
-        let lens = [(self.file_count, FILE_LEN), (self.large_count, LARGE_LEN), (self.unit_count, UNIT_LEN)];
+        let lens = [
+            (self.file_count, FILE_LEN),
+            (self.large_count, LARGE_LEN),
+            (self.unit_count, UNIT_LEN),
+            (self.space_count, SPACE_LEN),
+            (self.amount_count, AMOUNT_LEN),
+            (self.catalogue_len, 1),
+        ];
         let len =
             lens.iter().fold(0_u64, |len, (count, each)| len.saturating_add(u64::from(*count).saturating_mul(*each)));
         let start = self.units().end;
@@ -260,6 +332,23 @@ impl Lists {
             bytes.extend(unit.depth.to_le_bytes());
             bytes.extend(unit.crc.to_le_bytes());
         }
+        for space in &self.spaces {
+            bytes.extend([space.id.to_le_bytes(), [0; 2]].as_flattened());
+            bytes.extend(space.units.to_le_bytes());
+            bytes.extend(space.keys.to_le_bytes());
+            bytes.extend(u64::from(space.created).to_le_bytes());
+            bytes.extend(u64::from(space.floor).to_le_bytes());
+            // No payload is longer than a name and some more.
+            bytes.extend((space.payload.len() as u64).to_le_bytes());
+        }
+        for amount in &self.amounts {
+            bytes.extend(amount.file.to_le_bytes());
+            bytes.extend([amount.keyspace.to_le_bytes(), [0; 2]].as_flattened());
+            for number in [amount.bytes, amount.records, amount.large] {
+                bytes.extend(number.to_le_bytes());
+            }
+        }
+        self.spaces.iter().for_each(|space| bytes.extend(&space.payload));
         bytes
     }
 
@@ -281,8 +370,13 @@ impl Lists {
         let mut fields = Fields::new(bytes);
         let files: Vec<_> = (0..header.file_count).map(|_| decode_file(&mut fields)).collect::<Result<_, _>>()?;
         let large: Vec<_> = (0..header.large_count).map(|_| decode_large(&mut fields)).collect::<Result<_, _>>()?;
-        let units = (0..header.unit_count).map(|_| decode_unit(&mut fields)).collect::<Result<_, _>>()?;
+        let units: Vec<_> = (0..header.unit_count).map(|_| decode_unit(&mut fields)).collect::<Result<_, _>>()?;
+        let spaces = (0..header.space_count).map(|_| decode_space(&mut fields)).collect::<Result<Vec<_>, _>>()?;
+        let amounts: Vec<_> = (0..header.amount_count).map(|_| decode_amount(&mut fields)).collect::<Result<_, _>>()?;
+        let spaces = with_payloads(spaces, &mut fields)?;
         fields.nothing_left()?;
+        check_spaces(&spaces, units.len() as u64)?;
+        check_amounts(&amounts, &files)?;
         // Sums of what `decode_file` has bounded.
         let mut pairs = files.iter().zip(files.iter().skip(1));
         let apart = pairs.all(|(one, next)| one.place.saturating_add(one.places.into()) <= next.place);
@@ -291,7 +385,48 @@ impl Lists {
             return Err(damaged("the lists are in no order".to_owned()));
         }
         check_named(&files, &large)?;
-        Ok(Lists { files, large, units })
+        Ok(Lists { files, large, units, spaces, amounts })
+    }
+}
+
+fn with_payloads(spaces: Vec<(ListedSpace, u32)>, fields: &mut Fields<'_>) -> Result<Vec<ListedSpace>, Flaw> {
+    let take = |(space, len): (ListedSpace, u32)| {
+        let payload = fields.bytes(len as usize)?.to_vec();
+        Ok(ListedSpace { payload, ..space })
+    };
+    spaces.into_iter().map(take).collect()
+}
+
+/// Whether the keyspaces are in order, and have all units and no more.
+fn check_spaces(spaces: &[ListedSpace], unit_count: u64) -> Result<(), Flaw> {
+    let sorted = spaces.iter().zip(spaces.iter().skip(1)).all(|(one, next)| one.id < next.id);
+    let units = spaces.iter().fold(0_u64, |sum, space| sum.saturating_add(space.units.into()));
+    let said = spaces.iter().all(|space| space.id == 0 || !space.payload.is_empty());
+    match sorted && units == unit_count && said {
+        true => Ok(()),
+        false => Err(damaged(format!("keyspaces out of order, or with {units} units of {unit_count}"))),
+    }
+}
+
+/// Whether what is live of keyspaces is in order, and no file has more of it than is live of it at all.
+fn check_amounts(amounts: &[ListedAmount], files: &[ListedFile]) -> Result<(), Flaw> {
+    let order = |amount: &ListedAmount| (amount.file, amount.keyspace);
+    let sorted = amounts.iter().zip(amounts.iter().skip(1)).all(|(one, next)| order(one) < order(next));
+    let mut sums = vec![(0_u64, 0_u64, 0_u64); files.len()];
+    for amount in amounts {
+        let Some((bytes, records, large)) = sums.get_mut(amount.file as usize) else {
+            return Err(damaged(format!("something is live of file {}, of {}", amount.file, files.len())));
+        };
+        *bytes = bytes.saturating_add(amount.bytes);
+        *records = records.saturating_add(amount.records);
+        *large = large.saturating_add(amount.large);
+    }
+    let fits = |(file, sum): (&ListedFile, &(u64, u64, u64))| {
+        sum.0 <= file.live_bytes && sum.1 <= file.live_records && sum.2 <= file.live_large
+    };
+    match sorted && files.iter().zip(&sums).all(fits) {
+        true => Ok(()),
+        false => Err(damaged("more of a file is live of its keyspaces than of all, or out of order".to_owned())),
     }
 }
 
@@ -351,236 +486,34 @@ fn decode_unit(fields: &mut Fields<'_>) -> Result<ListedUnit, Flaw> {
     Ok(ListedUnit { first: fields.u64()?, depth: fields.u32()?, crc: fields.u32()? })
 }
 
+/// A keyspace, and how long its payload is.
+fn decode_space(fields: &mut Fields<'_>) -> Result<(ListedSpace, u32), Flaw> {
+    let id = fields.u16()?;
+    fields.reserved(2)?;
+    let (units, keys) = (fields.u32()?, fields.u64()?);
+    let (created, floor, len) = (fields.u64()?, fields.u64()?, fields.u32()?);
+    fields.reserved(4)?;
+    if created > floor || floor > SEQNO_MAX || (units == 0 && keys > 0) {
+        return Err(damaged(format!("keyspace {id} has {keys} keys, from {created} and {floor} on")));
+    }
+    let (created, floor) = (created.into(), floor.into());
+    Ok((ListedSpace { id, units, keys, created, floor, payload: Vec::new() }, len))
+}
+
+fn decode_amount(fields: &mut Fields<'_>) -> Result<ListedAmount, Flaw> {
+    let (file, keyspace) = (fields.u32()?, fields.u16()?);
+    fields.reserved(2)?;
+    let amount = ListedAmount { file, keyspace, bytes: fields.u64()?, records: fields.u64()?, large: fields.u64()? };
+    if keyspace == 0 || amount.records == 0 {
+        return Err(damaged(format!("{} records are live of keyspace {keyspace}", amount.records)));
+    }
+    Ok(amount)
+}
+
 fn damaged(what: String) -> Flaw {
     Flaw::Damaged(what)
 }
 
 #[cfg(test)]
-#[allow(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
-mod tests {
-    use super::{Header, ListedFile, ListedLarge, ListedUnit, Lists, UNITS_START};
-    use crate::address::{ArchiveId, LargeId, SegmentId, Seqno};
-    use crate::format::identity::HashKind;
-    use crate::format::record::Flaw;
-    use crate::format::segment::SegmentKind;
-    use crate::format::{cases, checksum, edit, edits, hex};
-    use crate::limits::{INDEX_UNIT_LEN, PLACE_COUNT, PLACE_LEN, SEQNO_MAX};
-    use proptest::prelude::*;
-
-    fn lists() -> Lists {
-        let log = ListedFile {
-            kind: SegmentKind::Log,
-            id: SegmentId(42),
-            archive: None,
-            epoch: std::array::from_fn(|i| 0xe0 + i as u8),
-            place: 3,
-            places: 64,
-            end: 0x0102_0304 + 4096,
-            live_bytes: 0x0102_0304,
-            live_records: 0x1234,
-            live_large: 4,
-            names_all: true,
-        };
-        let packed = ListedFile {
-            kind: SegmentKind::Packed,
-            id: SegmentId(1),
-            archive: Some(ArchiveId(7)),
-            place: 67,
-            places: 1,
-            end: 4096,
-            live_bytes: 0,
-            live_records: 0,
-            live_large: 0,
-            names_all: false,
-            ..log
-        };
-        let large = |id, len, segment| ListedLarge { id: LargeId([id; 16]), len, segment };
-        let unit = |first, depth, crc| ListedUnit { first, depth, crc };
-        Lists {
-            files: vec![log, packed],
-            large: vec![large(0x11, 5, 0), large(0x22, 0xffff_ffff, 1)],
-            units: vec![unit(0, 1, 0x0a0b_0c0d), unit(1 << 63, 1, 1)],
-        }
-    }
-
-    fn header(lists: &Lists) -> Header {
-        let database = std::array::from_fn(|i| 0x10 + i as u8);
-        let hash = (HashKind::Sip, std::array::from_fn(|i| 0x30 + i as u8));
-        let header = Header::of(lists, &lists.encode(), hash, database, Seqno::from(0x0605_0403_0201)).unwrap();
-        Header { key_count: 0x0807_0605, id: [0x0a; 16], until: Seqno::from(0x0605_0403_0202), ..header }
-    }
-
-    #[test]
-    fn header_and_lists_have_the_documented_bytes() {
-        let lists = lists();
-        let encoded = lists.encode();
-        let expected = hex("
-            01010000 40000000 2a00000000000000 0000000000000000 e0e1e2e3e4e5e6e7e8e9eaebecedeeef
-            0300000000000000 0413020100000000 0403020100000000 3412000000000000 0400000000000000
-            02000000 01000000 0100000000000000 0700000000000000 e0e1e2e3e4e5e6e7e8e9eaebecedeeef
-            4300000000000000 0010000000000000 0000000000000000 0000000000000000 0000000000000000
-            11111111111111111111111111111111 05000000 00000000
-            22222222222222222222222222222222 ffffffff 01000000
-            0000000000000000 01000000 0d0c0b0a
-            0000000000000080 01000000 01000000");
-        assert_eq!(encoded, expected);
-        let mut sector = hex("
-            5a43494e4445580a 01000000 02000000 101112131415161718191a1b1c1d1e1f
-            303132333435363738393a3b3c3d3e3f 0102030405060000 0506070800000000 02000000 02000000 02000000");
-        sector.extend(checksum::crc(&encoded).to_le_bytes());
-        sector.extend(hex("0202030405060000 0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a"));
-        sector.resize(508, 0);
-        sector.extend(checksum::crc(&sector).to_le_bytes());
-        assert_eq!(header(&lists).encode().to_vec(), sector);
-    }
-
-    #[test]
-    fn the_parts_of_the_file_lie_one_after_the_other() {
-        let lists = lists();
-        let header = header(&lists);
-        assert_eq!(header.units(), UNITS_START..UNITS_START + 2 * INDEX_UNIT_LEN);
-        assert_eq!(header.lists().start, header.units().end);
-        assert_eq!(header.lists().end - header.lists().start, lists.encode().len() as u64);
-        let most = Header { file_count: u32::MAX, large_count: u32::MAX, unit_count: u32::MAX, ..header };
-        assert!(most.lists().end < 1 << 48, "no sum overflows");
-        assert!(Lists::decode(&most, &lists.encode()).is_err());
-    }
-
-    #[test]
-    fn every_flipped_bit_is_noticed() {
-        let lists = lists();
-        let header = header(&lists);
-        let (sector, encoded) = (header.encode(), lists.encode());
-        for bit in 0..sector.len() * 8 {
-            let mut flipped = sector;
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(Header::decode(&flipped).is_err(), "header, bit {bit}");
-        }
-        for bit in 0..encoded.len() * 8 {
-            let mut flipped = encoded.clone();
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(Lists::decode(&header, &flipped).is_err(), "lists, bit {bit}");
-        }
-    }
-
-    #[test]
-    fn what_is_cut_short_or_never_written_is_none() {
-        let lists = lists();
-        let (header, encoded) = (header(&lists), lists.encode());
-        for len in 0..512 {
-            assert!(Header::decode(&header.encode()[..len]).is_err());
-        }
-        assert_eq!(Header::decode(&[0; 512]), Err(Flaw::NeverWritten));
-        for len in 0..encoded.len() {
-            assert!(Lists::decode(&header, &encoded[..len]).is_err());
-        }
-        assert!(Lists::decode(&header, &[&encoded[..], &[0]].concat()).is_err());
-    }
-
-    #[test]
-    fn lists_that_make_no_sense_are_refused_whatever_the_crc_says() {
-        let refused = |change: &dyn Fn(&mut Lists)| {
-            let mut lists = lists();
-            change(&mut lists);
-            Lists::decode(&header(&lists), &lists.encode()).is_err()
-        };
-        assert!(!refused(&|_| ()), "as they are");
-        assert!(refused(&|lists| lists.files[0].places = 65), "places that two files have");
-        assert!(refused(&|lists| lists.files.swap(0, 1)));
-        assert!(refused(&|lists| lists.files[1].places = 0));
-        assert!(refused(&|lists| lists.files[1].place = PLACE_COUNT));
-        assert!(refused(&|lists| lists.files[1].place = u64::MAX));
-        assert!(!refused(&|lists| lists.files[1].place = PLACE_COUNT - 1));
-        assert!(refused(&|lists| lists.files[0].id = SegmentId(0)));
-        assert!(refused(&|lists| lists.files[1].archive = None), "packed, and in a file of its own");
-        assert!(refused(&|lists| lists.files[0].end = 64 * PLACE_LEN + 1));
-        assert!(refused(&|lists| lists.files[0].end -= 1), "more is live than there is");
-        assert!(refused(&|lists| lists.files[1].end = 4095));
-        assert!(!refused(&|lists| lists.files[0].live_large = 5));
-        assert!(refused(&|lists| lists.files[0].live_large = 6), "more than its records name");
-        assert!(refused(&|lists| lists.large[1].segment = 2));
-        assert!(refused(&|lists| lists.files[0].live_records = u64::MAX));
-        assert!(refused(&|lists| lists.files[1].live_records = 1));
-        assert!(refused(&|lists| lists.files[1].live_bytes = 1));
-        assert!(refused(&|lists| lists.large[0].len = 0));
-        assert!(refused(&|lists| lists.large.swap(0, 1)));
-        assert!(refused(&|lists| lists.large[1] = lists.large[0]));
-    }
-
-    #[test]
-    fn a_header_that_makes_no_sense_is_refused_whatever_the_crc_says() {
-        let fields =
-            [(8, 0), (8, 2), (12, 0), (12, 3), (13, 1), (15, 1), (54, 1), (80, 0), (86, 1), (104, 1), (507, 1)];
-        for (at, field) in fields {
-            let mut sector = header(&lists()).encode();
-            sector[at] = field;
-            let crc = checksum::crc(&sector[..508]);
-            sector[508..].copy_from_slice(&crc.to_le_bytes());
-            assert!(Header::decode(&sector).is_err(), "{field} at {at}");
-        }
-    }
-
-    fn any_lists() -> impl Strategy<Value = Lists> {
-        let files = prop::collection::vec((1..5_u32, 1..1_000_u64, 0..9_u64, any::<[u8; 16]>(), 0..1_000_u64), 0..9);
-        let large = prop::collection::btree_map(any::<[u8; 16]>(), (1..=u32::MAX, 0..9_u32), 0..9);
-        let units = prop::collection::vec((any::<u64>(), any::<u32>(), any::<u32>()), 0..9);
-        (files, large, units).prop_map(|(files, large, units)| {
-            let mut next = 0;
-            let files = files.into_iter().map(|(places, id, archive, epoch, live_records)| {
-                let kind = if archive % 2 == 1 { SegmentKind::Packed } else { SegmentKind::Log };
-                let place = next;
-                next += u64::from(places) + id % 3;
-                let archive = (archive > 0).then_some(ArchiveId(archive));
-                let live_bytes = live_records * (24 + id % 256);
-                let (id, end, live_large, names_all) = (SegmentId(id), 4096 + live_bytes, 0, archive.is_some());
-                ListedFile {
-                    kind,
-                    id,
-                    archive,
-                    epoch,
-                    place,
-                    places,
-                    end,
-                    live_bytes,
-                    live_records,
-                    live_large,
-                    names_all,
-                }
-            });
-            let files: Vec<_> = files.collect();
-            let mut large: Vec<_> =
-                large.into_iter().map(|(id, (len, segment))| ListedLarge { id: LargeId(id), len, segment }).collect();
-            large.retain(|large| (large.segment as usize) < files.len());
-            Lists {
-                files,
-                large,
-                units: units.into_iter().map(|(first, depth, crc)| ListedUnit { first, depth, crc }).collect(),
-            }
-        })
-    }
-
-    proptest! {
-        #![proptest_config(cases(512))]
-
-        #[test]
-        fn what_was_encoded_decodes(lists in any_lists(), from in 0..=SEQNO_MAX, key_count: u64) {
-            let header = Header { from: from.into(), until: from.into(), key_count, ..header(&lists) };
-            let decoded = Header::decode(&header.encode());
-            prop_assert_eq!(&decoded, &Ok(header));
-            prop_assert_eq!(Lists::decode(&header, &lists.encode()), Ok(lists));
-        }
-
-        #[test]
-        fn nothing_is_accepted_that_is_never_written(lists in any_lists(), edits in edits()) {
-            let header = header(&lists);
-            let mut encoded = lists.encode();
-            if !encoded.is_empty() {
-                edit(&mut encoded, &edits);
-            }
-            let header = Header { lists_crc: checksum::crc(&encoded), ..header };
-            if let Ok(decoded) = Lists::decode(&header, &encoded) {
-                prop_assert_eq!(decoded.encode(), encoded);
-            }
-        }
-    }
-}
+#[path = "checkpoint_tests.rs"]
+mod tests;

@@ -75,6 +75,11 @@ impl Kind {
         })
     }
 
+    /// Whether it says something of keyspaces or cursors.
+    pub(crate) fn is_catalogue(self) -> bool {
+        matches!(self, Kind::KeyspaceCreate | Kind::KeyspaceDrop | Kind::KeyspaceClear | Kind::Cursor)
+    }
+
     /// Whether a record of this kind may be so: only puts have all, a large one has a value of `format::large`, a delete
     /// has none, others have no key.
     #[inline]

@@ -1,6 +1,6 @@
 //! Writing a table down while it changes, and a table whose units are what was written.
 //!
-//! Floor 2. Imports `index`, `model`, `reclaim`.
+//! Floor 2. Imports `index`, `model`, `reclaim`, `sync`.
 //!
 //! What is written of a unit is its memory, so that a private mapping of the file has units to be used in place. They are
 //! copied one after the other, by ascending hashes, each while the inserter waits. So an image is of no single moment:
@@ -17,6 +17,7 @@ use crate::index::table::Table;
 use crate::index::unit::{Chained, UNIT_LEN};
 use crate::model::{self, Flaw};
 use crate::reclaim::pin::Pin;
+use crate::sync::Arc;
 
 /// The hashes of one unit: all that agree with `first` in their first `depth` bits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -103,7 +104,7 @@ impl Drop for Image<'_> {
 pub(crate) struct Memory {
     start: NonNull<u8>,
     len: usize,
-    _keeper: Box<dyn Any + Send + Sync>,
+    keeper: Arc<dyn Any + Send + Sync>,
 }
 
 // SAFETY: the bytes belong to this value as those of a box do (`Memory::new`), and may go to any thread with it.
@@ -116,8 +117,17 @@ impl Memory {
     ///
     /// The `len` bytes at `start` may be read and written until `keeper` is dropped, from any thread, and are reached in
     /// no other way meanwhile.
-    pub(crate) unsafe fn new(start: NonNull<u8>, len: usize, keeper: Box<dyn Any + Send + Sync>) -> Memory {
-        Memory { start, len, _keeper: keeper }
+    pub(crate) unsafe fn new(start: NonNull<u8>, len: usize, keeper: Arc<dyn Any + Send + Sync>) -> Memory {
+        Memory { start, len, keeper }
+    }
+
+    /// The first `len` bytes, or all if there are not so many, and the rest.
+    pub(crate) fn split_at(self, len: usize) -> (Memory, Memory) {
+        let len = len.min(self.len);
+        // SAFETY: the memory has so many bytes at least.
+        let start = unsafe { self.start.add(len) };
+        let rest = Memory { start, len: self.len - len, keeper: Arc::clone(&self.keeper) };
+        (Memory { len, ..self }, rest)
     }
 }
 
@@ -145,6 +155,9 @@ mod opening {
         /// `None` if the extents are not those of a whole table, each hash in one, or are not what the units say. Words of
         /// slots are not looked at: the caller has checked that the bytes are what was written.
         pub(crate) fn open(memory: Memory, extents: &[Extent], len: u64) -> Option<Table> {
+            if extents.is_empty() {
+                return (len == 0 && memory.len == 0).then(Table::new);
+            }
             let aligned = memory.start.cast::<Bucket>().is_aligned();
             let whole = extents.len().checked_mul(UNIT_LEN) == Some(memory.len);
             if cfg!(target_endian = "big") || !aligned || !whole {

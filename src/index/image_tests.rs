@@ -76,7 +76,7 @@ impl Written {
     fn open(&self) -> Option<Table> {
         let pages = Pages::new(&self.bytes);
         // SAFETY: the bytes live as long as `pages`, which nobody else knows.
-        let memory = unsafe { Memory::new(pages.start, self.bytes.len(), Box::new(pages)) };
+        let memory = unsafe { Memory::new(pages.start, self.bytes.len(), Arc::new(pages)) };
         Table::open(memory, &self.extents, self.len)
     }
 
@@ -314,7 +314,7 @@ fn a_table_over_an_image_takes_all_of_it_along_when_it_goes() {
     let alive = Arc::new(());
     let keeper = Keeper { pages: Pages::new(&written.bytes), _alive: Arc::clone(&alive) };
     // SAFETY: the bytes live as long as `keeper`, which nobody else knows.
-    let memory = unsafe { Memory::new(keeper.pages.start, written.bytes.len(), Box::new(keeper)) };
+    let memory = unsafe { Memory::new(keeper.pages.start, written.bytes.len(), Arc::new(keeper)) };
     let table = Table::open(memory, &written.extents, written.len).unwrap();
     (20_000..60_000).for_each(|key| assert_eq!(table.insert(mix(key), at(key + 1), |_| Probe::Other).old, None));
     assert_eq!(Arc::strong_count(&alive), 2);

@@ -22,6 +22,7 @@
 //! - I8 an image has the changes that came before it was begun, those since that said so, and no other.
 
 pub(crate) mod ahead;
+pub(crate) mod current;
 pub(crate) mod hash;
 pub(crate) mod image;
 pub(crate) mod table;

@@ -1,6 +1,6 @@
 //! An archive without a store: what a user holds of one ZIP file.
 //!
-//! Floor 6. Imports `address`, `error`, `format`, `inspect`, `platform`, `reclaim`, `segment`, `store`, `sync`.
+//! Floor 6. Imports `address`, `error`, `format`, `inspect`, `limits`, `platform`, `reclaim`, `segment`, `store`, `sync`.
 
 use std::fmt;
 use std::io;
@@ -12,6 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::compression::Compression;
 use crate::format::names;
 use crate::inspect::newest::{self, Newest, Part};
+use crate::limits::DEFAULT_KEYSPACE;
 use crate::platform::{Disk, real};
 use crate::reclaim::hold::Owner;
 use crate::segment::fetched::Fetched;
@@ -19,8 +20,8 @@ use crate::segment::scan::{Scan, Step, Values};
 use crate::segment::source::Source;
 use crate::segment::value::Value;
 use crate::segment::{ReadMode, Reading, Segment};
+use crate::store::archived;
 use crate::store::verify::VerifyReport;
-use crate::store::{DEFAULT_KEYSPACE, archived};
 use crate::sync::Arc;
 use crate::sync::plain::{Mutex, OnceLock, PoisonError};
 

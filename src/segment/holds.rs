@@ -37,6 +37,12 @@ impl Holds {
         self.all.insert(at, segment.hold());
     }
 
+    /// Keeps one that is held already, where none was kept before.
+    pub(crate) fn keep_held(&mut self, segment: &Hold<Segment>) {
+        let at = self.all.partition_point(|other| other.place() < segment.place());
+        self.all.insert(at, segment.clone());
+    }
+
     /// A segment that a place of the registry belongs to or belonged to, if it is kept: all that have the same places have the
     /// same records there.
     pub(crate) fn find(&self, place: u64) -> Option<&Hold<Segment>> {
@@ -48,7 +54,9 @@ impl Holds {
     /// Lets go of all.
     pub(crate) fn release(&mut self) {
         for segment in self.all.drain(..) {
-            self.held[segment.number() as usize / 64] = 0;
+            if let Some(word) = self.held.get_mut(segment.number() as usize / 64) {
+                *word = 0;
+            }
         }
     }
 }

@@ -1,15 +1,17 @@
 //! What of a segment is live, and which large values its records name.
 //!
-//! Floor 2. Imports `address`, `sync`.
+//! Floor 2. Imports `address`, `limits`, `sync`.
 
 use std::collections::HashMap;
 
 use crate::address::LargeId;
+use crate::limits::DEFAULT_KEYSPACE;
 use crate::sync::plain::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, PoisonError};
 
 /// What a record takes up, in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Extent {
+    pub(crate) keyspace: u16,
     /// Encoded.
     pub(crate) len: u64,
     /// Of the large value that it names; 0 without one.
@@ -22,6 +24,28 @@ pub(crate) struct Amount {
     pub(crate) bytes: u64,
     pub(crate) records: u64,
     pub(crate) large: u64,
+}
+
+impl Amount {
+    fn add(&mut self, record: Extent) {
+        self.bytes += record.len;
+        self.records += 1;
+        self.large += record.large;
+    }
+
+    fn remove(&mut self, record: Extent) {
+        self.bytes -= record.len;
+        self.records -= 1;
+        self.large -= record.large;
+    }
+
+    fn without(self, other: Amount) -> Amount {
+        Amount {
+            bytes: self.bytes - other.bytes,
+            records: self.records - other.records,
+            large: self.large - other.large,
+        }
+    }
 }
 
 /// The counts of one segment. They go along when its records do as a whole.
@@ -41,6 +65,8 @@ pub(crate) struct Live {
 
 #[derive(Default)]
 struct Counts {
+    /// What is counted here, too, of keyspaces that are not the default one.
+    others: Mutex<HashMap<u16, Amount>>,
     bytes: AtomicU64,
     records: AtomicU64,
     large: AtomicU64,
@@ -53,6 +79,9 @@ impl Counts {
         if record.large > 0 {
             self.large.fetch_add(record.large, Ordering::Relaxed);
         }
+        if record.keyspace != DEFAULT_KEYSPACE {
+            lock(&self.others).entry(record.keyspace).or_default().add(record);
+        }
     }
 
     fn remove(&self, record: Extent) {
@@ -61,6 +90,27 @@ impl Counts {
         if record.large > 0 {
             self.large.fetch_sub(record.large, Ordering::Relaxed);
         }
+        if record.keyspace != DEFAULT_KEYSPACE {
+            lock(&self.others).entry(record.keyspace).or_default().remove(record);
+        }
+    }
+
+    /// What is counted of each keyspace that is not the default one.
+    fn others(&self) -> HashMap<u16, Amount> {
+        lock(&self.others).clone()
+    }
+
+    /// Counts nothing of this keyspace any more, and says what it was.
+    fn forget(&self, keyspace: u16) -> Amount {
+        let mut others = lock(&self.others);
+        let gone = match keyspace {
+            DEFAULT_KEYSPACE => others.values().fold(self.get(), |rest, other| rest.without(*other)),
+            other => others.remove(&other).unwrap_or_default(),
+        };
+        self.bytes.fetch_sub(gone.bytes, Ordering::Relaxed);
+        self.records.fetch_sub(gone.records, Ordering::Relaxed);
+        self.large.fetch_sub(gone.large, Ordering::Relaxed);
+        gone
     }
 
     fn get(&self) -> Amount {
@@ -68,7 +118,8 @@ impl Counts {
         Amount { bytes: get(&self.bytes), records: get(&self.records), large: get(&self.large) }
     }
 
-    fn set(&self, to: Amount) {
+    fn set(&self, to: Amount, others: HashMap<u16, Amount>) {
+        *lock(&self.others) = others;
         self.bytes.store(to.bytes, Ordering::Relaxed);
         self.records.store(to.records, Ordering::Relaxed);
         self.large.store(to.large, Ordering::Relaxed);
@@ -97,18 +148,28 @@ impl Live {
     }
 
     /// Sets what the index points at, before anybody changes it.
-    pub(crate) fn set(&self, to: Amount) {
-        self.all.set(to);
+    pub(crate) fn set(&self, to: Amount, others: HashMap<u16, Amount>) {
+        self.all.set(to, others);
+    }
+
+    /// The index points at no record of this keyspace any more; what it pointed at. What is being written down stays.
+    pub(crate) fn forget(&self, keyspace: u16) -> Amount {
+        self.all.forget(keyspace)
     }
 
     /// The index begins to be written down: it has all of the segment that the index has. Nobody changes that meanwhile.
     pub(crate) fn begin_image(&self) {
-        self.imaged.set(self.all.get());
+        self.imaged.set(self.all.get(), self.all.others());
     }
 
     /// What the index points at that was written down.
     pub(crate) fn imaged(&self) -> Amount {
         self.imaged.get()
+    }
+
+    /// The same of each keyspace that is not the default one.
+    pub(crate) fn imaged_others(&self) -> HashMap<u16, Amount> {
+        self.imaged.others()
     }
 
     /// One of its records names this large value. `false` if that was known.
@@ -146,6 +207,10 @@ impl Live {
     }
 
     fn enter(&self) -> MutexGuard<'_, HashMap<LargeId, u64>> {
-        self.named.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.named)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -6,6 +6,7 @@
 //! the walk goes; memory is a window of fixed size, and at most one record's head.
 
 use crate::error::Result;
+use crate::format::catalogue::PAYLOAD_LEN_MAX;
 use crate::format::checksum::{self, Salt};
 use crate::format::large::LargeValue;
 use crate::format::record::{Flaw, Header, Kind};
@@ -60,6 +61,8 @@ pub(crate) struct Scanned<'a> {
     pub(crate) value: Option<Flaw>,
     /// What a put of a large value says of it, checked; `None` of other records, and if it is damaged.
     pub(crate) large: Option<LargeValue>,
+    /// What a record of the catalogue says, checked; `None` of other records, and if it is damaged.
+    pub(crate) catalogue: Option<&'a [u8]>,
 }
 
 impl Scanned<'_> {
@@ -155,12 +158,17 @@ impl<'a> Scan<'a> {
             _ => Ok(None),
         };
         let value = value.or_else(|| large.as_ref().err().cloned().filter(|_| self.values != Values::Skip));
-        let shown = if self.values == Values::Bring { header.record_len() } else { header.head_len() };
+        let value_len = header.value().end - header.value().start;
+        let is_catalogue = header.kind.is_catalogue() && value_len <= PAYLOAD_LEN_MAX;
+        let whole = self.values == Values::Bring || is_catalogue;
+        let shown = if whole { header.record_len() } else { header.head_len() };
         self.load(offset, shown)?;
         let at = (offset - self.window_start) as usize;
         let record = &self.window[at..at + shown as usize];
         let head = &record[..header.head_len() as usize];
-        Ok(Step::Record(Scanned { offset, header, head, record, value, large: large.ok().flatten() }))
+        let catalogue = is_catalogue.then(|| &record[header.value().start as usize..header.value().end as usize]);
+        let catalogue = catalogue.filter(|said| header.check_value(said).is_ok());
+        Ok(Step::Record(Scanned { offset, header, head, record, value, large: large.ok().flatten(), catalogue }))
     }
 
     /// What the put of a large value at `offset` says of it; its header was checked, so the record is a short one.

@@ -3,14 +3,14 @@
 //! Floor 3. Imports `error`, `format`, `limits`, `platform`, `segment`, `store`.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::record::Kind;
+use crate::format::catalogue::CatalogueRecord;
+use crate::format::record::Header;
 use crate::format::segment::{Footer, SegmentHeader, SegmentKind};
 use crate::limits::{FOOTER_LEN, RECORDS_START};
 use crate::platform::File;
 use crate::segment::Segment;
 use crate::segment::scan::{Scan, Scanned, Step, Values};
 use crate::segment::source::Source;
-use crate::store::DEFAULT_KEYSPACE;
 use crate::store::torn::{End, Unsealed};
 
 /// Where a sealed segment ends, by its footer; `None` without a valid one.
@@ -63,23 +63,31 @@ pub(super) fn read_records(
     Ok(())
 }
 
-/// Refuses what a later version has put into the log.
+/// Refuses what a later version has put into the log, and what the catalogue cannot say.
 ///
 /// # Errors
-/// `FormatVersion`.
+/// `FormatVersion`; `Corruption` if a record of the catalogue is damaged: what it says is of more than one key.
 pub(crate) fn check_known(record: &Scanned<'_>, path: &str) -> Result<()> {
-    let (kind, keyspace) = (record.header.kind, record.header.keyspace);
-    let plain = matches!(kind, Kind::Put | Kind::PutLarge | Kind::Delete | Kind::Pad) && !record.header.has_expiry;
-    if plain && keyspace == DEFAULT_KEYSPACE {
-        return Ok(());
+    let Header { kind, keyspace, has_expiry, .. } = record.header;
+    if has_expiry {
+        let what = format!(
+            "{path} has at offset {} a record with an expiry, which this version does not know; open the store with a newer one",
+            record.offset
+        );
+        return Err(Error::new(ErrorKind::FormatVersion, what));
     }
-    let what = format!(
-        "{path} has at offset {} a record ({kind:?}, keyspace {keyspace}, or with an expiry) that this version \
-         does not know; \
-         open the store with a newer one",
-        record.offset
-    );
-    Err(Error::new(ErrorKind::FormatVersion, what))
+    if kind.is_catalogue() {
+        let flaw = match record.catalogue {
+            None => Some("its value fails its checksum".to_owned()),
+            Some(said) => CatalogueRecord::of(kind, keyspace, said).err().map(|flaw| flaw.to_string()),
+        };
+        if let Some(flaw) = flaw {
+            let what =
+                format_args!("what it says of a keyspace or cursor is damaged: {flaw}; restore the file from a backup");
+            return Err(Error::corruption(path, record.offset, what));
+        }
+    }
+    Ok(())
 }
 
 /// A footer's numbers, if they fit the segment that it stands in.

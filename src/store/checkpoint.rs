@@ -7,11 +7,12 @@
 
 use crate::address::Seqno;
 use crate::error::{Error, Result};
-use crate::format::checkpoint::{ListedFile, ListedLarge, Lists};
+use crate::format::checkpoint::{ListedAmount, ListedFile, ListedLarge, Lists};
 use crate::limits::PLACE_LEN;
 use crate::segment::Segment;
+use crate::segment::live::Amount;
 use crate::store::Store;
-use crate::store::image::{self, Facts};
+use crate::store::image::{self, Facts, ImagedSpace};
 use crate::sync::plain::{MutexGuard, PoisonError};
 
 /// Behind the written index there may be so many records: an open reads them in less time than it takes to tell.
@@ -40,11 +41,18 @@ impl Store {
         self.disk().random(&mut id).map_err(|error| Error::io("the system gives no random numbers", error))?;
         let log = self.log();
         self.check_poison()?;
-        let image = self.table().image();
+        let spaces = self.spaces().all();
+        let tables: Vec<_> = spaces.iter().map(|space| space.whole_table()).collect();
+        let images = spaces.iter().zip(&tables).map(|(space, table)| ImagedSpace {
+            space: image::listed_space(space),
+            // One without keys has nothing to write down, and stays small.
+            image: (table.len() > 0).then(|| table.image()),
+        });
+        let images = images.collect();
         self.segments().iter().for_each(|segment| segment.live().begin_image());
         let from = log.last_seqno;
         drop(log);
-        let written = image::write(&**self.disk(), self.identity(), (id, from), image, || self.facts())?;
+        let written = image::write(&**self.disk(), self.identity(), (id, from), images, || self.facts())?;
         if written {
             *self.index() = Some(IndexFile { id, from, moved: 0 });
         }
@@ -88,11 +96,12 @@ impl Store {
         let mut used: Vec<_> = segments.iter().filter(|segment| segment.used_bytes() > 0).collect();
         used.sort_by_key(|segment| segment.place());
         let files = used.iter().map(|segment| listed(segment)).collect();
+        let amounts = used.iter().zip(0..).flat_map(|(segment, number)| amounts(segment, number)).collect();
         let mut large: Vec<_> = used.iter().zip(0..).flat_map(|(segment, number)| named(segment, number)).collect();
         large.sort_unstable_by_key(|large| large.id.0);
         // From here on it is unknown which one an open finds, until this one is done.
         *self.index() = None;
-        Ok(Facts { lists: Lists { files, large, units: Vec::new() }, until: log.last_seqno })
+        Ok(Facts { lists: Lists { files, large, amounts, ..Lists::default() }, until: log.last_seqno })
     }
 }
 
@@ -100,6 +109,15 @@ impl Store {
 fn named(segment: &Segment, number: u32) -> Vec<ListedLarge> {
     let listed = |(id, len)| Some(ListedLarge { id, len: u32::try_from(len).ok()?, segment: number });
     segment.live().named().into_iter().filter_map(listed).collect()
+}
+
+/// What is live of a segment, by keyspace.
+fn amounts(segment: &Segment, file: u32) -> Vec<ListedAmount> {
+    let mut others: Vec<_> = segment.live().imaged_others().into_iter().collect();
+    others.retain(|(_, amount)| amount.records > 0);
+    others.sort_unstable_by_key(|(keyspace, _)| *keyspace);
+    let listed = |(keyspace, Amount { bytes, records, large })| ListedAmount { file, keyspace, bytes, records, large };
+    others.into_iter().map(listed).collect()
 }
 
 fn listed(segment: &Segment) -> ListedFile {

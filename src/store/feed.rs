@@ -33,6 +33,8 @@ pub(crate) struct Committed {
 }
 
 pub(crate) struct Write {
+    /// Of the keyspace.
+    pub(crate) keyspace: String,
     pub(crate) key: Value,
     /// `None` deletes the key.
     pub(crate) value: Option<Value>,
@@ -70,14 +72,14 @@ impl Feed {
             let seqno = loop {
                 let header = segment.record(end)?;
                 if matches!(header.kind, Kind::Put | Kind::PutLarge | Kind::Delete) {
-                    places.push((end, header.kind));
+                    places.push((end, header.kind, header.keyspace));
                 }
                 end += header.record_len();
                 if !header.more_follows {
                     break header.seqno;
                 }
             };
-            let writes = places.into_iter().map(|(offset, kind)| self.write(&segment, offset, kind));
+            let writes = places.into_iter().map(|place| self.write(&segment, place));
             let writes = writes.collect::<Result<Vec<_>>>()?;
             self.next = Seqno::from(u64::from(seqno) + 1);
             self.at = Some((segment, end));
@@ -95,12 +97,13 @@ impl Feed {
         there() || self.store.news().wait(&self.store.versions().moments, until, there)
     }
 
-    fn write(&self, segment: &Hold<Segment>, offset: u64, kind: Kind) -> Result<Write> {
+    fn write(&self, segment: &Hold<Segment>, (offset, kind, keyspace): (u64, Kind, u16)) -> Result<Write> {
+        let keyspace = self.store.spaces().name_of(keyspace);
         if kind != Kind::Delete {
             let (key, value) = pass::pair(segment, offset, self.store.large())?;
-            return Ok(Write { key, value: Some(value) });
+            return Ok(Write { keyspace, key, value: Some(value) });
         }
-        Ok(Write { key: Value::copied(&segment.key(offset)?), value: None })
+        Ok(Write { keyspace, key: Value::copied(&segment.key(offset)?), value: None })
     }
 
     /// Where the next batch begins, which is visible.

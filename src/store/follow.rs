@@ -145,7 +145,7 @@ impl Store {
             return Ok(false);
         };
         self.registry().reserve_these(index.places());
-        self.table = index.take_table();
+        self.spaces = index.take_spaces();
         let Some(following) = &self.following else { return Ok(false) };
         let mut known = following.lock().unwrap_or_else(PoisonError::into_inner);
         let mut follower = Follower { store: self, known: &mut known, index: Some(&index), publication: None };
@@ -272,6 +272,7 @@ impl Follower<'_> {
         let report = std::mem::take(&mut self.known.report);
         *self.known = Following { report, ..Following::default() };
         self.store.archives().clear();
+        self.store.spaces().start_over();
     }
 
     /// Forgets segments whose files are gone, once they were read to their end (F4).
@@ -509,12 +510,14 @@ impl Follower<'_> {
         let shown = self.publication.as_ref().is_some_and(Publication::keeps_any);
         let found = hinted::find(&**store.disk(), store.identity(), store.hasher(), segment, end);
         let Some(found) = found.filter(|_| is_its_own && !shown) else { return Err(error) };
-        let Ok(hint) = found.hint() else { return Err(error) };
+        let Some(hint) = found.hint().ok().filter(|hint| hinted::is_of_one_age(hint, store.spaces())) else {
+            return Err(error);
+        };
         let live = segment.live();
         hint.large().filter(|(id, len)| live.name(*id, *len)).for_each(|(_, len)| store.large().add(len));
         // What was read of it so far is indexed once more, with the same result.
         hinted::show_all(&hint, segment, AHEAD, &mut Seen::default(), |listing| {
-            listing.apply(store.registry(), store.table(), store.large(), store.hasher())
+            listing.apply(store.registry(), store.spaces(), store.large(), store.hasher())
         })?;
         self.known.report.damaged.push(segment.path().into());
         self.known.report.hinted += 1;
@@ -523,11 +526,12 @@ impl Follower<'_> {
 
     /// Brings records into the index.
     fn apply(&self, gathered: &Gathered) -> Result<()> {
-        let (registry, table, large) = (self.store.registry(), self.store.table(), self.store.large());
+        let (registry, spaces, large) = (self.store.registry(), self.store.spaces(), self.store.large());
         let keep = |change: &Change<'_>, seqno| {
             self.publication.as_ref().map_or(Ok(()), |publication| publication.keep(change, seqno))
         };
-        gathered.apply(registry, table, large, keep)
+        let shown = |_| self.publication.as_ref().and_then(Publication::shown);
+        gathered.apply(registry, spaces, large, keep, shown)
     }
 
     /// Lets go of the files that are gone (F3).
@@ -546,7 +550,9 @@ impl Follower<'_> {
                 }
                 found.is_some()
             };
-            read::index_sweep(store.registry(), store.table(), store.large(), is_gone);
+            for space in store.spaces().all() {
+                read::index_sweep(store.registry(), &space.whole_table(), store.large(), is_gone);
+            }
         }
         gone.iter().for_each(|segment| store.registry().retire(segment.place()));
     }
@@ -558,7 +564,8 @@ fn move_here(store: &Store, copy: &Segment, sources: &[Hold<Segment>], record: &
         return Ok(());
     }
     let (location, len) = (Location::new(copy.place(), record.offset), record.header.record_len());
-    let to = Change { hash, key: record.key(), location, len, large: record.large };
+    let Some(space) = store.spaces().get(record.header.keyspace) else { return Ok(()) };
+    let to = Change { space: &space, hash, key: record.key(), location, len, large: record.large };
     read::index_move(store, &to, |place| sources.iter().any(|source| source.has_place(place)), &Pin::new())
 }
 

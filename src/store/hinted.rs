@@ -19,7 +19,7 @@ use crate::format::hint::{Hint, Listed, ListedKind};
 use crate::format::identity::Identity;
 use crate::format::large::LargeValue;
 use crate::index::hash::Hasher;
-use crate::index::table::{Found, Probe, Table};
+use crate::index::table::{Found, Probe};
 use crate::platform::Disk;
 use crate::reclaim::hold::Hold;
 use crate::reclaim::pin::Pin;
@@ -27,9 +27,9 @@ use crate::segment::fetched::Fetched;
 use crate::segment::large::LargeFolder;
 use crate::segment::registry::Registry;
 use crate::segment::{ReadMode, Segment};
-use crate::store::DEFAULT_KEYSPACE;
 use crate::store::hints::{self, FoundHint};
 use crate::store::read::{self, AHEAD, Change};
+use crate::store::space::{Finder, Space, Spaces};
 use crate::store::torn::End;
 
 /// What looking at two records takes, in bytes that are read one after the other meanwhile: the system brings 64 KiB around each.
@@ -68,26 +68,39 @@ pub(super) fn find(
     let facts = hint.header();
     let same = (facts.end, facts.last_seqno, facts.all_records) == (end.offset, end.last_seqno, end.record_count);
     let known = |listed: Listed| {
-        let plain = listed.kind != ListedKind::Other && listed.keyspace == DEFAULT_KEYSPACE;
-        plain && listed.offset.checked_add(listed.len).is_some_and(|beyond| beyond <= end.offset)
+        listed.kind != ListedKind::Other
+            && listed.offset.checked_add(listed.len).is_some_and(|beyond| beyond <= end.offset)
     };
     let whole = same && hint.records().all(|listed| listed.is_ok_and(known));
     whole.then_some(found)
 }
 
+/// Whether of each keyspace all that the hint lists counts, or nothing (K1): it does not tell the seqno of each.
+pub(super) fn is_of_one_age(hint: &Hint<'_>, spaces: &Spaces) -> bool {
+    let (first, last) = (hint.header().first_seqno, hint.header().last_seqno);
+    let mut finder = Finder::new(spaces);
+    hint.records().flatten().all(|listed| {
+        let space = finder.get(listed.keyspace);
+        space.is_none_or(|space| space.floor() < first || last <= space.floor())
+    })
+}
+
 /// Whether it takes less to bring into the index what the hint lists than to read the segment.
-pub(super) fn is_worth(hint: &Hint<'_>, segment: &Segment, table: &Table, seen: &Seen) -> bool {
-    let pin = Pin::new();
-    let is_there = |hash: u64| {
+pub(super) fn is_worth(hint: &Hint<'_>, segment: &Segment, spaces: &Spaces, seen: &Seen) -> bool {
+    let (pin, mut finder) = (Pin::new(), Finder::new(spaces));
+    let mut is_there = |keyspace: u16, hash: u64| {
         // What another thread is about to bring into the index is not there yet, but seen.
-        seen.0.contains(&hash) || !matches!(table.get(hash, &pin, |_| Probe::Same(())), Found::Absent)
+        seen.0.contains(&hash)
+            || finder
+                .get(keyspace)
+                .is_some_and(|space| !matches!(space.table(&pin).get(hash, &pin, |_| Probe::Same(())), Found::Absent))
     };
     // What is said of a large value is read in its record.
     let (mut looks, mut before) = (hint.large().count() as u64, None);
-    for Listed { hash, .. } in hint.records().flatten() {
+    for Listed { hash, keyspace, .. } in hint.records().flatten() {
         if before.replace(hash) == Some(hash) {
             looks += 1;
-        } else if is_remembered(hash) && is_there(hash) {
+        } else if is_remembered(hash) && is_there(keyspace, hash) {
             looks += SAMPLE;
         }
     }
@@ -126,15 +139,29 @@ impl Listing {
     ///
     /// # Errors
     /// `Io` if a record that had to be looked at could not be read.
-    pub(super) fn apply(&self, registry: &Registry, table: &Table, large: &LargeFolder, hasher: &Hasher) -> Result<()> {
+    pub(super) fn apply(
+        &self,
+        registry: &Registry,
+        spaces: &Spaces,
+        large: &LargeFolder,
+        hasher: &Hasher,
+    ) -> Result<()> {
+        let mut finder = Finder::new(spaces);
         for some in self.listed.chunks(AHEAD) {
             let pin = Pin::new();
-            some.iter().for_each(|listed| table.prefetch(listed.hash, &pin));
+            for listed in some {
+                if let Some(space) = finder.get(listed.keyspace) {
+                    space.table(&pin).prefetch(listed.hash, &pin);
+                }
+            }
             drop(pin);
             for listed in some {
                 let location = Location::new(self.segment.place(), listed.offset);
-                let own = Own { segment: &self.segment, listed, location, key: None, failure: None };
-                own.apply(registry, table, large, hasher)?;
+                // K1; `is_of_one_age`.
+                let space = finder.get(listed.keyspace).filter(|space| space.floor() < self.segment.first_seqno());
+                let Some(space) = space else { continue };
+                let own = Own { segment: &self.segment, space, listed, location, key: None, failure: None };
+                own.apply(registry, large, hasher)?;
             }
         }
         Ok(())
@@ -144,6 +171,7 @@ impl Listing {
 /// A record on its way into the index.
 struct Own<'a> {
     segment: &'a Segment,
+    space: &'a Space,
     listed: &'a Listed,
     location: Location,
     /// Once somebody needs it.
@@ -152,26 +180,27 @@ struct Own<'a> {
 }
 
 impl Own<'_> {
-    fn apply(mut self, registry: &Registry, table: &Table, large: &LargeFolder, hasher: &Hasher) -> Result<()> {
+    fn apply(mut self, registry: &Registry, large: &LargeFolder, hasher: &Hasher) -> Result<()> {
         let hash = self.listed.hash;
         match self.listed.kind {
-            ListedKind::Put | ListedKind::PutLarge => self.put(registry, table, large, hasher)?,
+            ListedKind::Put | ListedKind::PutLarge => self.put(registry, large, hasher)?,
             ListedKind::Delete => {
-                read::index_delete_by(registry, table, large, hash, |at| self.probe(at, registry, hasher));
+                let space = self.space;
+                read::index_delete_by(registry, large, space, hash, |at| self.probe(at, registry, hasher));
             }
             ListedKind::Other => {}
         }
         self.failure.map_or(Ok(()), Err)
     }
 
-    fn put(&mut self, registry: &Registry, table: &Table, large: &LargeFolder, hasher: &Hasher) -> Result<()> {
+    fn put(&mut self, registry: &Registry, large: &LargeFolder, hasher: &Hasher) -> Result<()> {
         let named = match self.listed.kind {
             ListedKind::PutLarge => self.large()?,
             _ => None,
         };
         let Listed { hash, len, .. } = *self.listed;
-        let change = Change { hash, key: &[], location: self.location, len, large: named };
-        read::index_put_by(registry, table, large, &change, |at| self.probe(at, registry, hasher))
+        let change = Change { space: self.space, hash, key: &[], location: self.location, len, large: named };
+        read::index_put_by(registry, large, &change, |at| self.probe(at, registry, hasher))
     }
 
     /// The large value that the record names; `None` if what it says of it is damaged.
@@ -189,7 +218,7 @@ impl Own<'_> {
             return Probe::Same(());
         }
         match self.key.get_or_insert_with(|| self.segment.key(self.listed.offset)) {
-            Ok(key) => read::probe_or_note(registry, at, key, &mut self.failure),
+            Ok(key) => read::probe_or_note(registry, at, (self.space.id(), key), &mut self.failure),
             Err(error) if error.kind() == ErrorKind::Corruption => self.probe_hash(at, registry, hasher),
             Err(error) => {
                 self.failure = Some(error.clone());
@@ -225,10 +254,10 @@ mod tests {
     use crate::commit::batch::{Member, Records, Rule};
     use crate::commit::queue::Queue;
     use crate::format::hint::{Listed, ListedKind};
-    use crate::index::table::Table;
     use crate::platform::memory::MemoryDisk;
     use crate::segment::scan::{Scan, Step, Values};
     use crate::segment::source::Source;
+    use crate::store::space::Spaces;
     use crate::store::{Settings, open};
     use crate::sync::Arc;
 
@@ -238,7 +267,7 @@ mod tests {
         let queue = Queue::new();
         for key in [b"one", b"two", b"one"] {
             let mut records = Records::new();
-            records.put(store.hash(key), key, b"value").unwrap();
+            records.put(0, store.hash(key), key, b"value").unwrap();
             commit::commit(&store, &queue, Member { records, rule: Rule::Always, barrier: None, seal: false }).unwrap();
         }
         let (segment, hash, mut listed) = (store.segments().remove(0), 5, Vec::new());
@@ -249,10 +278,11 @@ mod tests {
             let (offset, len) = (record.offset, record.header.record_len());
             listed.push(Listed { hash, offset, kind: ListedKind::Put, keyspace: 0, len });
         }
-        let (table, before) = (Table::new(), segment.live_records());
+        let (spaces, before) = (Spaces::new(), segment.live_records());
+        let table = spaces.default().whole_table();
         let apply = |listed| {
             let listing = Listing { segment: segment.clone(), listed };
-            listing.apply(store.registry(), &table, store.large(), store.hasher()).unwrap();
+            listing.apply(store.registry(), &spaces, store.large(), store.hasher()).unwrap();
         };
         apply(listed.clone());
         let mut found = Vec::new();

@@ -8,8 +8,10 @@ use std::io;
 
 use crate::address::Seqno;
 use crate::error::Result;
-use crate::format::checkpoint::{Header, ListedUnit, Lists, UNITS_START};
+use crate::format::catalogue::CatalogueRecord;
+use crate::format::checkpoint::{Header, ListedSpace, ListedUnit, Lists, UNITS_START};
 use crate::format::identity::Identity;
+use crate::format::record::Kind;
 use crate::format::{checksum, names};
 use crate::index::image::{Extent, Image, Memory};
 use crate::index::table::Table;
@@ -17,6 +19,7 @@ use crate::index::unit::UNIT_LEN;
 use crate::limits::{INDEX_PIECE_LEN, SECTOR};
 use crate::platform::{Access, Disk, File};
 use crate::store::failed;
+use crate::store::space::Space;
 use crate::sync::Arc;
 use crate::sync::plain::thread;
 
@@ -31,9 +34,21 @@ pub(super) struct Facts {
     pub(super) until: Seqno,
 }
 
+/// A keyspace that is to be written down.
+pub(super) struct ImagedSpace<'t> {
+    pub(super) space: ListedSpace,
+    pub(super) image: Option<Image<'t>>,
+}
+
+/// What is to be said of a keyspace, but for its units.
+pub(super) fn listed_space(space: &Space) -> ListedSpace {
+    let payload = space.create().map(|create| CatalogueRecord::Create(create).encode()).unwrap_or_default();
+    ListedSpace { id: space.id(), units: 0, keys: 0, created: space.created(), floor: space.floor(), payload }
+}
+
 /// An index that was written down.
 pub(super) struct Opened {
-    pub(super) table: Table,
+    pub(super) spaces: Vec<Space>,
     pub(super) from: Seqno,
     pub(super) until: Seqno,
     pub(super) lists: Lists,
@@ -51,28 +66,23 @@ pub(super) fn write(
     disk: &dyn Disk,
     identity: &Identity,
     (id, from): ([u8; 16], Seqno),
-    mut image: Image<'_>,
+    images: Vec<ImagedSpace<'_>>,
     facts: impl FnOnce() -> Result<Facts>,
 ) -> Result<bool> {
     let file = create(disk).map_err(failed(disk, "make", names::IMAGE_NEW))?;
     let mut pieces = Pieces { file: &*file, piece: vec![0; UNITS_START as usize], offset: 0 };
-    let (mut units, mut unit) = (Vec::new(), [0; UNIT_LEN]);
-    loop {
-        match image.copy_next(&mut unit) {
-            Ok(Some(Extent { first, depth })) => units.push(ListedUnit { first, depth, crc: checksum::crc(&unit) }),
-            Ok(None) => break,
-            Err(_) => return Ok(false),
-        }
-        pieces.put(&unit).map_err(failed(disk, "write", names::IMAGE_NEW))?;
-    }
+    let Some((units, spaces)) = write_units(&mut pieces, images).map_err(failed(disk, "write", names::IMAGE_NEW))?
+    else {
+        return Ok(false);
+    };
     let Facts { lists, until } = facts()?;
-    let lists = Lists { units, ..lists };
+    let lists = Lists { units, spaces, ..lists };
     let encoded = lists.encode();
     let hash = (identity.hash_kind, identity.hash_seed);
     let Some(mut header) = Header::of(&lists, &encoded, hash, identity.database, from) else {
         return Ok(false);
     };
-    (header.key_count, header.id, header.until) = (image.len(), id, until);
+    (header.id, header.until) = (id, until);
     let written = pieces.put(&encoded).and_then(|()| pieces.finish()).and_then(|()| {
         file.write_at(&header.encode(), 0)?;
         // BARRIER: a file with the name is whole.
@@ -83,6 +93,34 @@ pub(super) fn write(
     // BARRIER: from here on an open finds this one.
     disk.sync_dir(names::CHECKPOINT).map_err(failed(disk, "sync", names::CHECKPOINT))?;
     Ok(true)
+}
+
+/// Writes the units of all keyspaces, one after the other; `None` if keys are too hostile.
+fn write_units(
+    pieces: &mut Pieces<'_>,
+    images: Vec<ImagedSpace<'_>>,
+) -> io::Result<Option<(Vec<ListedUnit>, Vec<ListedSpace>)>> {
+    let (mut units, mut unit, mut spaces) = (Vec::new(), [0; UNIT_LEN], Vec::new());
+    for ImagedSpace { mut space, image } in images {
+        let before = units.len();
+        if let Some(mut image) = image {
+            loop {
+                match image.copy_next(&mut unit) {
+                    Ok(Some(Extent { first, depth })) => {
+                        units.push(ListedUnit { first, depth, crc: checksum::crc(&unit) });
+                    }
+                    Ok(None) => break,
+                    Err(_) => return Ok(None),
+                }
+                pieces.put(&unit)?;
+            }
+            space.keys = image.len();
+        }
+        let Ok(count) = u32::try_from(units.len() - before) else { return Ok(None) };
+        space.units = count;
+        spaces.push(space);
+    }
+    Ok(Some((units, spaces)))
 }
 
 /// Makes the file, and the folder if there is none. What is left of another attempt goes.
@@ -158,9 +196,27 @@ pub(super) fn open(disk: &dyn Disk, identity: &Identity, background: bool) -> Op
     let lists = Lists::decode(&header, &encoded).ok()?;
     let threads = if background && lists.units.len() >= CHECKED_BESIDE_MIN { 2 } else { 1 };
     let memory = checked_units(&*file, &lists, usize::try_from(header.units().end).ok()?, threads)?;
+    let spaces = open_spaces(&lists, memory)?;
+    Some(Opened { spaces, from: header.from, until: header.until, lists, id: header.id })
+}
+
+/// The keyspaces, each with its units; `None` if one of them is none.
+fn open_spaces(lists: &Lists, mut memory: Memory) -> Option<Vec<Space>> {
     let extents: Vec<_> = lists.units.iter().map(|&ListedUnit { first, depth, .. }| Extent { first, depth }).collect();
-    let table = Table::open(memory, &extents, header.key_count)?;
-    Some(Opened { table, from: header.from, until: header.until, lists, id: header.id })
+    let (mut extents, mut spaces) = (&extents[..], Vec::new());
+    for listed in &lists.spaces {
+        let (own, others) = extents.split_at_checked(listed.units as usize)?;
+        extents = others;
+        let (part, rest) = memory.split_at(own.len() * UNIT_LEN);
+        memory = rest;
+        let table = Table::open(part, own, listed.keys)?;
+        spaces.push(match CatalogueRecord::of(Kind::KeyspaceCreate, listed.id, &listed.payload) {
+            Ok(CatalogueRecord::Create(create)) => Space::of(&create, listed.created, listed.floor, table),
+            Err(_) if listed.payload.is_empty() => Space::default(listed.floor, table),
+            _ => return None,
+        });
+    }
+    Some(spaces)
 }
 
 /// The units, up to the end of them in the file, if each has its checksum; so many threads look.
@@ -184,7 +240,7 @@ fn checked_units(file: &dyn File, lists: &Lists, end: usize, threads: usize) -> 
         others.into_iter().all(|other| other.join().unwrap_or(false)) && first
     });
     // SAFETY: the mapping goes along, and nobody else knows of it. It stays where it is when its box moves.
-    whole.then(|| unsafe { Memory::new(start, end - skipped, Box::new(map)) })
+    whole.then(|| unsafe { Memory::new(start, end - skipped, Arc::new(map)) })
 }
 
 #[cfg(test)]
@@ -192,7 +248,7 @@ fn checked_units(file: &dyn File, lists: &Lists, end: usize, threads: usize) -> 
 mod tests {
     use std::collections::HashSet;
 
-    use super::{Facts, Opened, open, write};
+    use super::{Facts, ImagedSpace, Opened, listed_space, open, write};
     use crate::address::{LargeId, Location, SegmentId, Seqno};
     use crate::error::{Error, ErrorKind};
     use crate::format::checkpoint::{ListedFile, ListedLarge, Lists};
@@ -203,6 +259,7 @@ mod tests {
     use crate::platform::memory::MemoryDisk;
     use crate::platform::sim::disk::SimDisk;
     use crate::platform::{Access, Disk};
+    use crate::store::space::Space;
 
     fn identity() -> Identity {
         Identity {
@@ -250,11 +307,18 @@ mod tests {
             names_all: true,
         };
         let large = ListedLarge { id: LargeId([5; 16]), len: 6, segment: 0 };
-        Facts { lists: Lists { files: vec![file], large: vec![large], units: Vec::new() }, until: Seqno::from(8) }
+        Facts { lists: Lists { files: vec![file], large: vec![large], ..Lists::default() }, until: Seqno::from(8) }
+    }
+
+    fn images(table: &Table) -> Vec<ImagedSpace<'_>> {
+        vec![ImagedSpace {
+            space: listed_space(&Space::default(Seqno::from(0), Table::new())),
+            image: Some(table.image()),
+        }]
     }
 
     fn write_down(disk: &dyn Disk, table: &Table) {
-        assert!(write(disk, &identity(), ([9; 16], Seqno::from(7)), table.image(), || Ok(facts())).unwrap());
+        assert!(write(disk, &identity(), ([9; 16], Seqno::from(7)), images(table), || Ok(facts())).unwrap());
     }
 
     #[test]
@@ -263,7 +327,8 @@ mod tests {
         let (disk, table) = (MemoryDisk::new(), table(200_000));
         write_down(&disk, &super::tests::table(5_000));
         write_down(&disk, &table);
-        let Opened { table: opened, from, lists, id, .. } = open(&disk, &identity(), true).unwrap();
+        let Opened { spaces, from, lists, id, .. } = open(&disk, &identity(), true).unwrap();
+        let opened = spaces[0].whole_table();
         assert_eq!((from, id), (Seqno::from(7), [9; 16]));
         assert_eq!((lists.files, lists.large), (facts().lists.files, facts().lists.large));
         assert_eq!(opened.len(), 200_000);
@@ -309,7 +374,7 @@ mod tests {
     fn what_cannot_be_written_down_leaves_the_last_one() {
         let disk = MemoryDisk::new();
         write_down(&disk, &table(5_000));
-        let failed = write(&disk, &identity(), ([8; 16], Seqno::from(8)), table(9_000).image(), || {
+        let failed = write(&disk, &identity(), ([8; 16], Seqno::from(8)), images(&table(9_000)), || {
             Err(Error::new(ErrorKind::Poisoned, "the log cannot be made durable"))
         });
         assert_eq!(failed.unwrap_err().kind(), ErrorKind::Poisoned);
@@ -317,9 +382,9 @@ mod tests {
         (10_000..10_200).for_each(|unit| {
             assert_eq!(same.insert(1, Location::from_unit(unit).unwrap(), |_| Probe::Other).old, None)
         });
-        assert!(!write(&disk, &identity(), ([8; 16], Seqno::from(8)), same.image(), || Ok(facts())).unwrap());
-        assert_eq!(open(&disk, &identity(), false).unwrap().table.len(), 5_000);
+        assert!(!write(&disk, &identity(), ([8; 16], Seqno::from(8)), images(&same), || Ok(facts())).unwrap());
+        assert_eq!(open(&disk, &identity(), false).unwrap().spaces[0].len(), 5_000);
         write_down(&disk, &table(6_000));
-        assert_eq!(open(&disk, &identity(), false).unwrap().table.len(), 6_000);
+        assert_eq!(open(&disk, &identity(), false).unwrap().spaces[0].len(), 6_000);
     }
 }

@@ -21,6 +21,7 @@ pub(crate) mod past;
 pub(crate) mod read;
 pub(crate) mod recovery;
 mod replay;
+pub(crate) mod space;
 pub(crate) mod superseded;
 mod torn;
 pub(crate) mod unit;
@@ -37,7 +38,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::compression::Compression;
 use crate::format::identity::Identity;
 use crate::index::hash::Hasher;
-use crate::index::table::Table;
 use crate::limits::{COMPACT_WHEN_DEAD_DEFAULT, INLINE_VALUE_LEN_MAX, SEGMENT_SIZE_DEFAULT, SEGMENT_SIZE_FIRST};
 use crate::platform::{Barrier, Disk, Lock, LockError};
 use crate::reclaim::hold::Hold;
@@ -52,13 +52,14 @@ use crate::store::checkpoint::IndexFile;
 use crate::store::follow::Following;
 use crate::store::news::News;
 use crate::store::recovery::RecoveryReport;
+use crate::store::space::Spaces;
 use crate::store::versions::Versions;
 use crate::store::watermark::Watermark;
 use crate::sync::Arc;
 use crate::sync::plain::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-/// The keyspace that a `Db` itself is.
-pub(crate) const DEFAULT_KEYSPACE: u16 = 0;
+/// What the keyspace that a `Db` itself is, is called.
+pub(crate) const DEFAULT_NAME: &str = "default";
 
 /// How far a long job has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -138,7 +139,7 @@ pub(crate) struct Store {
     pinned: PinnedBytes,
     pool: Pool,
     large: Arc<LargeFolder>,
-    table: Table,
+    spaces: Spaces,
     watermark: Watermark,
     versions: Versions,
     news: News,
@@ -225,8 +226,9 @@ impl Store {
         self.registry.files().iter().map(|segment| segment.live_bytes()).sum()
     }
 
-    pub(crate) fn table(&self) -> &Table {
-        &self.table
+    /// The keyspaces, with the index of each.
+    pub(crate) fn spaces(&self) -> &Spaces {
+        &self.spaces
     }
 
     pub(crate) fn news(&self) -> &News {

@@ -9,7 +9,6 @@ use crate::address::{ArchiveId, SegmentId, Seqno};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::identity::{HashKind, Identity};
 use crate::index::hash::Hasher;
-use crate::index::table::Table;
 use crate::platform::Disk;
 use crate::segment::Reading;
 use crate::segment::large::LargeFolder;
@@ -20,6 +19,7 @@ use crate::store::archives::Archives;
 use crate::store::init::{self, Found};
 use crate::store::news::News;
 use crate::store::recovery::{Recovery, RecoveryReport};
+use crate::store::space::Spaces;
 use crate::store::versions::Versions;
 use crate::store::watermark::Watermark;
 use crate::store::{Log, Settings, Store, take_lock};
@@ -80,7 +80,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, settings: Settings) -> Result<Store> {
         hasher,
         registry,
         large,
-        table: outcome.table,
+        spaces: outcome.spaces,
     };
     if let Some(cause) = outcome.unsealed {
         // O6: everything can be read; nothing may be written behind a tail that could not be closed.
@@ -129,7 +129,7 @@ pub(crate) fn open_read_only(disk: Arc<dyn Disk>, settings: Settings) -> Result<
         hasher: hasher_of(&identity),
         registry: Registry::new(),
         large: Arc::new(LargeFolder::new(&disk, settings.reading)),
-        table: Table::new(),
+        spaces: Spaces::new(),
         disk: Arc::clone(&disk),
         settings: settings.clone(),
         identity: identity.clone(),

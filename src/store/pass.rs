@@ -17,6 +17,7 @@ use crate::segment::holds::Holds;
 use crate::segment::large::LargeFolder;
 use crate::segment::value::Value;
 use crate::store::Store;
+use crate::store::space::{Past, Space};
 use crate::sync::Arc;
 
 /// Units of a place: records begin at one.
@@ -39,9 +40,8 @@ pub(crate) struct Pass {
 }
 
 impl Pass {
-    /// Over the records that the index points at while this looks. A key that stays is among them once.
-    pub(crate) fn new(store: &Store) -> Pass {
-        let mut pass = Pass {
+    fn empty(store: &Store) -> Pass {
+        Pass {
             places: Vec::new(),
             next_place: 0,
             words: vec![0; UNITS / 64].into_boxed_slice(),
@@ -51,9 +51,25 @@ impl Pass {
             left: 0,
             holds: Holds::default(),
             large: Arc::clone(store.large()),
-        };
-        let mut lost = None;
-        store.table().walk(|locations, pin| {
+        }
+    }
+
+    /// Over what a keyspace had before it was cleared; over nothing if that is not shown.
+    pub(super) fn of_past(store: &Store, past: Option<&Past>) -> Pass {
+        let mut pass = Pass::empty(store);
+        let Some(past) = past else { return pass };
+        past.segments().for_each(|segment| pass.holds.keep_held(segment));
+        past.table.walk(|locations, _| {
+            locations.iter().for_each(|location| pass.add(*location));
+            true
+        });
+        pass
+    }
+
+    /// Over the records that the index of a keyspace points at while this looks. A key that stays is among them once.
+    pub(crate) fn new(store: &Store, space: &Space) -> Pass {
+        let (mut pass, mut lost) = (Pass::empty(store), None);
+        space.whole_table().walk(|locations, pin| {
             let mut nowhere = None;
             for location in locations {
                 match store.registry().find(*location, pin) {

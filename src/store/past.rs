@@ -1,9 +1,10 @@
 //! The store as it was at a moment that is being shown.
 //!
-//! Floor 3. Imports `address`, `error`, `reclaim`, `segment`, `store`, `sync`.
+//! Floor 3. Imports `address`, `error`, `index`, `reclaim`, `segment`, `store`, `sync`.
 
 use crate::address::{Location, Seqno};
 use crate::error::{Error, ErrorKind, Result};
+use crate::index::table::{Found, Probe};
 use crate::reclaim::hold::Hold;
 use crate::reclaim::pin::Pin;
 use crate::segment::Segment;
@@ -12,6 +13,7 @@ use crate::store::Store;
 use crate::store::moments::Keep;
 use crate::store::pass::{self, Pass};
 use crate::store::read::{At, Change};
+use crate::store::space::{Past, Space};
 use crate::store::versions::Was;
 use crate::sync::plain::PoisonError;
 
@@ -33,9 +35,9 @@ impl Publication<'_> {
             return Ok(());
         }
         let pin = Pin::new();
-        let found = self.store.find(change.hash, change.key, &pin);
+        let found = self.store.find(change.space, change.hash, change.key, &pin);
         match found.and_then(|at| at.map(|at| Ok((at.was(), at.seqno()?))).transpose()) {
-            Ok(was) => self.store.versions().keep(self.keep, change.hash, change.key, seqno, was),
+            Ok(was) => self.store.versions().keep(self.keep, change.hash, change.full_key(), seqno, was),
             // What is damaged is kept by nobody: the snapshot has an error there.
             Err(error) if error.kind() == ErrorKind::Corruption => {}
             Err(error) => return Err(error),
@@ -45,6 +47,11 @@ impl Publication<'_> {
 }
 
 impl Publication<'_> {
+    /// The segments, if there are snapshots that show something of them.
+    pub(crate) fn shown(&self) -> Option<Vec<Hold<Segment>>> {
+        self.keeps_any().then(|| self.store.segments())
+    }
+
     /// Whether there are snapshots to keep anything for.
     pub(super) fn keeps_any(&self) -> bool {
         self.keep != Keep::Nothing
@@ -58,7 +65,8 @@ impl Publication<'_> {
             && let (Ok(key), Ok(header)) = (segment.key(was.offset), segment.record(was.offset))
         {
             let hash = self.store.hash(&key);
-            self.store.versions().keep(self.keep, hash, &key, until, Some((was, header.seqno)));
+            let key = (header.keyspace, &*key);
+            self.store.versions().keep(self.keep, hash, key, until, Some((was, header.seqno)));
         }
     }
 }
@@ -100,27 +108,33 @@ impl Store {
 
     pub(crate) fn close_moment(&self, moment: Seqno) {
         self.versions().close(moment);
+        self.spaces().retain_past(self.versions().moments.count().1);
     }
 
     /// The key's record at a moment that is open, and when that was written.
     ///
     /// # Errors
     /// As `find`.
-    pub(crate) fn was_at(&self, key: &[u8], moment: Seqno) -> Result<Option<(Was, Seqno)>> {
+    pub(crate) fn was_at(&self, space: &Space, key: &[u8], moment: Seqno) -> Result<Option<(Was, Seqno)>> {
         let (hash, pin) = (self.hash(key), Pin::new());
-        let found = self.find(hash, key, &pin)?;
-        let found = found.map(|at| Ok::<_, Error>((at, at.seqno()?))).transpose()?;
+        let found = self.find(space, hash, key, &pin)?;
+        let found = found.map(|at| Ok::<_, Error>((at.was(), at.seqno()?))).transpose()?;
+        // Looked at behind the table: who found the new one of a keyspace that was cleared meanwhile sees that.
+        let found = match moment < space.floor() {
+            true => space.past(moment).map(|past| was_in(&past, space.id(), hash, key, &pin)).transpose()?.flatten(),
+            false => found,
+        };
         match found {
-            Some((at, seqno)) if seqno <= moment => return Ok(Some((at.was(), seqno))),
+            Some((was, seqno)) if seqno <= moment => return Ok(Some((was, seqno))),
             _ => {}
         }
-        match (self.versions().at(hash, key, moment), found) {
+        match (self.versions().at(hash, (space.id(), key), moment), found) {
             (Some(None), _) | (None, None) => Ok(None),
             (Some(Some(was)), _) => {
                 let seqno = was.segment.record(was.offset)?.seqno;
                 Ok(Some((was, seqno)))
             }
-            (None, Some((at, _))) => Err(not_kept(&at)),
+            (None, Some((was, _))) => Err(not_kept(&was)),
         }
     }
 
@@ -132,13 +146,37 @@ impl Store {
         pass::pair(&was.segment, was.offset, self.large()).map(|(_, value)| value)
     }
 
-    /// All that was there at a moment that is open.
-    pub(crate) fn pass_at(&self, moment: Seqno) -> PastPass {
+    /// All that was there in a keyspace at a moment that is open.
+    pub(crate) fn pass_at(&self, space: &Space, moment: Seqno) -> PastPass {
         // Nobody publishes while the log is held: what is in the index is not in the versions as well.
         let _log = self.log();
-        let changed = self.versions().all_at(moment).into_iter();
+        let changed = self.versions().all_at(space.id(), moment).into_iter();
         let since = (moment < self.watermark().visible()).then_some(moment);
-        PastPass { pass: Pass::new(self), since, changed }
+        let pass = match moment < space.floor() {
+            true => Pass::of_past(self, space.past(moment).as_deref()),
+            false => Pass::new(self, space),
+        };
+        PastPass { pass, since, changed }
+    }
+}
+
+/// What a keyspace that was cleared had of a key.
+fn was_in(past: &Past, keyspace: u16, hash: u64, key: &[u8], pin: &Pin) -> Result<Option<(Was, Seqno)>> {
+    let mut failure = None;
+    let found = past.table.get(hash, pin, |at| {
+        let Some((segment, offset)) = past.resolve(at) else { return Probe::Gone };
+        match segment.header_of(offset, keyspace, key) {
+            Ok(Some(header)) => Probe::Same((Was { segment: segment.clone(), offset }, header.seqno)),
+            Ok(None) => Probe::Other,
+            Err(error) => {
+                failure = Some(error);
+                Probe::Unreadable
+            }
+        }
+    });
+    match found {
+        Found::At(found) => Ok(Some(found)),
+        _ => failure.map_or(Ok(None), Err),
     }
 }
 
@@ -151,9 +189,9 @@ impl At<'_> {
 
 /// What the key was is damaged, and was when it was replaced.
 #[cold]
-fn not_kept(at: &At<'_>) -> Error {
+fn not_kept(at: &Was) -> Error {
     let what = "the record that this one replaced was damaged, so what the key was is not known";
-    Error::corruption(at.segment.path(), at.offset(), what)
+    Error::corruption(at.segment.path(), at.offset, what)
 }
 
 /// All keys and values of a moment.

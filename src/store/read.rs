@@ -20,7 +20,8 @@ use crate::segment::live::Extent;
 use crate::segment::lookup::{Hit, Look};
 use crate::segment::registry::Registry;
 use crate::segment::value::Value;
-use crate::store::{DEFAULT_KEYSPACE, Store};
+use crate::store::Store;
+use crate::store::space::{Finder, Space, Spaces};
 
 /// The record of a key, while a pin lives.
 #[derive(Clone, Copy)]
@@ -73,26 +74,27 @@ impl Store {
     /// # Errors
     /// `Corruption` if the key is not found, but a record that might be its cannot be read.
     #[inline(always)]
-    pub(crate) fn find<'p>(&'p self, hash: u64, key: &[u8], pin: &'p Pin) -> Result<Option<At<'p>>> {
-        match self.table().glance(hash, pin) {
+    pub(crate) fn find<'p>(&'p self, space: &'p Space, hash: u64, key: &[u8], pin: &'p Pin) -> Result<Option<At<'p>>> {
+        match space.table(pin).glance(hash, pin) {
             Glance::Absent => return Ok(None),
             Glance::Likely(location) => {
                 if let Some(segment) = self.registry().find(location, pin)
-                    && let Some(hit) = segment.put_of(offset_in(segment, location), DEFAULT_KEYSPACE, key)
+                    && let Some(hit) = segment.put_of(offset_in(segment, location), space.id(), key)
                 {
                     return Ok(Some(At { segment, hit }));
                 }
             }
             Glance::Unsure => {}
         }
-        self.search(hash, key, pin)
+        self.search(space, hash, key, pin)
     }
 
     /// As `find`, where a glance did not do.
     #[inline(never)]
-    fn search<'p>(&'p self, hash: u64, key: &[u8], pin: &'p Pin) -> Result<Option<At<'p>>> {
+    fn search<'p>(&'p self, space: &'p Space, hash: u64, key: &[u8], pin: &'p Pin) -> Result<Option<At<'p>>> {
+        let id = space.id();
         loop {
-            match self.table().get(hash, pin, |location| probe(self.registry(), location, key, pin)) {
+            match space.table(pin).get(hash, pin, |location| probe(self.registry(), location, (id, key), pin)) {
                 Found::At(at) => return Ok(Some(at)),
                 Found::Absent => return Ok(None),
                 Found::Gone(location) => return Err(unknown(location)),
@@ -100,7 +102,7 @@ impl Store {
                     // Once more, for its error. If it can be read this time, the device had a bad moment; if its file has
                     // gone meanwhile, the index has news.
                     if let Some((segment, offset)) = resolve(self.registry(), location, pin)
-                        && let Some(hit) = segment.locate(offset, DEFAULT_KEYSPACE, key)?
+                        && let Some(hit) = segment.locate(offset, id, key)?
                     {
                         return Ok(Some(At { segment, hit }));
                     }
@@ -113,9 +115,9 @@ impl Store {
     ///
     /// # Errors
     /// As `find`, and `Corruption` if the head of the record fails its checksum.
-    pub(crate) fn seqno_of(&self, hash: u64, key: &[u8]) -> Result<Option<Seqno>> {
+    pub(crate) fn seqno_of(&self, space: &Space, hash: u64, key: &[u8]) -> Result<Option<Seqno>> {
         let pin = Pin::new();
-        self.find(hash, key, &pin)?.map(|at| at.seqno()).transpose()
+        self.find(space, hash, key, &pin)?.map(|at| at.seqno()).transpose()
     }
 
     /// The key's value.
@@ -123,23 +125,23 @@ impl Store {
     /// # Errors
     /// `Corruption` if its record, or one that might be its, is damaged; `Io` in positioned mode.
     #[inline]
-    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Value>> {
+    pub(crate) fn get(&self, space: &Space, key: &[u8]) -> Result<Option<Value>> {
         let pin = Pin::new();
-        let Some(at) = self.find(self.hash(key), key, &pin)? else { return Ok(None) };
+        let Some(at) = self.find(space, self.hash(key), key, &pin)? else { return Ok(None) };
         if let Some(value) = at.mapped()? {
             return Ok(Some(Value::mapped(at.segment.hold(), value)));
         }
         drop(pin);
-        self.fetch(key, |record| self.large().value(record))
+        self.fetch(space, key, |record| self.large().value(record))
     }
 
     /// The key's value, and when it was written.
     ///
     /// # Errors
     /// As `get`.
-    pub(crate) fn get_versioned(&self, hash: u64, key: &[u8]) -> Result<Option<(Value, Seqno)>> {
+    pub(crate) fn get_versioned(&self, space: &Space, hash: u64, key: &[u8]) -> Result<Option<(Value, Seqno)>> {
         let pin = Pin::new();
-        let Some(at) = self.find(hash, key, &pin)? else { return Ok(None) };
+        let Some(at) = self.find(space, hash, key, &pin)? else { return Ok(None) };
         let (was, seqno) = (at.was(), at.seqno()?);
         // A large value may take its time.
         drop(pin);
@@ -150,23 +152,23 @@ impl Store {
     ///
     /// # Errors
     /// As `get`.
-    pub(crate) fn get_range(&self, key: &[u8], range: &Range<u64>) -> Result<Option<Value>> {
+    pub(crate) fn get_range(&self, space: &Space, key: &[u8], range: &Range<u64>) -> Result<Option<Value>> {
         let pin = Pin::new();
-        let Some(at) = self.find(self.hash(key), key, &pin)? else { return Ok(None) };
+        let Some(at) = self.find(space, self.hash(key), key, &pin)? else { return Ok(None) };
         if let Some(value) = at.mapped()? {
             return Ok(Some(Value::mapped(at.segment.hold(), value).part(range)));
         }
         drop(pin);
-        self.fetch(key, |record| self.large().part(record, range))
+        self.fetch(space, key, |record| self.large().part(record, range))
     }
 
     /// What `value` makes of the key's record, in memory of its own.
     ///
     /// The file of a large value goes once no segment names it that anyone shows; so the record's segment is held meanwhile.
     #[inline(never)]
-    fn fetch<T>(&self, key: &[u8], value: impl FnOnce(&Fetched) -> Result<T>) -> Result<Option<T>> {
+    fn fetch<T>(&self, space: &Space, key: &[u8], value: impl FnOnce(&Fetched) -> Result<T>) -> Result<Option<T>> {
         let pin = Pin::new();
-        let Some(at) = self.find(self.hash(key), key, &pin)? else { return Ok(None) };
+        let Some(at) = self.find(space, self.hash(key), key, &pin)? else { return Ok(None) };
         let (record, _hold) = (at.fetch()?, at.segment.hold());
         // A large value may take its time.
         drop(pin);
@@ -186,11 +188,11 @@ pub(crate) fn prefetch_record(registry: &Registry, table: &Table, hash: u64, pin
 
 /// Whether the record at `location` has the key, in the words of the index.
 #[inline]
-fn probe<'p>(registry: &'p Registry, location: Location, key: &[u8], pin: &'p Pin) -> Probe<At<'p>> {
+fn probe<'p>(registry: &'p Registry, location: Location, (keyspace, key): (u16, &[u8]), pin: &'p Pin) -> Probe<At<'p>> {
     let Some((segment, offset)) = resolve(registry, location, pin) else {
         return Probe::Gone;
     };
-    match segment.look(offset, DEFAULT_KEYSPACE, key) {
+    match segment.look(offset, keyspace, key) {
         Look::Same(hit) => Probe::Same(At { segment, hit }),
         Look::Other => Probe::Other,
         Look::Unreadable => Probe::Unreadable,
@@ -221,6 +223,7 @@ fn unknown(location: Location) -> Error {
 
 /// One record on its way into the index; its bytes are published.
 pub(crate) struct Change<'a> {
+    pub(crate) space: &'a Space,
     pub(crate) hash: u64,
     pub(crate) key: &'a [u8],
     pub(crate) location: Location,
@@ -230,29 +233,43 @@ pub(crate) struct Change<'a> {
     pub(crate) large: Option<LargeValue>,
 }
 
-impl Change<'_> {
+impl<'a> Change<'a> {
+    /// With the keyspace that it is of.
+    pub(crate) fn full_key(&self) -> (u16, &'a [u8]) {
+        (self.space.id(), self.key)
+    }
+
     fn extent(&self) -> Extent {
-        Extent { len: self.len, large: self.large.map_or(0, |large| large.len) }
+        Extent { keyspace: self.space.id(), len: self.len, large: self.large.map_or(0, |large| large.len) }
     }
 }
 
 /// Hashes that are looked up together, so that their cache misses overlap, before a batch of changes of that many.
 pub(crate) const AHEAD: usize = 64;
 
-/// Asks for all that indexing changes of these hashes will look at.
-pub(crate) fn prefetch_all(registry: &Registry, table: &Table, hashes: impl Iterator<Item = u64> + Clone) {
-    let pin = Pin::new();
-    hashes.clone().for_each(|hash| table.prefetch(hash, &pin));
-    hashes.for_each(|hash| prefetch_record(registry, table, hash, &pin));
+/// Asks for all that indexing changes of these hashes, each of a keyspace, will look at.
+pub(crate) fn prefetch_all(registry: &Registry, spaces: &Spaces, hashes: impl Iterator<Item = (u16, u64)> + Clone) {
+    let (pin, mut finder) = (Pin::new(), Finder::new(spaces));
+    for (keyspace, hash) in hashes.clone() {
+        if let Some(space) = finder.get(keyspace) {
+            space.table(&pin).prefetch(hash, &pin);
+        }
+    }
+    for (keyspace, hash) in hashes {
+        if let Some(space) = finder.get(keyspace) {
+            prefetch_record(registry, space.table(&pin), hash, &pin);
+        }
+    }
 }
 
 /// Whether every record that may be in the way of this change can be read.
 ///
 /// # Errors
 /// `Io` in positioned mode, if one could not.
-pub(crate) fn check_readable(registry: &Registry, table: &Table, change: &Change<'_>) -> Result<()> {
+pub(crate) fn check_readable(registry: &Registry, change: &Change<'_>) -> Result<()> {
     let (pin, mut failure) = (Pin::new(), None);
-    table.get(change.hash, &pin, |at| probe_or_note(registry, at, change.key, &mut failure));
+    let table = change.space.table(&pin);
+    table.get(change.hash, &pin, |at| probe_or_note(registry, at, change.full_key(), &mut failure));
     failure.map_or(Ok(()), Err)
 }
 
@@ -261,10 +278,10 @@ pub(crate) fn check_readable(registry: &Registry, table: &Table, change: &Change
 /// # Errors
 /// `Io` in positioned mode, if a candidate could not be read: the index may then have the key twice, so nothing may be
 /// written any more.
-pub(crate) fn index_put(registry: &Registry, table: &Table, large: &LargeFolder, put: &Change<'_>) -> Result<()> {
+pub(crate) fn index_put(registry: &Registry, large: &LargeFolder, put: &Change<'_>) -> Result<()> {
     let mut failure = None;
-    let probe = |at| probe_or_note(registry, at, put.key, &mut failure);
-    index_put_by(registry, table, large, put, probe)?;
+    let probe = |at| probe_or_note(registry, at, put.full_key(), &mut failure);
+    index_put_by(registry, large, put, probe)?;
     failure.map_or(Ok(()), Err)
 }
 
@@ -274,13 +291,12 @@ pub(crate) fn index_put(registry: &Registry, table: &Table, large: &LargeFolder,
 /// `Corruption` if the put lies in no file.
 pub(crate) fn index_put_by(
     registry: &Registry,
-    table: &Table,
     large: &LargeFolder,
     put: &Change<'_>,
     probe: impl FnMut(Location) -> Probe,
 ) -> Result<()> {
     let pin = Pin::new();
-    let changed = table.insert(put.hash, put.location, probe);
+    let changed = put.space.table(&pin).insert(put.hash, put.location, probe);
     let (segment, _) = resolve(registry, put.location, &pin).ok_or_else(|| unknown(put.location))?;
     segment.live().add(put.extent(), changed.imaged);
     large.add_live(put.extent().large);
@@ -304,15 +320,14 @@ fn name_large(segment: &Segment, large: &LargeFolder, put: &Change<'_>) {
 /// As `index_put`.
 pub(crate) fn index_unless_newer(
     registry: &Registry,
-    table: &Table,
     large: &LargeFolder,
     kind: Kind,
     seqno: Seqno,
     change: &Change<'_>,
 ) -> Result<()> {
     let (pin, mut failure, mut newer) = (Pin::new(), None, false);
-    table.get(change.hash, &pin, |at| {
-        let probe = probe_or_note(registry, at, change.key, &mut failure);
+    change.space.table(&pin).get(change.hash, &pin, |at| {
+        let probe = probe_or_note(registry, at, change.full_key(), &mut failure);
         if probe == Probe::Same(()) {
             let (segment, offset) = resolve(registry, at, &pin).map_or((None, 0), |(segment, at)| (Some(segment), at));
             // One that is damaged is no rival.
@@ -323,13 +338,13 @@ pub(crate) fn index_unless_newer(
     failure.map_or(Ok(()), Err)?;
     match kind {
         Kind::Delete if newer && !planted(Sabotage::OldDeleteWins) => Ok(()),
-        Kind::Delete => index_delete(registry, table, large, change),
+        Kind::Delete => index_delete(registry, large, change),
         _ if newer => {
             let (segment, _) = resolve(registry, change.location, &pin).ok_or_else(|| unknown(change.location))?;
             name_large(segment, large, change);
             Ok(())
         }
-        _ => index_put(registry, table, large, change),
+        _ => index_put(registry, large, change),
     }
 }
 
@@ -339,11 +354,11 @@ pub(crate) fn index_unless_newer(
 /// # Errors
 /// `Io` in positioned mode, if a candidate could not be read: the key may point at the original still.
 pub(crate) fn index_move(store: &Store, to: &Change<'_>, is_source: impl Fn(u64) -> bool, pin: &Pin) -> Result<()> {
-    let (registry, table, mut failure) = (store.registry(), store.table(), None);
+    let (registry, table, mut failure) = (store.registry(), to.space.table(pin), None);
     let mut from = None;
     table.get(to.hash, pin, |at| {
         // The pin is the caller's; what it leads to is there as long as the job is.
-        match is_source(at.place()).then(|| probe_or_note(registry, at, to.key, &mut failure)) {
+        match is_source(at.place()).then(|| probe_or_note(registry, at, to.full_key(), &mut failure)) {
             Some(Probe::Same(())) => {
                 from = Some(at);
                 Probe::Same(())
@@ -375,22 +390,23 @@ pub(crate) fn index_move(store: &Store, to: &Change<'_>, is_source: impl Fn(u64)
 ///
 /// # Errors
 /// As `index_put`.
-pub(crate) fn index_delete(registry: &Registry, table: &Table, large: &LargeFolder, delete: &Change<'_>) -> Result<()> {
+pub(crate) fn index_delete(registry: &Registry, large: &LargeFolder, delete: &Change<'_>) -> Result<()> {
     let mut failure = None;
-    index_delete_by(registry, table, large, delete.hash, |at| probe_or_note(registry, at, delete.key, &mut failure));
+    let probe = |at| probe_or_note(registry, at, delete.full_key(), &mut failure);
+    index_delete_by(registry, large, delete.space, delete.hash, probe);
     failure.map_or(Ok(()), Err)
 }
 
 /// The same, where `probe` says whether the record at a place has the key.
 pub(crate) fn index_delete_by(
     registry: &Registry,
-    table: &Table,
     large: &LargeFolder,
+    space: &Space,
     hash: u64,
     probe: impl FnMut(Location) -> Probe,
 ) {
     let pin = Pin::new();
-    let changed = table.remove(hash, probe);
+    let changed = space.table(&pin).remove(hash, probe);
     forget(registry, large, changed, &pin);
 }
 
@@ -408,14 +424,19 @@ pub(crate) fn index_sweep(registry: &Registry, table: &Table, large: &LargeFolde
 
 /// As `probe`; a candidate that the device would not give is noted: it may have the key, and may be readable later. A
 /// damaged one stays damaged, and is no rival.
-pub(crate) fn probe_or_note(registry: &Registry, location: Location, key: &[u8], failure: &mut Option<Error>) -> Probe {
+pub(crate) fn probe_or_note(
+    registry: &Registry,
+    location: Location,
+    (keyspace, key): (u16, &[u8]),
+    failure: &mut Option<Error>,
+) -> Probe {
     let pin = Pin::new();
     let Some((segment, offset)) = resolve(registry, location, &pin) else {
         return Probe::Gone;
     };
-    let same = match segment.put_of(offset, DEFAULT_KEYSPACE, key) {
+    let same = match segment.put_of(offset, keyspace, key) {
         Some(_) => Ok(true),
-        None => segment.header_of(offset, DEFAULT_KEYSPACE, key).map(|header| header.is_some()),
+        None => segment.header_of(offset, keyspace, key).map(|header| header.is_some()),
     };
     match same {
         Ok(true) => Probe::Same(()),
@@ -426,6 +447,13 @@ pub(crate) fn probe_or_note(registry: &Registry, location: Location, key: &[u8],
             }
             Probe::Unreadable
         }
+    }
+}
+
+/// No record of the keyspace is live any more.
+pub(crate) fn forget_space(registry: &Registry, large: &LargeFolder, keyspace: u16) {
+    for segment in registry.files() {
+        large.remove_live(segment.live().forget(keyspace).large);
     }
 }
 
@@ -440,7 +468,9 @@ fn forget(registry: &Registry, large: &LargeFolder, changed: Changed, pin: &Pin)
             _ => None,
         };
         let len = named.map_or(0, |large| large.len);
-        segment.live().remove(Extent { len: header.record_len(), large: len }, changed.imaged);
+        segment
+            .live()
+            .remove(Extent { keyspace: header.keyspace, len: header.record_len(), large: len }, changed.imaged);
         large.remove_live(len);
     }
 }
@@ -471,23 +501,23 @@ mod tests {
         let (queue, hash, mut places) = (Queue::new(), store.hash(KEY), Vec::new());
         for _ in 0..count {
             let mut records = Records::new();
-            records.put(hash, KEY, b"value").unwrap();
+            records.put(0, hash, KEY, b"value").unwrap();
             let member = Member { records, rule: Rule::Always, barrier: None, seal: false };
             commit::commit(&store, &queue, member).unwrap();
             let seal = Member { records: Records::new(), rule: Rule::Always, barrier: None, seal: true };
             commit::commit(&store, &queue, seal).unwrap();
-            store.table().walk(|locations, _| {
+            store.spaces().default().whole_table().walk(|locations, _| {
                 places.extend_from_slice(locations);
                 true
             });
         }
-        assert!(count == 1 || store.table().replace(hash, places[count - 1], places[0]));
+        assert!(count == 1 || store.spaces().default().whole_table().replace(hash, places[count - 1], places[0]));
         (store, places)
     }
 
     /// As compaction does: the record is elsewhere before its file goes.
     fn move_record(store: &Store, from: Location, to: Location) {
-        assert!(store.table().replace(store.hash(KEY), from, to));
+        assert!(store.spaces().default().whole_table().replace(store.hash(KEY), from, to));
         retire_file(store, from);
     }
 
@@ -500,14 +530,15 @@ mod tests {
     fn a_record_that_moves_between_index_and_file_is_found_where_it_is() {
         let (store, places) = copies(4);
         let (pin, next) = (Pin::new(), Cell::new(1));
-        let found = store.table().get(store.hash(KEY), &pin, |location| {
+        let table = store.spaces().default().whole_table();
+        let found = table.get(store.hash(KEY), &pin, |location| {
             let to = next.get();
             if to < places.len() {
                 assert_eq!(location, places[to - 1]);
                 move_record(&store, location, places[to]);
                 next.set(to + 1);
             }
-            probe(store.registry(), location, KEY, &pin)
+            probe(store.registry(), location, (0, KEY), &pin)
         });
         let Found::At(at) = found else {
             panic!("the key is there, but it was not found");
@@ -520,7 +551,7 @@ mod tests {
     fn a_place_without_a_file_that_the_index_insists_on_is_damage() {
         let (store, places) = copies(1);
         retire_file(&store, places[0]);
-        let error = store.get(KEY).unwrap_err();
+        let error = store.get(store.spaces().default(), KEY).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corruption);
         assert!(error.to_string().contains("it points at no segment"), "{error}");
     }

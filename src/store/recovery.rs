@@ -14,7 +14,6 @@ use crate::format::hint::Hint;
 use crate::format::identity::Identity;
 use crate::format::segment::{SegmentHeader, SegmentKind};
 use crate::index::hash::Hasher;
-use crate::index::table::Table;
 use crate::platform::{Access, Disk, File};
 use crate::reclaim::hold::Hold;
 use crate::sabotage::{Sabotage, planted};
@@ -36,6 +35,7 @@ use crate::store::image;
 use crate::store::inventory::{Found, Inventory, StoreFile};
 use crate::store::read::AHEAD;
 use crate::store::replay::{Gathered, Lot, Rivals};
+use crate::store::space::Spaces;
 use crate::store::superseded;
 use crate::store::torn::{self, End, Ending, Unsealed};
 use crate::store::unnamed::UnnamedFiles;
@@ -85,7 +85,7 @@ pub(super) struct Outcome {
     pub(super) next_archive: ArchiveId,
     /// Oldest first.
     pub(super) archives: Vec<Adopted>,
-    pub(super) table: Table,
+    pub(super) spaces: Spaces,
     /// The index that was written down, if it was taken.
     pub(super) index: Option<IndexFile>,
     pub(super) report: RecoveryReport,
@@ -154,7 +154,7 @@ impl<'a> Recovery<'a> {
             next_id: SegmentId::FIRST,
             next_archive: ArchiveId(1),
             archives: Vec::new(),
-            table: Table::new(),
+            spaces: Spaces::new(),
             index: None,
             report: RecoveryReport::default(),
             resumed: None,
@@ -362,7 +362,7 @@ impl<'a> Recovery<'a> {
             }
         }
         self.outcome.index = Some(image.facts());
-        self.outcome.table = image.take_table();
+        self.outcome.spaces = image.take_spaces();
     }
 
     /// Brings all records of these segments into the index that are not in it yet; the others to come have `more` bytes.
@@ -370,17 +370,17 @@ impl<'a> Recovery<'a> {
     /// Where there are many and threads may be started, one reads them while this one indexes them.
     fn replay(&mut self, parts: &[Part], more: u64) -> Result<()> {
         let (registry, large, hasher) = (self.registry, self.large, self.hasher);
-        let table = std::mem::take(&mut self.outcome.table);
+        let spaces = std::mem::replace(&mut self.outcome.spaces, Spaces::new());
         let indexed = std::mem::replace(&mut self.indexed, parts.len());
         let parts: Vec<_> = self.behind(&parts[indexed..]).collect();
         let total = self.done + more + parts.iter().map(|part| part.segment.len()).sum::<u64>();
         let len: u64 = parts.iter().map(|part| part.segment.used_bytes()).sum();
         let indexed = if self.settings.background && len >= READ_BESIDE_MIN {
-            self.read_beside(&parts, total, &table, |lot| lot.apply(registry, &table, large, hasher))
+            self.read_beside(&parts, total, &spaces, |lot| lot.apply(registry, &spaces, large, hasher))
         } else {
-            self.read_all(&parts, total, &table, &mut |lot| lot.apply(registry, &table, large, hasher))
+            self.read_all(&parts, total, &spaces, &mut |lot| lot.apply(registry, &spaces, large, hasher))
         };
-        self.outcome.table = table;
+        self.outcome.spaces = spaces;
         indexed
     }
 
@@ -389,7 +389,7 @@ impl<'a> Recovery<'a> {
         &mut self,
         parts: &[&Part],
         total: u64,
-        table: &Table,
+        spaces: &Spaces,
         mut apply: impl FnMut(Lot) -> Result<()>,
     ) -> Result<()> {
         thread::scope(|scope| {
@@ -397,7 +397,7 @@ impl<'a> Recovery<'a> {
             // Nobody takes it when indexing has failed: then that error counts, and not this one.
             let closed = |_| Error::new(ErrorKind::Closed, "the index takes no more records");
             let reader =
-                scope.spawn(move || self.read_all(parts, total, table, &mut |some| sender.send(some).map_err(closed)));
+                scope.spawn(move || self.read_all(parts, total, spaces, &mut |some| sender.send(some).map_err(closed)));
             let indexed = receiver.into_iter().try_for_each(&mut apply);
             let read = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             indexed.and(read)
@@ -420,11 +420,11 @@ impl<'a> Recovery<'a> {
         &mut self,
         parts: &[&Part],
         total: u64,
-        table: &Table,
+        spaces: &Spaces,
         show: &mut dyn FnMut(Lot) -> Result<()>,
     ) -> Result<()> {
         for part in parts {
-            self.read_or_hint(part, table, show)?;
+            self.read_or_hint(part, spaces, show)?;
             self.done += part.segment.len();
             if let Some(report) = &self.settings.on_progress {
                 report(Progress { phase: Phase::Recovery, done: self.done, total });
@@ -434,7 +434,7 @@ impl<'a> Recovery<'a> {
     }
 
     /// Reads a segment, or what its hint says of it: where that takes less, and where its chain is damaged.
-    fn read_or_hint(&mut self, part: &Part, table: &Table, show: &mut dyn FnMut(Lot) -> Result<()>) -> Result<()> {
+    fn read_or_hint(&mut self, part: &Part, spaces: &Spaces, show: &mut dyn FnMut(Lot) -> Result<()>) -> Result<()> {
         let Part { segment, end, listed, torn } = part;
         // Of one that the index has in part, a hint does not say which part; nor does it say what is older than what is there.
         let has_part = *listed && segment.first_seqno() <= self.imaged();
@@ -446,7 +446,8 @@ impl<'a> Recovery<'a> {
         if segment.used_bytes() >= hints::WORTH_MIN
             && let Some(found) = found()
             && let Ok(hint) = found.hint()
-            && hinted::is_worth(&hint, segment, table, &self.seen)
+            && hinted::is_worth(&hint, segment, spaces, &self.seen)
+            && hinted::is_of_one_age(&hint, spaces)
         {
             return self.take_hint(&hint, segment, show);
         }
@@ -455,6 +456,7 @@ impl<'a> Recovery<'a> {
         if read.as_ref().is_err_and(is_its_own)
             && let Some(found) = found()
             && let Ok(hint) = found.hint()
+            && hinted::is_of_one_age(&hint, spaces)
         {
             // What was read of it so far is indexed once more, with the same result.
             self.outcome.report.damaged.push(segment.path().into());

@@ -6,16 +6,19 @@ use std::ops::Range;
 
 use crate::address::{Location, Seqno};
 use crate::error::{Error, Result};
+use crate::format::catalogue::CatalogueRecord;
 use crate::format::large::LargeValue;
 use crate::format::record::Kind;
 use crate::index::hash::Hasher;
-use crate::index::table::Table;
+use crate::reclaim::hold::Hold;
 use crate::reclaim::pin::Pin;
+use crate::segment::Segment;
 use crate::segment::large::LargeFolder;
 use crate::segment::registry::Registry;
 use crate::segment::scan::Scanned;
 use crate::store::hinted::Listing;
 use crate::store::read::{self, AHEAD, Change};
+use crate::store::space::{Finder, Spaces};
 use crate::store::torn::End;
 
 /// What the index may say of the keys that are brought into it, compared to what is brought.
@@ -38,10 +41,16 @@ impl Lot {
     ///
     /// # Errors
     /// `Io` in positioned mode.
-    pub(super) fn apply(&self, registry: &Registry, table: &Table, large: &LargeFolder, hasher: &Hasher) -> Result<()> {
+    pub(super) fn apply(
+        &self,
+        registry: &Registry,
+        spaces: &Spaces,
+        large: &LargeFolder,
+        hasher: &Hasher,
+    ) -> Result<()> {
         match self {
-            Lot::Read(gathered) => gathered.apply(registry, table, large, |_, _| Ok(())),
-            Lot::Hinted(listing) => listing.apply(registry, table, large, hasher),
+            Lot::Read(gathered) => gathered.apply(registry, spaces, large, |_, _| Ok(()), |_| None),
+            Lot::Hinted(listing) => listing.apply(registry, spaces, large, hasher),
         }
     }
 }
@@ -59,6 +68,7 @@ pub(super) struct Gathered {
 
 struct Member {
     kind: Kind,
+    keyspace: u16,
     hash: u64,
     /// Of `Gathered::keys`.
     key: Range<usize>,
@@ -66,6 +76,8 @@ struct Member {
     len: u64,
     seqno: Seqno,
     large: Option<LargeValue>,
+    /// What a record of the catalogue says.
+    catalogue: Option<Box<[u8]>>,
 }
 
 impl Gathered {
@@ -78,8 +90,10 @@ impl Gathered {
         let start = self.keys.len();
         self.keys.extend_from_slice(record.key());
         let (kind, offset, len) = (record.header.kind, record.offset, record.header.record_len());
-        let (seqno, large) = (record.header.seqno, record.large);
-        self.members.push(Member { kind, hash, key: start..self.keys.len(), offset, len, seqno, large });
+        let (seqno, keyspace, large) = (record.header.seqno, record.header.keyspace, record.large);
+        let catalogue = record.catalogue.map(Box::from);
+        let key = start..self.keys.len();
+        self.members.push(Member { kind, keyspace, hash, key, offset, len, seqno, large, catalogue });
         if !record.header.more_follows {
             self.whole = self.members.len();
         }
@@ -106,36 +120,64 @@ impl Gathered {
         Err(Error::corruption(path, end.offset, "the last batch has no end"))
     }
 
-    /// Brings them into the index, each after `before`.
+    /// Brings them into the index, each after `before`. `shown` says what snapshots show of a keyspace that is cleared or dropped.
     ///
     /// # Errors
     /// `Io` in positioned mode; those of `before`.
     pub(super) fn apply(
         &self,
         registry: &Registry,
-        table: &Table,
+        spaces: &Spaces,
         large: &LargeFolder,
         mut before: impl FnMut(&Change<'_>, Seqno) -> Result<()>,
+        mut shown: impl FnMut(u16) -> Option<Vec<Hold<Segment>>>,
     ) -> Result<()> {
+        let mut finder = Finder::new(spaces);
         for members in self.members.chunks(AHEAD) {
             // Makes those of each change cheaper.
             let _pin = Pin::new();
-            read::prefetch_all(registry, table, members.iter().map(|member| member.hash));
-            for Member { kind, hash, key, offset, len, seqno, large: named } in members {
+            read::prefetch_all(registry, spaces, members.iter().map(|member| (member.keyspace, member.hash)));
+            for member in members {
+                if let Some(payload) = &member.catalogue {
+                    self.apply_catalogue(member, payload, registry, spaces, large, &mut shown);
+                    continue;
+                }
+                let Member { kind, keyspace, hash, key, offset, len, seqno, large: named, .. } = member;
+                // K1.
+                let Some(space) = finder.get(*keyspace).filter(|space| *seqno > space.floor()) else { continue };
                 let location = Location::new(self.place, *offset);
                 let key = &self.keys[key.clone()];
-                let change = Change { hash: *hash, key, location, len: *len, large: *named };
+                let change = Change { space, hash: *hash, key, location, len: *len, large: *named };
                 before(&change, *seqno)?;
+                space.note_written(*seqno);
                 match kind {
                     Kind::Put | Kind::PutLarge | Kind::Delete if self.rivals == Rivals::Newer => {
-                        read::index_unless_newer(registry, table, large, *kind, *seqno, &change)?;
+                        read::index_unless_newer(registry, large, *kind, *seqno, &change)?;
                     }
-                    Kind::Put | Kind::PutLarge => read::index_put(registry, table, large, &change)?,
-                    Kind::Delete => read::index_delete(registry, table, large, &change)?,
+                    Kind::Put | Kind::PutLarge => read::index_put(registry, large, &change)?,
+                    Kind::Delete => read::index_delete(registry, large, &change)?,
                     _ => {}
                 }
             }
         }
         Ok(())
+    }
+
+    fn apply_catalogue(
+        &self,
+        member: &Member,
+        payload: &[u8],
+        registry: &Registry,
+        spaces: &Spaces,
+        large: &LargeFolder,
+        shown: impl FnOnce(u16) -> Option<Vec<Hold<Segment>>>,
+    ) {
+        // What cannot be decoded was refused when it was read.
+        if let Ok(record) = CatalogueRecord::of(member.kind, member.keyspace, payload) {
+            spaces.apply(&record, member.seqno, |id| {
+                read::forget_space(registry, large, id);
+                shown(id)
+            });
+        }
     }
 }

@@ -231,7 +231,8 @@ impl Store {
 
     /// Whether a key has the value of this record; it has, while in doubt.
     fn is_newest(&self, segment: &Segment, record: &Scanned<'_>) -> bool {
-        match self.find(self.hash(record.key()), record.key(), &Pin::new()) {
+        let Some(space) = self.spaces().get(record.header.keyspace) else { return false };
+        match self.find(&space, self.hash(record.key()), record.key(), &Pin::new()) {
             Ok(at) => at.is_some_and(|at| at.is_at(segment, record.offset)),
             Err(_) => true,
         }

@@ -35,8 +35,8 @@ struct Version {
     was: Option<Was>,
 }
 
-/// Of each key, oldest first.
-type Part = HashMap<Box<[u8]>, Vec<Version>>;
+/// Of each key of each keyspace, oldest first.
+type Part = HashMap<u16, HashMap<Box<[u8]>, Vec<Version>>>;
 
 pub(crate) struct Versions {
     pub(crate) moments: Moments,
@@ -71,8 +71,16 @@ impl Versions {
     /// The one writer, before the index says the change: keeps what the key was.
     ///
     /// `was` is with the seqno that it was written as.
-    pub(crate) fn keep(&self, keep: Keep, hash: u64, key: &[u8], until: Seqno, was: Option<(Was, Seqno)>) {
+    pub(crate) fn keep(
+        &self,
+        keep: Keep,
+        hash: u64,
+        (keyspace, key): (u16, &[u8]),
+        until: Seqno,
+        was: Option<(Was, Seqno)>,
+    ) {
         let mut part = self.part(hash);
+        let part = part.entry(keyspace).or_default();
         let last = part.get(key).and_then(|versions| versions.last());
         // Where there is nothing, nobody wrote down since when.
         let since = was.as_ref().map_or(last.map_or(Seqno::default(), |last| last.until), |(_, since)| *since);
@@ -90,19 +98,19 @@ impl Versions {
     }
 
     /// What the key was at `moment`, if it was changed since: `Some(None)` says that it was not there.
-    pub(crate) fn at(&self, hash: u64, key: &[u8], moment: Seqno) -> Option<Option<Was>> {
+    pub(crate) fn at(&self, hash: u64, (keyspace, key): (u16, &[u8]), moment: Seqno) -> Option<Option<Was>> {
         let part = self.part(hash);
-        let versions = part.get(key)?;
+        let versions = part.get(&keyspace)?.get(key)?;
         versions.iter().find(|version| version.until > moment).map(|version| version.was.clone())
     }
 
-    /// What of `moment` was changed since and was there.
-    pub(crate) fn all_at(&self, moment: Seqno) -> Vec<Was> {
+    /// What of a keyspace was changed since `moment` and was there.
+    pub(crate) fn all_at(&self, keyspace: u16, moment: Seqno) -> Vec<Was> {
         let mut all = Vec::new();
         for part in &self.parts {
             let part = lock(part);
             let of = |versions: &Vec<Version>| versions.iter().find(|version| version.until > moment)?.was.clone();
-            all.extend(part.values().filter_map(of));
+            all.extend(part.get(&keyspace).into_iter().flat_map(HashMap::values).filter_map(of));
         }
         all
     }
@@ -123,11 +131,14 @@ impl Versions {
         let (mut count, mut bytes) = (0, 0);
         for part in &self.parts {
             let mut part = lock(part);
-            part.retain(|key, versions| {
-                versions.retain(|version| open.range(version.since..version.until).next().is_some());
-                count += versions.len();
-                bytes += if versions.is_empty() { 0 } else { entry_bytes(key) + size_of_val(&versions[..]) };
-                !versions.is_empty()
+            part.retain(|_, keys| {
+                keys.retain(|key, versions| {
+                    versions.retain(|version| open.range(version.since..version.until).next().is_some());
+                    count += versions.len();
+                    bytes += if versions.is_empty() { 0 } else { entry_bytes(key) + size_of_val(&versions[..]) };
+                    !versions.is_empty()
+                });
+                !keys.is_empty()
             });
             if part.is_empty() {
                 *part = Part::new();

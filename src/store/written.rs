@@ -1,6 +1,6 @@
 //! How much the index that was written down says of the files that are there.
 //!
-//! Floor 3. Imports `address`, `format`, `index`, `limits`, `platform`, `sabotage`, `segment`, `store`.
+//! Floor 3. Imports `address`, `format`, `limits`, `platform`, `sabotage`, `segment`, `store`.
 //!
 //! O1. No job runs while an index is written down, so a file of a job that it does not list was made when it was complete. So:
 //!
@@ -15,10 +15,9 @@
 use std::collections::HashMap;
 
 use crate::address::{LargeId, Location, SegmentId, Seqno};
-use crate::format::checkpoint::ListedFile;
+use crate::format::checkpoint::{ListedAmount, ListedFile};
 use crate::format::identity::Identity;
 use crate::format::segment::{SegmentHeader, SegmentKind};
-use crate::index::table::Table;
 use crate::limits::PLACE_LEN;
 use crate::platform::Disk;
 use crate::sabotage::{Sabotage, planted};
@@ -29,6 +28,7 @@ use crate::store::archived::{Archive, Member};
 use crate::store::checkpoint::IndexFile;
 use crate::store::image::{self, Opened};
 use crate::store::inventory::StoreFile;
+use crate::store::space::Spaces;
 use crate::store::torn::End;
 
 /// An index that says something of the files of the store.
@@ -38,6 +38,8 @@ pub(super) struct WrittenIndex {
     files: HashMap<[u8; 16], ListedFile>,
     /// The large values that records of its files name, each with its length, by the files' places.
     named: HashMap<u64, Vec<(LargeId, u64)>>,
+    /// What is live of keyspaces that are not the default one, by the files' places.
+    others: HashMap<u64, HashMap<u16, Amount>>,
 }
 
 /// The index that was written down, if all files that it does not list came from those that it does, or from what was written since.
@@ -86,7 +88,12 @@ pub(super) fn fitting(
         let place = opened.lists.files.get(large.segment as usize)?.place;
         named.entry(place).or_default().push((large.id, large.len.into()));
     }
-    (follows && worth).then_some(WrittenIndex { opened, files: there, named })
+    let mut others: HashMap<_, HashMap<_, _>> = HashMap::new();
+    for &ListedAmount { file, keyspace, bytes, records, large } in &opened.lists.amounts {
+        let place = opened.lists.files.get(file as usize)?.place;
+        others.entry(place).or_default().insert(keyspace, Amount { bytes, records, large });
+    }
+    (follows && worth).then_some(WrittenIndex { opened, files: there, named, others })
 }
 
 /// Whether a job made the archive when this index was the store's.
@@ -116,7 +123,8 @@ impl WrittenIndex {
     pub(super) fn take(&self, segment: &Segment, large: &LargeFolder) -> bool {
         let Some(file) = self.files.get(&segment.epoch()) else { return false };
         let live = segment.live();
-        live.set(Amount { bytes: file.live_bytes, records: file.live_records, large: file.live_large });
+        let others = self.others.get(&file.place).cloned().unwrap_or_default();
+        live.set(Amount { bytes: file.live_bytes, records: file.live_records, large: file.live_large }, others);
         large.add_live(file.live_large);
         for (id, len) in self.named.get(&file.place).into_iter().flatten() {
             if live.name(*id, *len) {
@@ -139,16 +147,19 @@ impl WrittenIndex {
         IndexFile { id: self.opened.id, from: self.opened.from, moved: 0 }
     }
 
-    /// The index itself, of the files that are there; once.
-    pub(super) fn take_table(&mut self) -> Table {
+    /// The keyspaces and their index, of the files that are there; once.
+    pub(super) fn take_spaces(&mut self) -> Spaces {
         let gone = self.opened.lists.files.iter().filter(|file| !self.files.contains_key(&file.epoch));
         if gone.map(|file| file.live_records).sum::<u64>() > 0 && !planted(Sabotage::GoneFilesKept) {
             let there: Vec<_> = self.places().collect();
-            self.opened.table.sweep(|at: Location| {
+            let mut is_gone = |at: Location| {
                 let before = there.partition_point(|(first, _)| *first <= at.place());
                 before.checked_sub(1).is_none_or(|run| at.place() - there[run].0 >= there[run].1)
-            });
+            };
+            self.opened.spaces.iter().for_each(|space| space.whole_table().sweep(&mut is_gone));
         }
-        std::mem::take(&mut self.opened.table)
+        let mut spaces = Spaces::new();
+        self.opened.spaces.drain(..).for_each(|space| spaces.adopt(space));
+        spaces
     }
 }

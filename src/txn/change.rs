@@ -1,12 +1,13 @@
 //! Changing a key to something that depends on what it was, without a lock while the caller thinks.
 //!
-//! Floor 5. Imports `commit`, `error`, `segment`, `txn`.
+//! Floor 5. Imports `commit`, `error`, `segment`, `store`, `txn`.
 
 use crate::commit::batch::{Condition, Records};
 use crate::commit::group::Done;
 use crate::commit::large;
 use crate::error::Result;
 use crate::segment::value::Value;
+use crate::store::space::Space;
 use crate::txn::Writing;
 
 /// What becomes of a key.
@@ -23,23 +24,24 @@ pub(crate) enum Change {
 /// Those of `f`, of a get and of a put; nothing was changed.
 pub(crate) fn change(
     to: Writing<'_>,
+    space: &Space,
     key: &[u8],
     mut f: impl FnMut(Option<&[u8]>) -> Result<Change>,
 ) -> Result<Option<Value>> {
     let hash = to.store.hash(key);
     loop {
-        let (value, seqno) = to.store.get_versioned(hash, key)?.unzip();
+        let (value, seqno) = to.store.get_versioned(space, hash, key)?.unzip();
         let (mut records, mut new) = (Records::new(), None);
         match f(value.as_deref())? {
             Change::Nothing => return to.rest().map(|()| value),
             Change::Delete if seqno.is_none() => return to.rest().map(|()| None),
-            Change::Delete => records.delete(hash, key)?,
+            Change::Delete => records.delete(space.id(), hash, key)?,
             Change::Put(value) => {
-                large::put(to.store, &mut records, key, &value)?;
+                large::put(to.store, &mut records, space.id(), key, &value)?;
                 new = Some(value);
             }
         }
-        records.require(Condition::Same { hash, key: key.into(), seqno });
+        records.require(Condition::Same { keyspace: space.id(), hash, key: key.into(), seqno });
         if to.commit(records)? != Done::Conflict {
             return Ok(new.as_deref().map(Value::copied));
         }

@@ -8,6 +8,7 @@ use crate::platform::fork::ForkGuard;
 use crate::segment::value::Value;
 use crate::store::Store;
 use crate::store::past::PastPass;
+use crate::store::space::Space;
 use crate::sync::Arc;
 
 /// A moment, and the right to see it for as long as this lives.
@@ -38,8 +39,8 @@ impl Moment {
 
     /// # Errors
     /// `Corruption` if the record, or one that might be it, is damaged, or was when it was replaced; `Io`, `ResourceLimit`; `Forked`.
-    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<(Value, Seqno)>> {
-        let found = self.store()?.was_at(key, self.seqno)?;
+    pub(crate) fn get(&self, space: &Space, key: &[u8]) -> Result<Option<(Value, Seqno)>> {
+        let found = self.store()?.was_at(space, key, self.seqno)?;
         found.map(|(was, seqno)| Ok((self.store.value_of(&was)?, seqno))).transpose()
     }
 
@@ -47,14 +48,14 @@ impl Moment {
     ///
     /// # Errors
     /// As `get`.
-    pub(crate) fn seqno_of(&self, key: &[u8]) -> Result<Option<Seqno>> {
-        Ok(self.store()?.was_at(key, self.seqno)?.map(|(_, seqno)| seqno))
+    pub(crate) fn seqno_of(&self, space: &Space, key: &[u8]) -> Result<Option<Seqno>> {
+        Ok(self.store()?.was_at(space, key, self.seqno)?.map(|(_, seqno)| seqno))
     }
 
     /// # Errors
     /// `Forked`.
-    pub(crate) fn pass(&self) -> Result<PastPass> {
-        Ok(self.store()?.pass_at(self.seqno))
+    pub(crate) fn pass(&self, space: &Space) -> Result<PastPass> {
+        Ok(self.store()?.pass_at(space, self.seqno))
     }
 
     fn store(&self) -> Result<&Store> {

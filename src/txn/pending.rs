@@ -6,7 +6,7 @@
 //! as well have run as a whole when it was committed, so transactions are serializable. Who writes only, or reads only, is
 //! never refused.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::address::Seqno;
 use crate::commit::batch::{Condition, Records, check_lens};
@@ -16,6 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::segment::value::Value;
 use crate::store::Store;
 use crate::store::past::PastPass;
+use crate::store::space::Space;
 use crate::sync::Arc;
 use crate::sync::plain::{Mutex, MutexGuard, PoisonError};
 use crate::txn::Writing;
@@ -24,8 +25,8 @@ use crate::txn::moment::Moment;
 pub(crate) struct Pending {
     moment: Moment,
     seen: Mutex<Seen>,
-    /// By key; `None` deletes it.
-    writes: BTreeMap<Vec<u8>, Option<Value>>,
+    /// By keyspace and key; `None` deletes it.
+    writes: BTreeMap<u16, BTreeMap<Vec<u8>, Option<Value>>>,
     /// Somebody was told that there was nothing to delete.
     told: bool,
 }
@@ -33,9 +34,9 @@ pub(crate) struct Pending {
 #[derive(Default)]
 struct Seen {
     /// When each key was written that was looked at; `None`: it was not there.
-    keys: HashMap<Vec<u8>, Option<Seqno>>,
-    /// Whether there was a pass over everything.
-    all: bool,
+    keys: HashMap<(u16, Vec<u8>), Option<Seqno>>,
+    /// Keyspaces that there was a pass over.
+    all: BTreeSet<u16>,
 }
 
 impl Pending {
@@ -51,31 +52,31 @@ impl Pending {
 
     /// # Errors
     /// As `Moment::get`.
-    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Value>> {
-        if let Some(own) = self.writes.get(key) {
+    pub(crate) fn get(&self, space: &Space, key: &[u8]) -> Result<Option<Value>> {
+        if let Some(own) = self.own(space, key) {
             return Ok(own.clone());
         }
-        let (value, seqno) = self.moment.get(key)?.unzip();
-        self.saw(key, seqno);
+        let (value, seqno) = self.moment.get(space, key)?.unzip();
+        self.saw(space, key, seqno);
         Ok(value)
     }
 
     /// # Errors
     /// As `Moment::get`.
-    pub(crate) fn contains_key(&self, key: &[u8]) -> Result<bool> {
-        if let Some(own) = self.writes.get(key) {
+    pub(crate) fn contains_key(&self, space: &Space, key: &[u8]) -> Result<bool> {
+        if let Some(own) = self.own(space, key) {
             return Ok(own.is_some());
         }
-        let seqno = self.moment.seqno_of(key)?;
-        self.saw(key, seqno);
+        let seqno = self.moment.seqno_of(space, key)?;
+        self.saw(space, key, seqno);
         Ok(seqno.is_some())
     }
 
     /// # Errors
     /// `TooLarge`.
-    pub(crate) fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+    pub(crate) fn put(&mut self, space: &Space, key: &[u8], value: &[u8]) -> Result<()> {
         check_lens(key, value.len() as u64)?;
-        self.writes.insert(key.to_vec(), Some(Value::copied(value)));
+        self.write(space, key, Some(Value::copied(value)));
         Ok(())
     }
 
@@ -83,12 +84,12 @@ impl Pending {
     ///
     /// # Errors
     /// `TooLarge`; as `Moment::get`.
-    pub(crate) fn delete(&mut self, key: &[u8]) -> Result<bool> {
+    pub(crate) fn delete(&mut self, space: &Space, key: &[u8]) -> Result<bool> {
         check_lens(key, 0)?;
-        let there = self.contains_key(key)?;
+        let there = self.contains_key(space, key)?;
         self.told |= !there;
         if there {
-            self.writes.insert(key.to_vec(), None);
+            self.write(space, key, None);
         }
         Ok(there)
     }
@@ -97,11 +98,10 @@ impl Pending {
     ///
     /// # Errors
     /// `Forked`.
-    pub(crate) fn pass(&self) -> Result<PendingPass> {
-        let pass = self.moment.pass()?;
-        self.seen().all = true;
-        let own = self.writes.iter().map(|(key, value)| (key.clone(), value.clone()));
-        Ok(PendingPass { pass, own: own.collect() })
+    pub(crate) fn pass(&self, space: &Space) -> Result<PendingPass> {
+        let pass = self.moment.pass(space)?;
+        self.seen().all.insert(space.id());
+        Ok(PendingPass { pass, own: self.writes.get(&space.id()).cloned().unwrap_or_default() })
     }
 
     /// # Errors
@@ -109,10 +109,12 @@ impl Pending {
     pub(crate) fn commit(self, to: Writing<'_>) -> Result<Seqno> {
         let Pending { moment, seen, writes, told } = self;
         let mut records = Records::new();
-        for (key, value) in &writes {
+        for (keyspace, key, value) in
+            writes.iter().flat_map(|(keyspace, writes)| writes.iter().map(|(key, value)| (*keyspace, key, value)))
+        {
             match value {
-                Some(value) => large::put(to.store, &mut records, key, value)?,
-                None => records.delete(to.store.hash(key), key)?,
+                Some(value) => large::put(to.store, &mut records, keyspace, key, value)?,
+                None => records.delete(keyspace, to.store.hash(key), key)?,
             }
         }
         if records.len() == 0 {
@@ -120,11 +122,11 @@ impl Pending {
             return if told { to.rest() } else { Ok(()) }.map(|()| moment.seqno());
         }
         let Seen { keys, all } = seen.into_inner().unwrap_or_else(PoisonError::into_inner);
-        for (key, seqno) in keys {
-            records.require(Condition::Same { hash: to.store.hash(&key), key: key.into(), seqno });
+        for ((keyspace, key), seqno) in keys {
+            records.require(Condition::Same { keyspace, hash: to.store.hash(&key), key: key.into(), seqno });
         }
-        if all {
-            records.require(Condition::Unchanged { since: moment.seqno() });
+        for keyspace in all {
+            records.require(Condition::Unchanged { keyspace, since: moment.seqno() });
         }
         match to.commit(records)? {
             Done::Written(seqno) => Ok(seqno.into()),
@@ -135,8 +137,17 @@ impl Pending {
         }
     }
 
-    fn saw(&self, key: &[u8], seqno: Option<Seqno>) {
-        self.seen().keys.insert(key.to_vec(), seqno);
+    /// What it is to write to the key, if anything.
+    fn own(&self, space: &Space, key: &[u8]) -> Option<&Option<Value>> {
+        self.writes.get(&space.id())?.get(key)
+    }
+
+    fn write(&mut self, space: &Space, key: &[u8], value: Option<Value>) {
+        self.writes.entry(space.id()).or_default().insert(key.to_vec(), value);
+    }
+
+    fn saw(&self, space: &Space, key: &[u8], seqno: Option<Seqno>) {
+        self.seen().keys.insert((space.id(), key.to_vec()), seqno);
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {

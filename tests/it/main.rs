@@ -24,6 +24,7 @@ mod hints;
 mod hook;
 #[cfg(target_os = "linux")]
 mod journal;
+mod keyspaces;
 #[cfg(unix)]
 mod large;
 mod large_faults;
