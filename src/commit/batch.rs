@@ -23,6 +23,20 @@ pub(crate) struct Records {
     conditions: Vec<Condition>,
 }
 
+/// Where a put goes, and for how long.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct To {
+    pub(crate) keyspace: u16,
+    /// When it is no more, in milliseconds since 1970.
+    pub(crate) expiry: Option<u64>,
+}
+
+impl From<u16> for To {
+    fn from(keyspace: u16) -> To {
+        To { keyspace, expiry: None }
+    }
+}
+
 /// What must hold when records are written, or none of them is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Condition {
@@ -37,6 +51,7 @@ pub(crate) enum Condition {
 pub(super) struct Entry {
     pub(super) kind: Kind,
     pub(super) keyspace: u16,
+    pub(super) expires: bool,
     pub(super) hash: u64,
     /// Encoded bytes, without the horizon that the first of a group gets.
     pub(super) len: usize,
@@ -75,8 +90,9 @@ impl Records {
     ///
     /// # Errors
     /// `TooLarge` if key, value or the whole passes its limit; nothing is added then.
-    pub(crate) fn put(&mut self, keyspace: u16, hash: u64, key: &[u8], value: &[u8]) -> Result<()> {
-        self.add(hash, Draft { kind: Kind::Put, keyspace, key, value, expiry: None })
+    pub(crate) fn put(&mut self, to: impl Into<To>, hash: u64, key: &[u8], value: &[u8]) -> Result<()> {
+        let To { keyspace, expiry } = to.into();
+        self.add(hash, Draft { kind: Kind::Put, keyspace, key, value, expiry })
     }
 
     /// Adds a put of a large value, whose file goes again if the records are dropped.
@@ -85,14 +101,14 @@ impl Records {
     /// As `put`.
     pub(super) fn put_large(
         &mut self,
-        keyspace: u16,
+        To { keyspace, expiry }: To,
         hash: u64,
         key: &[u8],
         file: Unnamed,
         large: &LargeValue,
     ) -> Result<()> {
         let value = &large.encode();
-        self.add(hash, Draft { kind: Kind::PutLarge, keyspace, key, value, expiry: None })?;
+        self.add(hash, Draft { kind: Kind::PutLarge, keyspace, key, value, expiry })?;
         self.files.push(file);
         Ok(())
     }
@@ -123,7 +139,13 @@ impl Records {
         }
         self.bytes.reserve(len);
         draft.encode(&mut self.bytes);
-        self.entries.push(Entry { kind: draft.kind, keyspace: draft.keyspace, hash, len });
+        self.entries.push(Entry {
+            kind: draft.kind,
+            keyspace: draft.keyspace,
+            expires: draft.expiry.is_some(),
+            hash,
+            len,
+        });
         self.puts |= !matches!(draft.kind, Kind::Delete | Kind::KeyspaceDrop | Kind::KeyspaceClear);
         Ok(())
     }

@@ -3,7 +3,7 @@
 //! Floor 4. Imports `address`, `commit`, `error`, `format`, `reclaim`, `sabotage`, `segment`, `store`.
 
 use crate::address::LargeId;
-use crate::commit::batch::{Records, check_lens};
+use crate::commit::batch::{Records, To, check_lens};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::names;
 use crate::reclaim::pin::Pin;
@@ -15,23 +15,23 @@ use crate::store::Store;
 ///
 /// # Errors
 /// `TooLarge` before anything is written; of a large value as `create`, `NewLargeFile::append` and its `finish`.
-pub(crate) fn put(store: &Store, records: &mut Records, keyspace: u16, key: &[u8], value: &[u8]) -> Result<()> {
+pub(crate) fn put(store: &Store, records: &mut Records, to: To, key: &[u8], value: &[u8]) -> Result<()> {
     let len = value.len() as u64;
     if len <= store.settings().inline_value_len_max() {
-        return records.put(keyspace, store.hash(key), key, value);
+        return records.put(to, store.hash(key), key, value);
     }
-    match put_in_file(store, records, keyspace, key, value) {
+    match put_in_file(store, records, to, key, value) {
         Err(error) if error.kind() == ErrorKind::NoSpace && store.pool().give_up() => {
-            put_in_file(store, records, keyspace, key, value)
+            put_in_file(store, records, to, key, value)
         }
         done => done,
     }
 }
 
-fn put_in_file(store: &Store, records: &mut Records, keyspace: u16, key: &[u8], value: &[u8]) -> Result<()> {
+fn put_in_file(store: &Store, records: &mut Records, to: To, key: &[u8], value: &[u8]) -> Result<()> {
     let mut file = create(store, key, value.len() as u64)?;
     file.append(value)?;
-    finish(store, records, keyspace, key, file)
+    finish(store, records, to, key, file)
 }
 
 /// Makes the file of a large value of `len` bytes.
@@ -48,15 +48,9 @@ pub(crate) fn create(store: &Store, key: &[u8], len: u64) -> Result<NewLargeFile
 ///
 /// # Errors
 /// As `NewLargeFile::finish`, and `TooLarge` if the records have no room for one more.
-pub(crate) fn finish(
-    store: &Store,
-    records: &mut Records,
-    keyspace: u16,
-    key: &[u8],
-    file: NewLargeFile,
-) -> Result<()> {
+pub(crate) fn finish(store: &Store, records: &mut Records, to: To, key: &[u8], file: NewLargeFile) -> Result<()> {
     let (file, large) = file.finish()?;
-    records.put_large(keyspace, store.hash(key), key, file, &large)
+    records.put_large(to, store.hash(key), key, file, &large)
 }
 
 /// Makes the names of the files durable that the records are to name (L1): they stay from here on, unless they are taken

@@ -68,9 +68,16 @@ struct Piece {
     bytes: Range<usize>,
 }
 
+/// How a key is changed.
+struct Does {
+    kind: Kind,
+    /// Whether what is put has a time from which on it is no more.
+    expires: bool,
+}
+
 /// What a record does.
 enum Step<'r> {
-    Change(Kind, &'r Change<'r>),
+    Change(Does, &'r Change<'r>),
     Catalogue(&'r CatalogueRecord<'r>),
 }
 
@@ -283,9 +290,12 @@ impl<'a> Leader<'a> {
         }
         let publication = self.store.begin_publication();
         let changed = self.for_each_step(piece, at, |seqno, step| match step {
-            Step::Change(kind, change) => {
+            Step::Change(Does { kind, expires }, change) => {
                 publication.keep(change, seqno)?;
                 change.space.note_written(seqno);
+                if expires {
+                    change.space.note_expiring();
+                }
                 match kind {
                     Kind::Delete => read::index_delete(registry, large, change),
                     _ => read::index_put(registry, large, change),
@@ -349,7 +359,8 @@ impl<'a> Leader<'a> {
             } else if let Some(space) = finder.get(entry.keyspace) {
                 let large = if entry.kind == Kind::PutLarge { large_of(record) } else { None };
                 let (hash, key) = (entry.hash, key_of(record));
-                f(seqno, Step::Change(entry.kind, &Change { space, hash, key, location, len: len as u64, large }))
+                let does = Does { kind: entry.kind, expires: entry.expires };
+                f(seqno, Step::Change(does, &Change { space, hash, key, location, len: len as u64, large }))
             } else {
                 Ok(())
             };

@@ -82,7 +82,7 @@ impl<'s> Said<'s> {
         let key = key_of(claim.records);
         let present = match (self.said(entry.keyspace, key), self.store.spaces().get(entry.keyspace)) {
             (Some(present), _) => present,
-            (None, Some(space)) => self.store.find(&space, entry.hash, key, &Pin::new())?.is_some(),
+            (None, Some(space)) => self.store.find_live(&space, entry.hash, key, &Pin::new())?.is_some(),
             (None, None) => false,
         };
         Ok((!present).then_some(Done::NotPresent))

@@ -145,6 +145,7 @@ fn run_all(
     report: &mut CompactionReport,
     next: &mut Option<ArchiveId>,
 ) -> Result<()> {
+    store.sweep_expired();
     let mut lean = false;
     // Those that could not be read, by their first id: they stay as they are.
     let mut damaged = Vec::new();

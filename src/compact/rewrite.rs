@@ -173,13 +173,19 @@ impl<'a> Rewriter<'a> {
             };
             batch.members.iter().map(&mut says).collect()
         };
-        let is_delete = |member: &&Candidate| member.header.kind == Kind::Delete;
-        let deletes = batch.members.iter().filter(is_delete).map(|member| (member.hash, member.header.keyspace));
+        // What expired and left the index hides what is older of its key, as a delete does.
+        let hides =
+            |member: &Candidate, live: bool| member.header.kind == Kind::Delete || member.header.has_expiry && !live;
+        let hiding = batch.members.iter().zip(&live).filter(|(member, live)| hides(member, **live));
+        let deletes = hiding.map(|(member, _)| member).map(|member| (member.hash, member.header.keyspace));
         let mut needed = self.older.may_hold(&deletes.collect::<Vec<_>>()).into_iter();
         for (member, live) in batch.members.iter().zip(live) {
             let record = &batch.bytes[member.start..member.start + member.header.record_len() as usize];
             match member.header.kind {
                 Kind::Put | Kind::PutLarge if live => self.copy(member, record)?,
+                Kind::Put | Kind::PutLarge if member.header.has_expiry && needed.next() == Some(true) => {
+                    self.copy(member, record)?;
+                }
                 Kind::Put | Kind::Pad => {}
                 Kind::PutLarge => self.done.dead_large.extend(member.large),
                 Kind::Delete if needed.next() == Some(true) => {

@@ -10,6 +10,7 @@ use crate::commit::durability::Durability;
 use crate::commit::large;
 use crate::db::Shared;
 use crate::db::keyspace::Keyspace;
+use crate::db::options::PutOptions;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sync::Arc;
 
@@ -24,24 +25,40 @@ pub struct Batch {
     records: Records,
     // After the records: while a file is removed, the store is still locked.
     shared: Arc<Shared>,
+    /// The most demanding of its writes asked for it.
+    durability: Option<Durability>,
     /// Why a write could not be taken, for `commit` to return: none is taken after it.
     refused: Option<Error>,
 }
 
 impl Batch {
     pub(super) fn new(shared: &Arc<Shared>) -> Batch {
-        Batch { shared: Arc::clone(shared), records: Records::new(), refused: None }
+        Batch { shared: Arc::clone(shared), records: Records::new(), durability: None, refused: None }
     }
 
     /// Adds a put. What fails, writing a large value for one, is an error of `commit`, and nothing is added after it.
     pub fn put(&mut self, keyspace: impl AsRef<Keyspace>, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> &mut Self {
+        self.put_with(keyspace, key, value, PutOptions::new())
+    }
+
+    /// Like [`Batch::put`], with options of its own. A batch is committed with the strongest durability that any of its writes asks for, and no
+    /// less than `commit` does.
+    pub fn put_with(
+        &mut self,
+        keyspace: impl AsRef<Keyspace>,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+        options: PutOptions,
+    ) -> &mut Self {
         let (keyspace, key) = (keyspace.as_ref(), key.as_ref());
         if self.refused.is_some() {
             return self;
         }
         let added = self.check(keyspace).and_then(|()| keyspace.writable_store());
-        let id = keyspace.space.id();
-        let added = added.and_then(|store| large::put(store, &mut self.records, id, key, value.as_ref()));
+        let added = added
+            .and_then(|store| large::put(store, &mut self.records, keyspace.to(store, options), key, value.as_ref()));
+        let asked = options.durability.filter(|asked| Some(asked.barrier()) > self.durability.map(Durability::barrier));
+        self.durability = asked.or(self.durability);
         self.note(added)
     }
 
@@ -84,7 +101,8 @@ impl Batch {
     /// # Errors
     /// As [`Batch::commit`].
     pub fn commit_with(self, durability: Durability) -> Result<Seqno> {
-        let Batch { shared, records, refused } = self;
+        let Batch { shared, records, durability: asked, refused } = self;
+        let durability = asked.filter(|asked| asked.barrier() > durability.barrier()).unwrap_or(durability);
         shared.writable_store()?;
         if let Some(error) = refused {
             return Err(error);

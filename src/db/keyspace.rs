@@ -1,12 +1,13 @@
 //! A keyspace: keys and values apart from those of others. The one that a `Db` itself is, is the default keyspace.
 //!
-//! Floor 6. Imports `address`, `commit`, `db`, `error`, `format`, `reclaim`, `segment`, `store`, `sync`, `txn`.
+//! Floor 6. Imports `address`, `commit`, `db`, `error`, `format`, `platform`, `reclaim`, `segment`, `store`, `sync`, `txn`.
 
 use std::fmt;
 use std::ops::Range;
+use std::time::SystemTime;
 
 use crate::address::Seqno;
-use crate::commit::batch::{Records, Rule};
+use crate::commit::batch::{Records, Rule, To};
 use crate::commit::durability::Durability;
 use crate::commit::group::Done;
 use crate::commit::large;
@@ -17,6 +18,7 @@ use crate::db::reader::Reader;
 use crate::db::writer::PutWriter;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::catalogue::CatalogueRecord;
+use crate::platform::clock::time_of;
 use crate::reclaim::pin::Pin;
 use crate::segment::value::Value;
 use crate::store::Store;
@@ -59,7 +61,7 @@ impl Keyspace {
     pub fn put_with(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, options: PutOptions) -> Result<Seqno> {
         let store = self.writable_store()?;
         let (key, mut records) = (key.as_ref(), Records::new());
-        large::put(store, &mut records, self.space.id(), key, value.as_ref())?;
+        large::put(store, &mut records, self.to(store, options), key, value.as_ref())?;
         let durability = options.durability.unwrap_or(self.shared.durability);
         self.shared.commit(records, Rule::Always, durability).map(|done| self.shared.seqno_of(done))
     }
@@ -112,7 +114,19 @@ impl Keyspace {
     /// As [`Keyspace::get`].
     pub fn contains_key(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         let (store, key) = (self.open_store()?, key.as_ref());
-        Ok(store.find(&self.space, store.hash(key), key, &Pin::new())?.is_some())
+        Ok(store.find_live(&self.space, store.hash(key), key, &Pin::new())?.is_some())
+    }
+
+    /// When `key` is no more; `None` if it is not there, or has no such time.
+    ///
+    /// # Errors
+    /// As [`Keyspace::get`].
+    pub fn expires_at(&self, key: impl AsRef<[u8]>) -> Result<Option<SystemTime>> {
+        let (store, key) = (self.open_store()?, key.as_ref());
+        let pin = Pin::new();
+        let found = store.find_live(&self.space, store.hash(key), key, &pin)?;
+        let expiry = found.map(|at| at.expiry()).transpose()?.flatten();
+        Ok(expiry.and_then(time_of))
     }
 
     /// Removes `key` and says whether it was there. Deleting nothing writes nothing.
@@ -157,6 +171,8 @@ impl Keyspace {
     }
 
     /// Makes the value of `key` what `f` makes of it (`None`: not there), and returns that.
+    ///
+    /// The key keeps the time at which it is no more, if it has one; so it does with `compare_and_swap` and `increment`.
     ///
     /// Nothing is locked while `f` runs: if somebody else changes the key meanwhile, `f` is asked again with what it is then. A panic
     /// of `f` changes nothing.
@@ -256,6 +272,16 @@ impl Keyspace {
     pub(super) fn writable_store(&self) -> Result<&Arc<Store>> {
         self.open_store()?;
         self.shared.writable_store()
+    }
+
+    /// Where a put with these options goes, and for how long.
+    pub(super) fn to(&self, store: &Store, options: PutOptions) -> To {
+        let own = options.ttl.map(|ttl| {
+            // Rounded up: it is there as long as was asked for.
+            let ttl_ms = u64::try_from(ttl.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
+            store.now_ms().saturating_add(ttl_ms)
+        });
+        To { keyspace: self.space.id(), expiry: own.or_else(|| store.default_expiry(&self.space)) }
     }
 
     #[cold]

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::commit::durability::Durability;
 use crate::db::Db;
@@ -235,6 +236,7 @@ impl fmt::Debug for Options {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct PutOptions {
     pub(crate) durability: Option<Durability>,
+    pub(crate) ttl: Option<Duration>,
 }
 
 impl PutOptions {
@@ -246,6 +248,13 @@ impl PutOptions {
     /// What this write waits for.
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = Some(durability);
+        self
+    }
+
+    /// How long the key is there: after that it is as if it had been deleted, for whoever reads it in any way. In milliseconds, rounded up, by
+    /// the machine's clock. Default: what the keyspace says ([`KeyspaceOptions::default_ttl`]).
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = Some(ttl);
         self
     }
 }

@@ -48,7 +48,7 @@ impl Snapshot {
     /// As [`Keyspace::get`], and `Corruption` also if the record was damaged already when it was replaced. `Invalid` if the keyspace is of another store.
     pub fn get(&self, keyspace: impl AsRef<Keyspace>, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
         let keyspace = keyspace.as_ref();
-        Ok(self.moment(keyspace)?.get(&keyspace.space, key.as_ref())?.map(|(value, _)| value))
+        Ok(self.moment(keyspace)?.get(&keyspace.space, key.as_ref())?.0)
     }
 
     /// Whether `key` was there.
@@ -57,7 +57,7 @@ impl Snapshot {
     /// As [`Snapshot::get`].
     pub fn contains_key(&self, keyspace: impl AsRef<Keyspace>, key: impl AsRef<[u8]>) -> Result<bool> {
         let keyspace = keyspace.as_ref();
-        Ok(self.moment(keyspace)?.seqno_of(&keyspace.space, key.as_ref())?.is_some())
+        Ok(self.moment(keyspace)?.look(&keyspace.space, key.as_ref())?.0)
     }
 
     /// Every key with the value that it had, each once, in no order.

@@ -96,7 +96,8 @@ impl Transaction {
         options: PutOptions,
     ) -> Result<()> {
         let keyspace = keyspace.as_ref();
-        self.pending_mut(keyspace)?.put(&keyspace.space, key.as_ref(), value.as_ref())?;
+        let expiry = keyspace.to(&self.shared.store, options).expiry;
+        self.pending_mut(keyspace)?.put(&keyspace.space, key.as_ref(), value.as_ref(), expiry)?;
         if let Some(asked) = options.durability
             && asked.barrier() > self.durability.barrier()
         {

@@ -8,6 +8,7 @@ use crate::address::Seqno;
 use crate::commit::batch::{Records, Rule, check_lens};
 use crate::commit::large;
 use crate::db::keyspace::Keyspace;
+use crate::db::options::PutOptions;
 use crate::error::{Error, ErrorKind, Result};
 use crate::segment::large::new::NewLargeFile;
 
@@ -67,12 +68,12 @@ impl PutWriter {
             let text = format!("a value of {} bytes was announced, {} were given", self.len, self.taken);
             return Err(Error::new(ErrorKind::Invalid, text));
         }
-        let (mut records, id) = (Records::new(), self.keyspace.space.id());
+        let (mut records, to) = (Records::new(), self.keyspace.to(store, PutOptions::new()));
         match self.file.take() {
-            None => records.put(id, store.hash(&self.key), &self.key, &self.gathered)?,
+            None => records.put(to, store.hash(&self.key), &self.key, &self.gathered)?,
             Some(mut file) => {
                 file.append(&self.gathered)?;
-                large::finish(store, &mut records, id, &self.key, file)?;
+                large::finish(store, &mut records, to, &self.key, file)?;
             }
         }
         let shared = &self.keyspace.shared;

@@ -145,7 +145,8 @@ pub(crate) struct ListedUnit {
 /// ```text
 ///  offset  bytes  field
 ///       0      2  id         ascending
-///       2      2  zero
+///       2      1  expiring   1 if keys of it may expire, else 0
+///       3      1  zero
 ///       4      4  units      how many are its own
 ///       8      8  keys       in them
 ///      16      8  created    seqno; below 2^48
@@ -156,6 +157,7 @@ pub(crate) struct ListedUnit {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct ListedSpace {
     pub(crate) id: u16,
+    pub(crate) expiring: bool,
     pub(crate) units: u32,
     pub(crate) keys: u64,
     pub(crate) created: Seqno,
@@ -333,7 +335,7 @@ impl Lists {
             bytes.extend(unit.crc.to_le_bytes());
         }
         for space in &self.spaces {
-            bytes.extend([space.id.to_le_bytes(), [0; 2]].as_flattened());
+            bytes.extend([space.id.to_le_bytes(), [space.expiring.into(), 0]].as_flattened());
             bytes.extend(space.units.to_le_bytes());
             bytes.extend(space.keys.to_le_bytes());
             bytes.extend(u64::from(space.created).to_le_bytes());
@@ -488,16 +490,17 @@ fn decode_unit(fields: &mut Fields<'_>) -> Result<ListedUnit, Flaw> {
 
 /// A keyspace, and how long its payload is.
 fn decode_space(fields: &mut Fields<'_>) -> Result<(ListedSpace, u32), Flaw> {
-    let id = fields.u16()?;
-    fields.reserved(2)?;
+    let (id, expiring) = (fields.u16()?, fields.u8()?);
+    fields.reserved(1)?;
     let (units, keys) = (fields.u32()?, fields.u64()?);
     let (created, floor, len) = (fields.u64()?, fields.u64()?, fields.u32()?);
     fields.reserved(4)?;
-    if created > floor || floor > SEQNO_MAX || (units == 0 && keys > 0) {
+    if created > floor || floor > SEQNO_MAX || expiring > 1 || (units == 0 && keys > 0) {
         return Err(damaged(format!("keyspace {id} has {keys} keys, from {created} and {floor} on")));
     }
     let (created, floor) = (created.into(), floor.into());
-    Ok((ListedSpace { id, units, keys, created, floor, payload: Vec::new() }, len))
+    let expiring = expiring == 1;
+    Ok((ListedSpace { id, expiring, units, keys, created, floor, payload: Vec::new() }, len))
 }
 
 fn decode_amount(fields: &mut Fields<'_>) -> Result<ListedAmount, Flaw> {

@@ -48,9 +48,18 @@ fn lists() -> Lists {
         large: vec![large(0x11, 5, 0), large(0x22, 0xffff_ffff, 1)],
         units: vec![unit(0, 1, 0x0a0b_0c0d), unit(1 << 63, 1, 1)],
         spaces: vec![
-            ListedSpace { id: 0, units: 0, keys: 0, created: Seqno::from(0), floor: Seqno::from(3), payload: vec![] },
+            ListedSpace {
+                id: 0,
+                expiring: false,
+                units: 0,
+                keys: 0,
+                created: Seqno::from(0),
+                floor: Seqno::from(3),
+                payload: vec![],
+            },
             ListedSpace {
                 id: 0x0201,
+                expiring: true,
                 units: 2,
                 keys: 0x0807_0605,
                 created: Seqno::from(4),
@@ -83,7 +92,7 @@ fn header_and_lists_have_the_documented_bytes() {
         0000000000000000 01000000 0d0c0b0a
         0000000000000080 01000000 01000000
         0000 0000 00000000 0000000000000000 0000000000000000 0300000000000000 00000000 00000000
-        0102 0000 02000000 0506070800000000 0400000000000000 0500000000000000 02000000 00000000
+        0102 0100 02000000 0506070800000000 0400000000000000 0500000000000000 02000000 00000000
         00000000 0102 0000 3000000000000000 0200000000000000 0100000000000000
         abcd");
     assert_eq!(encoded, expected);
@@ -224,6 +233,7 @@ fn any_lists() -> impl Strategy<Value = Lists> {
         amounts.retain(|amount| amount.records > 0);
         let space = ListedSpace {
             id: 7,
+            expiring: false,
             units: units.len() as u32,
             keys: units.len() as u64,
             created: Seqno::from(1),

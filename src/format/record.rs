@@ -223,6 +223,7 @@ pub(crate) struct Shape {
     pub(crate) key: u32,
     pub(crate) value: u32,
     pub(crate) value_len: u32,
+    pub(crate) has_expiry: bool,
 }
 
 // Lengths of a header and a key are far from the end of a u32.
@@ -242,7 +243,14 @@ impl Shape {
         let key_len = (seqno_and_key >> SEQNO_BITS) as u16;
         let key = (RECORD_HEADER_LEN as u32).saturating_add(extensions.saturating_mul(EXTENSION_LEN as u32));
         let value = key.saturating_add(u32::from(key_len)).next_multiple_of(RECORD_ALIGN as u32);
-        Some(Shape { keyspace: (rest >> 32) as u16, key_len, key, value, value_len: rest as u32 })
+        Some(Shape {
+            keyspace: (rest >> 32) as u16,
+            key_len,
+            key,
+            value,
+            value_len: rest as u32,
+            has_expiry: flags & HAS_EXPIRY != 0,
+        })
     }
 
     /// Where the value ends.
@@ -383,7 +391,6 @@ impl Header {
     /// When the record's value expires, from its head. `None` also for a head that is cut short, which `check_head`
     /// refuses.
     #[inline]
-    #[cfg_attr(not(test), expect(dead_code, reason = "part of the format; the engine does not expire yet"))]
     pub(crate) fn expiry(&self, head: &[u8]) -> Option<u64> {
         let at = if self.has_horizon { RECORD_HEADER_LEN + EXTENSION_LEN } else { RECORD_HEADER_LEN };
         if self.has_expiry { extension(head, at) } else { None }

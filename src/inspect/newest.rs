@@ -18,7 +18,7 @@ use crate::reclaim::hold::Owner;
 use crate::segment::Segment;
 use crate::segment::scan::{Scan, Step, Values};
 use crate::segment::source::Source;
-use crate::store::chain::check_known;
+use crate::store::chain::check_catalogue;
 
 /// A segment of the archive, and what its footer says: the last seqno, and how many records there are.
 pub(super) struct Part {
@@ -113,7 +113,7 @@ impl Newest {
             };
             match scan.step()? {
                 Step::Record(record) => {
-                    check_known(&record, path)?;
+                    check_catalogue(&record, path)?;
                     let (header, location) = (record.header, Location::new(segment.place(), offset));
                     if header.seqno <= last {
                         return Err(damaged(&format_args!("record {} follows {last}", header.seqno)));

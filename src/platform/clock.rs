@@ -19,6 +19,11 @@ impl SystemClock {
     }
 }
 
+/// The time that is so many milliseconds after 1970; `None` if the system has no word for it.
+pub(crate) fn time_of(wall_ms: u64) -> Option<SystemTime> {
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(wall_ms))
+}
+
 impl Clock for SystemClock {
     /// 0 on a machine whose clock stands before 1970.
     fn wall_ms(&self) -> u64 {

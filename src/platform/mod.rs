@@ -217,7 +217,6 @@ pub unsafe trait PrivateMapping: Send + Sync + fmt::Debug {
 /// The time: injected, so that tests own it.
 pub trait Clock: Send + Sync + fmt::Debug {
     /// Milliseconds since 1970.
-    #[cfg_attr(not(any(test, feature = "sim")), expect(dead_code, reason = "for expiry, which the engine has not yet"))]
     fn wall_ms(&self) -> u64;
     /// Nanoseconds since some moment; never goes back.
     fn monotonic_ns(&self) -> u64;

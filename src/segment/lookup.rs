@@ -14,6 +14,8 @@ use crate::segment::Segment;
 pub(crate) struct Hit<'s> {
     /// Where the record begins.
     pub(crate) record: u64,
+    /// Whether there is a time from which on it is no more.
+    pub(crate) expires: bool,
     /// Where it is mapped; neither checked nor trusted. `None` also of a large value, which is elsewhere.
     value: Option<&'s [u8]>,
 }
@@ -58,7 +60,7 @@ impl Segment {
             return None;
         }
         let value = self.mapped(offset + u64::from(shape.value), u64::from(shape.value_len));
-        Some(Hit { record: offset, value })
+        Some(Hit { record: offset, expires: shape.has_expiry, value })
     }
 
     /// Where the put at `offset` has its key and value, below the tail. `None` where it is not mapped, and where the header
@@ -85,7 +87,7 @@ impl Segment {
         let value = header.value();
         let inline = header.kind != Kind::PutLarge;
         let mapped = || self.mapped(offset + value.start, value.end - value.start);
-        Ok(Some(Hit { record: offset, value: inline.then(mapped).flatten() }))
+        Ok(Some(Hit { record: offset, expires: header.has_expiry, value: inline.then(mapped).flatten() }))
     }
 
     /// The header of the record at `offset`, if it is of `keyspace` and `key`: without checking its checksum where it is.
@@ -115,6 +117,27 @@ impl Segment {
             self.check(hit.record)?;
         }
         Ok(hit.value)
+    }
+
+    /// The time from which on the record at `offset` is no more, in milliseconds since 1970; `None`: there is none.
+    ///
+    /// # Errors
+    /// As `record`.
+    pub(crate) fn expiry(&self, offset: u64) -> Result<Option<u64>> {
+        let header = self.header(offset)?;
+        let head = self.bytes(offset, header.head_len())?;
+        header.check_head(&head, self.salt, offset).map_err(|flaw| self.flawed(offset, &flaw))?;
+        Ok(header.expiry(&head))
+    }
+
+    /// Whether the record at `offset` was no more at that time; one that cannot be read is there still, as an error.
+    #[inline]
+    pub(crate) fn has_expired(&self, offset: u64, time_ms: u64) -> bool {
+        let expires = match self.mapped(offset, RECORD_HEADER_LEN as u64).and_then(|header| header.try_into().ok()) {
+            Some(header) => Shape::of_put(header).is_none_or(|shape| shape.has_expiry),
+            None => true,
+        };
+        expires && self.expiry(offset).is_ok_and(|expiry| expiry.is_some_and(|expiry| expiry <= time_ms))
     }
 
     /// The key of the record at `offset`, checked.

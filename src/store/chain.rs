@@ -2,7 +2,7 @@
 //!
 //! Floor 3. Imports `error`, `format`, `limits`, `platform`, `segment`, `store`.
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::format::catalogue::CatalogueRecord;
 use crate::format::record::Header;
 use crate::format::segment::{Footer, SegmentHeader, SegmentKind};
@@ -46,7 +46,7 @@ pub(super) fn read_records(
         match scan.step()? {
             Step::Record(record) => {
                 order.take(&record, path)?;
-                check_known(&record, path)?;
+                check_catalogue(&record, path)?;
                 each(&record)?;
             }
             Step::Stop(flaw) => {
@@ -63,19 +63,12 @@ pub(super) fn read_records(
     Ok(())
 }
 
-/// Refuses what a later version has put into the log, and what the catalogue cannot say.
+/// Refuses what the catalogue cannot say.
 ///
 /// # Errors
-/// `FormatVersion`; `Corruption` if a record of the catalogue is damaged: what it says is of more than one key.
-pub(crate) fn check_known(record: &Scanned<'_>, path: &str) -> Result<()> {
-    let Header { kind, keyspace, has_expiry, .. } = record.header;
-    if has_expiry {
-        let what = format!(
-            "{path} has at offset {} a record with an expiry, which this version does not know; open the store with a newer one",
-            record.offset
-        );
-        return Err(Error::new(ErrorKind::FormatVersion, what));
-    }
+/// `Corruption` if a record of the catalogue is damaged: what it says is of more than one key.
+pub(crate) fn check_catalogue(record: &Scanned<'_>, path: &str) -> Result<()> {
+    let Header { kind, keyspace, .. } = record.header;
     if kind.is_catalogue() {
         let flaw = match record.catalogue {
             None => Some("its value fails its checksum".to_owned()),

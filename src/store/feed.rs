@@ -99,7 +99,8 @@ impl Feed {
 
     fn write(&self, segment: &Hold<Segment>, (offset, kind, keyspace): (u64, Kind, u16)) -> Result<Write> {
         let keyspace = self.store.spaces().name_of(keyspace);
-        if kind != Kind::Delete {
+        // What has expired is as good as deleted.
+        if kind != Kind::Delete && !segment.has_expired(offset, self.store.now_ms()) {
             let (key, value) = pass::pair(segment, offset, self.store.large())?;
             return Ok(Write { keyspace, key, value: Some(value) });
         }

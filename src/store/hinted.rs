@@ -160,6 +160,8 @@ impl Listing {
                 // K1; `is_of_one_age`.
                 let space = finder.get(listed.keyspace).filter(|space| space.floor() < self.segment.first_seqno());
                 let Some(space) = space else { continue };
+                // The hint does not tell.
+                space.note_expiring();
                 let own = Own { segment: &self.segment, space, listed, location, key: None, failure: None };
                 own.apply(registry, large, hasher)?;
             }

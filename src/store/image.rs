@@ -43,7 +43,8 @@ pub(super) struct ImagedSpace<'t> {
 /// What is to be said of a keyspace, but for its units.
 pub(super) fn listed_space(space: &Space) -> ListedSpace {
     let payload = space.create().map(|create| CatalogueRecord::Create(create).encode()).unwrap_or_default();
-    ListedSpace { id: space.id(), units: 0, keys: 0, created: space.created(), floor: space.floor(), payload }
+    let expiring = space.may_expire();
+    ListedSpace { id: space.id(), expiring, units: 0, keys: 0, created: space.created(), floor: space.floor(), payload }
 }
 
 /// An index that was written down.
@@ -210,11 +211,15 @@ fn open_spaces(lists: &Lists, mut memory: Memory) -> Option<Vec<Space>> {
         let (part, rest) = memory.split_at(own.len() * UNIT_LEN);
         memory = rest;
         let table = Table::open(part, own, listed.keys)?;
-        spaces.push(match CatalogueRecord::of(Kind::KeyspaceCreate, listed.id, &listed.payload) {
+        let space = match CatalogueRecord::of(Kind::KeyspaceCreate, listed.id, &listed.payload) {
             Ok(CatalogueRecord::Create(create)) => Space::of(&create, listed.created, listed.floor, table),
             Err(_) if listed.payload.is_empty() => Space::default(listed.floor, table),
             _ => return None,
-        });
+        };
+        if listed.expiring {
+            space.note_expiring();
+        }
+        spaces.push(space);
     }
     Some(spaces)
 }

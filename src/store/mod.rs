@@ -6,6 +6,7 @@ pub(crate) mod archived;
 pub(crate) mod archives;
 pub(crate) mod chain;
 mod checkpoint;
+mod expiry;
 pub(crate) mod feed;
 mod follow;
 mod hinted;
@@ -56,7 +57,7 @@ use crate::store::space::Spaces;
 use crate::store::versions::Versions;
 use crate::store::watermark::Watermark;
 use crate::sync::Arc;
-use crate::sync::plain::{Mutex, MutexGuard, OnceLock, PoisonError};
+use crate::sync::plain::{AtomicU64, Mutex, MutexGuard, OnceLock, Ordering, PoisonError};
 
 /// What the keyspace that a `Db` itself is, is called.
 pub(crate) const DEFAULT_NAME: &str = "default";
@@ -144,6 +145,8 @@ pub(crate) struct Store {
     versions: Versions,
     news: News,
     log: Mutex<Log>,
+    /// The latest time of day that was asked for.
+    latest_ms: AtomicU64,
     /// The failure after which no write is taken any more (W4).
     poison: OnceLock<Error>,
     recovery: RecoveryReport,
@@ -254,6 +257,12 @@ impl Store {
     #[inline(always)]
     pub(crate) fn hash(&self, key: &[u8]) -> u64 {
         self.hasher.hash(key)
+    }
+
+    /// Milliseconds since 1970; never less than before, whatever the machine's clock does.
+    pub(crate) fn now_ms(&self) -> u64 {
+        let now = self.disk.clock().wall_ms();
+        now.max(self.latest_ms.fetch_max(now, Ordering::Relaxed))
     }
 
     /// The right to write to the log. Held by the commit leader for a group, and by `close`.

@@ -24,7 +24,7 @@ use crate::store::versions::Versions;
 use crate::store::watermark::Watermark;
 use crate::store::{Log, Settings, Store, take_lock};
 use crate::sync::Arc;
-use crate::sync::plain::{Mutex, OnceLock};
+use crate::sync::plain::{AtomicU64, Mutex, OnceLock};
 
 /// Opens the store in `disk`, making it if there is none and the settings allow it.
 ///
@@ -64,6 +64,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, settings: Settings) -> Result<Store> {
             names_synced: false,
             last_seqno: outcome.last_seqno,
         }),
+        latest_ms: AtomicU64::new(0),
         poison: OnceLock::new(),
         recovery: outcome.report,
         index: Mutex::new(outcome.index),
@@ -116,6 +117,7 @@ pub(crate) fn open_read_only(disk: Arc<dyn Disk>, settings: Settings) -> Result<
             names_synced: false,
             last_seqno: Seqno::default(),
         }),
+        latest_ms: AtomicU64::new(0),
         poison: OnceLock::new(),
         recovery: RecoveryReport::default(),
         index: Mutex::new(None),

@@ -35,6 +35,8 @@ pub(crate) struct Pass {
     /// What lies at that place, and the offset there of the first unit of `words`, modulo the size of the address space.
     segment: Option<(Hold<Segment>, u64)>,
     left: usize,
+    /// What has expired by then is not shown; in milliseconds since 1970.
+    time_ms: u64,
     holds: Holds,
     large: Arc<LargeFolder>,
 }
@@ -49,6 +51,7 @@ impl Pass {
             word: 0,
             segment: None,
             left: 0,
+            time_ms: store.now_ms(),
             holds: Holds::default(),
             large: Arc::clone(store.large()),
         }
@@ -102,9 +105,39 @@ impl Pass {
         self.left
     }
 
-    /// The segment of the next record, and its offset there.
+    /// The same as of another time.
+    pub(super) fn at(self, time_ms: u64) -> Pass {
+        Pass { time_ms, ..self }
+    }
+
+    pub(super) fn time_ms(&self) -> u64 {
+        self.time_ms
+    }
+
+    /// The segment of the next record that has not expired, and its offset there.
     #[inline]
     fn next(&mut self) -> Option<Result<(&Hold<Segment>, u64)>> {
+        loop {
+            let unit = self.next_unit()?;
+            match &self.segment {
+                Some((segment, start))
+                    if segment.has_expired(start.wrapping_add(unit * RECORD_ALIGN), self.time_ms) => {}
+                _ => return Some(self.shown(unit)),
+            }
+        }
+    }
+
+    #[inline]
+    fn shown(&self, unit: u64) -> Result<(&Hold<Segment>, u64)> {
+        match &self.segment {
+            Some((segment, start)) => Ok((segment, start.wrapping_add(unit * RECORD_ALIGN))),
+            None => Err(self.lost()),
+        }
+    }
+
+    /// Where the next record lies in the place that was gone to last.
+    #[inline]
+    fn next_unit(&mut self) -> Option<u64> {
         while self.word == 0 {
             match self.words.get(self.next_word) {
                 Some(word) => self.word = *word,
@@ -115,11 +148,7 @@ impl Pass {
         let bit = self.word.trailing_zeros();
         self.word &= self.word - 1;
         self.left -= 1;
-        let unit = (self.next_word as u64 - 1) * 64 + u64::from(bit);
-        Some(match &self.segment {
-            Some((segment, start)) => Ok((segment, start + unit * RECORD_ALIGN)),
-            None => Err(self.lost()),
-        })
+        Some((self.next_word as u64 - 1) * 64 + u64::from(bit))
     }
 
     /// Sorts the units of the next place that has any.

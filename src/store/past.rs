@@ -138,6 +138,14 @@ impl Store {
         }
     }
 
+    /// Whether a record that stays was no more at that time.
+    ///
+    /// # Errors
+    /// As `find`.
+    pub(crate) fn has_expired(&self, was: &Was, time_ms: u64) -> Result<bool> {
+        Ok(was.segment.expiry(was.offset)?.is_some_and(|expiry| expiry <= time_ms))
+    }
+
     /// The value of a record that stays.
     ///
     /// # Errors
@@ -147,7 +155,7 @@ impl Store {
     }
 
     /// All that was there in a keyspace at a moment that is open.
-    pub(crate) fn pass_at(&self, space: &Space, moment: Seqno) -> PastPass {
+    pub(crate) fn pass_at(&self, space: &Space, moment: Seqno, time_ms: u64) -> PastPass {
         // Nobody publishes while the log is held: what is in the index is not in the versions as well.
         let _log = self.log();
         let changed = self.versions().all_at(space.id(), moment).into_iter();
@@ -156,6 +164,7 @@ impl Store {
             true => Pass::of_past(self, space.past(moment).as_deref()),
             false => Pass::new(self, space),
         };
+        let pass = pass.at(time_ms);
         PastPass { pass, since, changed }
     }
 }
@@ -211,7 +220,8 @@ impl PastPass {
             Some(moment) => self.pass.next_pair_until(moment),
         };
         pair.or_else(|| {
-            let was = self.changed.next()?;
+            let time = self.pass.time_ms();
+            let was = self.changed.find(|was| !was.segment.has_expired(was.offset, time))?;
             Some(pass::pair(&was.segment, was.offset, self.pass.large()))
         })
     }

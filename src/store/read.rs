@@ -23,6 +23,14 @@ use crate::segment::value::Value;
 use crate::store::Store;
 use crate::store::space::{Finder, Space, Spaces};
 
+/// What is said of a key's record.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Version {
+    pub(crate) seqno: Seqno,
+    /// When the key is no more, if it is there yet.
+    pub(crate) expiry: Option<u64>,
+}
+
 /// The record of a key, while a pin lives.
 #[derive(Clone, Copy)]
 pub(crate) struct At<'p> {
@@ -51,6 +59,15 @@ impl<'p> At<'p> {
     /// `Corruption` if its head fails its checksum; `Io` in positioned mode.
     pub(crate) fn seqno(&self) -> Result<Seqno> {
         self.segment.record(self.hit.record).map(|header| header.seqno)
+    }
+
+    /// When it is no more, in milliseconds since 1970.
+    ///
+    /// # Errors
+    /// As `seqno`.
+    #[cold]
+    pub(crate) fn expiry(&self) -> Result<Option<u64>> {
+        self.segment.expiry(self.hit.record)
     }
 
     /// Of the record, in its segment.
@@ -87,6 +104,24 @@ impl Store {
             Glance::Unsure => {}
         }
         self.search(space, hash, key, pin)
+    }
+
+    /// The key's record, if it is there by the time of day.
+    ///
+    /// # Errors
+    /// As `find`.
+    #[inline(always)]
+    pub(crate) fn find_live<'p>(
+        &'p self,
+        space: &'p Space,
+        hash: u64,
+        key: &[u8],
+        pin: &'p Pin,
+    ) -> Result<Option<At<'p>>> {
+        match self.find(space, hash, key, pin)? {
+            Some(at) if at.hit.expires && at.expiry()?.is_some_and(|expiry| expiry <= self.now_ms()) => Ok(None),
+            found => Ok(found),
+        }
     }
 
     /// As `find`, where a glance did not do.
@@ -127,7 +162,7 @@ impl Store {
     #[inline]
     pub(crate) fn get(&self, space: &Space, key: &[u8]) -> Result<Option<Value>> {
         let pin = Pin::new();
-        let Some(at) = self.find(space, self.hash(key), key, &pin)? else { return Ok(None) };
+        let Some(at) = self.find_live(space, self.hash(key), key, &pin)? else { return Ok(None) };
         if let Some(value) = at.mapped()? {
             return Ok(Some(Value::mapped(at.segment.hold(), value)));
         }
@@ -135,17 +170,26 @@ impl Store {
         self.fetch(space, key, |record| self.large().value(record))
     }
 
-    /// The key's value, and when it was written.
+    /// The key's value, if it is there by the time of day, and what is said of its record.
     ///
     /// # Errors
     /// As `get`.
-    pub(crate) fn get_versioned(&self, space: &Space, hash: u64, key: &[u8]) -> Result<Option<(Value, Seqno)>> {
+    pub(crate) fn get_versioned(
+        &self,
+        space: &Space,
+        hash: u64,
+        key: &[u8],
+    ) -> Result<(Option<Value>, Option<Version>)> {
         let pin = Pin::new();
-        let Some(at) = self.find(space, hash, key, &pin)? else { return Ok(None) };
-        let (was, seqno) = (at.was(), at.seqno()?);
+        let Some(at) = self.find(space, hash, key, &pin)? else { return Ok((None, None)) };
+        let version = Version { seqno: at.seqno()?, expiry: at.expiry()? };
+        if version.expiry.is_some_and(|expiry| expiry <= self.now_ms()) {
+            return Ok((None, Some(Version { expiry: None, ..version })));
+        }
+        let was = at.was();
         // A large value may take its time.
         drop(pin);
-        Ok(Some((self.value_of(&was)?, seqno)))
+        Ok((Some(self.value_of(&was)?), Some(version)))
     }
 
     /// A part of the key's value.
@@ -154,7 +198,7 @@ impl Store {
     /// As `get`.
     pub(crate) fn get_range(&self, space: &Space, key: &[u8], range: &Range<u64>) -> Result<Option<Value>> {
         let pin = Pin::new();
-        let Some(at) = self.find(space, self.hash(key), key, &pin)? else { return Ok(None) };
+        let Some(at) = self.find_live(space, self.hash(key), key, &pin)? else { return Ok(None) };
         if let Some(value) = at.mapped()? {
             return Ok(Some(Value::mapped(at.segment.hold(), value).part(range)));
         }
@@ -168,7 +212,7 @@ impl Store {
     #[inline(never)]
     fn fetch<T>(&self, space: &Space, key: &[u8], value: impl FnOnce(&Fetched) -> Result<T>) -> Result<Option<T>> {
         let pin = Pin::new();
-        let Some(at) = self.find(space, self.hash(key), key, &pin)? else { return Ok(None) };
+        let Some(at) = self.find_live(space, self.hash(key), key, &pin)? else { return Ok(None) };
         let (record, _hold) = (at.fetch()?, at.segment.hold());
         // A large value may take its time.
         drop(pin);
@@ -301,7 +345,7 @@ pub(crate) fn index_put_by(
     segment.live().add(put.extent(), changed.imaged);
     large.add_live(put.extent().large);
     name_large(segment, large, put);
-    forget(registry, large, changed, &pin);
+    forget(registry, large, Some(put.space), changed, &pin);
     Ok(())
 }
 
@@ -407,7 +451,7 @@ pub(crate) fn index_delete_by(
 ) {
     let pin = Pin::new();
     let changed = space.table(&pin).remove(hash, probe);
-    forget(registry, large, changed, &pin);
+    forget(registry, large, Some(space), changed, &pin);
 }
 
 /// Takes every location that `goes` out of the index.
@@ -416,7 +460,7 @@ pub(crate) fn index_sweep(registry: &Registry, table: &Table, large: &LargeFolde
     table.sweep(|location| {
         let gone = goes(location);
         if gone {
-            forget(registry, large, Changed { old: Some(location), imaged: false }, &pin);
+            forget(registry, large, None, Changed { old: Some(location), imaged: false }, &pin);
         }
         gone
     });
@@ -458,7 +502,7 @@ pub(crate) fn forget_space(registry: &Registry, large: &LargeFolder, keyspace: u
 }
 
 /// The record that was at `location` is no longer live.
-fn forget(registry: &Registry, large: &LargeFolder, changed: Changed, pin: &Pin) {
+fn forget(registry: &Registry, large: &LargeFolder, space: Option<&Space>, changed: Changed, pin: &Pin) {
     if let Some(location) = changed.old
         && let Some((segment, offset)) = resolve(registry, location, pin)
         && let Ok(header) = segment.record(offset)
@@ -467,6 +511,9 @@ fn forget(registry: &Registry, large: &LargeFolder, changed: Changed, pin: &Pin)
             Kind::PutLarge => Fetched::read(segment, offset).ok().and_then(|record| record.large().copied()),
             _ => None,
         };
+        if let Some(space) = space.filter(|_| header.has_expiry) {
+            space.note_replaced(segment.expiry(offset).ok().flatten());
+        }
         let len = named.map_or(0, |large| large.len);
         segment
             .live()

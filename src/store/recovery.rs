@@ -27,7 +27,7 @@ use crate::segment::source::Source;
 use crate::segment::{Segment, State};
 use crate::store::archived::{self, Archive, Member};
 use crate::store::archives::Adopted;
-use crate::store::chain::{check_known, footer, read_records};
+use crate::store::chain::{check_catalogue, footer, read_records};
 use crate::store::checkpoint::IndexFile;
 use crate::store::hinted::{self, Seen};
 use crate::store::hints;
@@ -518,7 +518,7 @@ impl<'a> Recovery<'a> {
         let (path, salt) = (segment.path, segment.salt);
         let mut scan = Scan::new(segment.file, path, salt, end.offset, segment.source, Values::Skip);
         while let Step::Record(record) = scan.step()? {
-            check_known(&record, path)?;
+            check_catalogue(&record, path)?;
         }
         Ok(())
     }

@@ -76,6 +76,7 @@ struct Member {
     len: u64,
     seqno: Seqno,
     large: Option<LargeValue>,
+    expires: bool,
     /// What a record of the catalogue says.
     catalogue: Option<Box<[u8]>>,
 }
@@ -93,7 +94,18 @@ impl Gathered {
         let (seqno, keyspace, large) = (record.header.seqno, record.header.keyspace, record.large);
         let catalogue = record.catalogue.map(Box::from);
         let key = start..self.keys.len();
-        self.members.push(Member { kind, keyspace, hash, key, offset, len, seqno, large, catalogue });
+        self.members.push(Member {
+            kind,
+            keyspace,
+            hash,
+            key,
+            offset,
+            len,
+            seqno,
+            large,
+            expires: record.header.has_expiry,
+            catalogue,
+        });
         if !record.header.more_follows {
             self.whole = self.members.len();
         }
@@ -150,6 +162,9 @@ impl Gathered {
                 let change = Change { space, hash: *hash, key, location, len: *len, large: *named };
                 before(&change, *seqno)?;
                 space.note_written(*seqno);
+                if member.expires {
+                    space.note_expiring();
+                }
                 match kind {
                     Kind::Put | Kind::PutLarge | Kind::Delete if self.rivals == Rivals::Newer => {
                         read::index_unless_newer(registry, large, *kind, *seqno, &change)?;

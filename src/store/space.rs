@@ -49,6 +49,11 @@ pub(crate) struct Space {
     /// The last write to it.
     written: AtomicU64,
     dropped: AtomicBool,
+    /// Whether keys of it may expire, as far as is known.
+    expiring: AtomicBool,
+    /// Keys that had expired when they were counted last, and when that was, in milliseconds since 1970.
+    expired: AtomicU64,
+    counted_ms: AtomicU64,
     /// What it was before it was cleared or dropped, for snapshots.
     past: Mutex<Vec<Arc<Past>>>,
 }
@@ -85,6 +90,9 @@ impl Space {
             floor: AtomicU64::new(floor.into()),
             written: AtomicU64::new(0),
             dropped: AtomicBool::new(false),
+            expiring: AtomicBool::new(false),
+            expired: AtomicU64::new(0),
+            counted_ms: AtomicU64::new(0),
             past: Mutex::default(),
         }
     }
@@ -158,9 +166,32 @@ impl Space {
         self.written.store(seqno.into(), Ordering::Relaxed);
     }
 
-    /// How many keys it has.
+    /// How many keys it has, but for those that had expired when they were counted last.
     pub(crate) fn len(&self) -> u64 {
-        self.table.get(&Pin::new()).len()
+        self.table.get(&Pin::new()).len().saturating_sub(self.expired.load(Ordering::Relaxed))
+    }
+
+    /// Whether keys of it may expire.
+    pub(crate) fn may_expire(&self) -> bool {
+        self.expiring.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn note_expiring(&self) {
+        self.expiring.store(true, Ordering::Relaxed);
+    }
+
+    /// So many keys have expired by then, if any may.
+    pub(crate) fn note_expired(&self, count: u64, counted_ms: u64, expiring: bool) {
+        self.expired.store(count, Ordering::Relaxed);
+        self.counted_ms.store(counted_ms, Ordering::Relaxed);
+        self.expiring.store(expiring, Ordering::Relaxed);
+    }
+
+    /// A record with this expiry is replaced or removed.
+    pub(crate) fn note_replaced(&self, expiry: Option<u64>) {
+        if expiry.is_some_and(|expiry| expiry <= self.counted_ms.load(Ordering::Relaxed)) {
+            let _ = self.expired.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_sub(1));
+        }
     }
 
     /// What it was at `moment`, if it was cleared since.
@@ -178,6 +209,7 @@ impl Space {
         // Before the table: who finds the new one empty, and looks whether it was cleared, learns that it was.
         self.floor.store(at.into(), Ordering::Relaxed);
         self.note_written(at);
+        self.expired.store(0, Ordering::Relaxed);
         self.table.replace(Table::new());
     }
 

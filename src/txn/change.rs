@@ -2,7 +2,7 @@
 //!
 //! Floor 5. Imports `commit`, `error`, `segment`, `store`, `txn`.
 
-use crate::commit::batch::{Condition, Records};
+use crate::commit::batch::{Condition, Records, To};
 use crate::commit::group::Done;
 use crate::commit::large;
 use crate::error::Result;
@@ -30,18 +30,24 @@ pub(crate) fn change(
 ) -> Result<Option<Value>> {
     let hash = to.store.hash(key);
     loop {
-        let (value, seqno) = to.store.get_versioned(space, hash, key)?.unzip();
+        let (value, version) = to.store.get_versioned(space, hash, key)?;
         let (mut records, mut new) = (Records::new(), None);
         match f(value.as_deref())? {
             Change::Nothing => return to.rest().map(|()| value),
-            Change::Delete if seqno.is_none() => return to.rest().map(|()| None),
+            Change::Delete if value.is_none() => return to.rest().map(|()| None),
             Change::Delete => records.delete(space.id(), hash, key)?,
             Change::Put(value) => {
-                large::put(to.store, &mut records, space.id(), key, &value)?;
+                let expiry = version.and_then(|version| version.expiry).or_else(|| to.store.default_expiry(space));
+                large::put(to.store, &mut records, To { keyspace: space.id(), expiry }, key, &value)?;
                 new = Some(value);
             }
         }
-        records.require(Condition::Same { keyspace: space.id(), hash, key: key.into(), seqno });
+        records.require(Condition::Same {
+            keyspace: space.id(),
+            hash,
+            key: key.into(),
+            seqno: version.map(|version| version.seqno),
+        });
         if to.commit(records)? != Done::Conflict {
             return Ok(new.as_deref().map(Value::copied));
         }

@@ -15,6 +15,8 @@ use crate::sync::Arc;
 pub(crate) struct Moment {
     store: Arc<Store>,
     seqno: Seqno,
+    /// The time of day then, in milliseconds since 1970.
+    time_ms: u64,
     fork: ForkGuard,
 }
 
@@ -24,7 +26,8 @@ impl Moment {
     /// # Errors
     /// On a store that is open for reading only that of a refresh that failed, until another one succeeds.
     pub(crate) fn now(store: &Arc<Store>) -> Result<Moment> {
-        Ok(Moment { store: Arc::clone(store), seqno: store.open_moment()?, fork: ForkGuard::new() })
+        let time_ms = store.now_ms();
+        Ok(Moment { store: Arc::clone(store), seqno: store.open_moment()?, time_ms, fork: ForkGuard::new() })
     }
 
     /// The last write that it has.
@@ -37,25 +40,30 @@ impl Moment {
         Arc::ptr_eq(&self.store, store)
     }
 
+    /// The key's value, and when its record was written, also if that had expired.
+    ///
     /// # Errors
     /// `Corruption` if the record, or one that might be it, is damaged, or was when it was replaced; `Io`, `ResourceLimit`; `Forked`.
-    pub(crate) fn get(&self, space: &Space, key: &[u8]) -> Result<Option<(Value, Seqno)>> {
-        let found = self.store()?.was_at(space, key, self.seqno)?;
-        found.map(|(was, seqno)| Ok((self.store.value_of(&was)?, seqno))).transpose()
+    pub(crate) fn get(&self, space: &Space, key: &[u8]) -> Result<(Option<Value>, Option<Seqno>)> {
+        let Some((was, seqno)) = self.store()?.was_at(space, key, self.seqno)? else { return Ok((None, None)) };
+        let expired = self.store.has_expired(&was, self.time_ms)?;
+        let value = if expired { None } else { Some(self.store.value_of(&was)?) };
+        Ok((value, Some(seqno)))
     }
 
-    /// When the key was written.
+    /// Whether the key was there, and when its record was written.
     ///
     /// # Errors
     /// As `get`.
-    pub(crate) fn seqno_of(&self, space: &Space, key: &[u8]) -> Result<Option<Seqno>> {
-        Ok(self.store()?.was_at(space, key, self.seqno)?.map(|(_, seqno)| seqno))
+    pub(crate) fn look(&self, space: &Space, key: &[u8]) -> Result<(bool, Option<Seqno>)> {
+        let Some((was, seqno)) = self.store()?.was_at(space, key, self.seqno)? else { return Ok((false, None)) };
+        Ok((!self.store.has_expired(&was, self.time_ms)?, Some(seqno)))
     }
 
     /// # Errors
     /// `Forked`.
     pub(crate) fn pass(&self, space: &Space) -> Result<PastPass> {
-        Ok(self.store()?.pass_at(space, self.seqno))
+        Ok(self.store()?.pass_at(space, self.seqno, self.time_ms))
     }
 
     fn store(&self) -> Result<&Store> {

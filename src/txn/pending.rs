@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::address::Seqno;
-use crate::commit::batch::{Condition, Records, check_lens};
+use crate::commit::batch::{Condition, Records, To, check_lens};
 use crate::commit::group::Done;
 use crate::commit::large;
 use crate::error::{Error, ErrorKind, Result};
@@ -26,9 +26,17 @@ pub(crate) struct Pending {
     moment: Moment,
     seen: Mutex<Seen>,
     /// By keyspace and key; `None` deletes it.
-    writes: BTreeMap<u16, BTreeMap<Vec<u8>, Option<Value>>>,
+    writes: BTreeMap<u16, BTreeMap<Vec<u8>, Option<Own>>>,
     /// Somebody was told that there was nothing to delete.
     told: bool,
+}
+
+/// A value that is to be written.
+#[derive(Clone)]
+struct Own {
+    value: Value,
+    /// When it is no more, in milliseconds since 1970.
+    expiry: Option<u64>,
 }
 
 #[derive(Default)]
@@ -54,9 +62,9 @@ impl Pending {
     /// As `Moment::get`.
     pub(crate) fn get(&self, space: &Space, key: &[u8]) -> Result<Option<Value>> {
         if let Some(own) = self.own(space, key) {
-            return Ok(own.clone());
+            return Ok(own.as_ref().map(|own| own.value.clone()));
         }
-        let (value, seqno) = self.moment.get(space, key)?.unzip();
+        let (value, seqno) = self.moment.get(space, key)?;
         self.saw(space, key, seqno);
         Ok(value)
     }
@@ -67,16 +75,16 @@ impl Pending {
         if let Some(own) = self.own(space, key) {
             return Ok(own.is_some());
         }
-        let seqno = self.moment.seqno_of(space, key)?;
+        let (there, seqno) = self.moment.look(space, key)?;
         self.saw(space, key, seqno);
-        Ok(seqno.is_some())
+        Ok(there)
     }
 
     /// # Errors
     /// `TooLarge`.
-    pub(crate) fn put(&mut self, space: &Space, key: &[u8], value: &[u8]) -> Result<()> {
+    pub(crate) fn put(&mut self, space: &Space, key: &[u8], value: &[u8], expiry: Option<u64>) -> Result<()> {
         check_lens(key, value.len() as u64)?;
-        self.write(space, key, Some(Value::copied(value)));
+        self.write(space, key, Some(Own { value: Value::copied(value), expiry }));
         Ok(())
     }
 
@@ -113,7 +121,9 @@ impl Pending {
             writes.iter().flat_map(|(keyspace, writes)| writes.iter().map(|(key, value)| (*keyspace, key, value)))
         {
             match value {
-                Some(value) => large::put(to.store, &mut records, keyspace, key, value)?,
+                Some(Own { value, expiry }) => {
+                    large::put(to.store, &mut records, To { keyspace, expiry: *expiry }, key, value)?;
+                }
                 None => records.delete(keyspace, to.store.hash(key), key)?,
             }
         }
@@ -138,11 +148,11 @@ impl Pending {
     }
 
     /// What it is to write to the key, if anything.
-    fn own(&self, space: &Space, key: &[u8]) -> Option<&Option<Value>> {
+    fn own(&self, space: &Space, key: &[u8]) -> Option<&Option<Own>> {
         self.writes.get(&space.id())?.get(key)
     }
 
-    fn write(&mut self, space: &Space, key: &[u8], value: Option<Value>) {
+    fn write(&mut self, space: &Space, key: &[u8], value: Option<Own>) {
         self.writes.entry(space.id()).or_default().insert(key.to_vec(), value);
     }
 
@@ -158,7 +168,7 @@ impl Pending {
 /// All keys and values as a transaction sees them.
 pub(crate) struct PendingPass {
     pass: PastPass,
-    own: BTreeMap<Vec<u8>, Option<Value>>,
+    own: BTreeMap<Vec<u8>, Option<Own>>,
 }
 
 impl PendingPass {
@@ -171,8 +181,8 @@ impl PendingPass {
             return Some(pair);
         }
         while let Some((key, value)) = self.own.pop_first() {
-            if let Some(value) = value {
-                return Some(Ok((Value::copied(&key), value)));
+            if let Some(own) = value {
+                return Some(Ok((Value::copied(&key), own.value)));
             }
         }
         None

@@ -11,6 +11,7 @@ mod checkpoint;
 mod compaction;
 mod compaction_faults;
 mod compressed;
+mod expiry;
 mod faults;
 mod followers;
 #[cfg(unix)]
