@@ -130,6 +130,7 @@ const _: () = assert!(JOB_LEN_MAX >= PACKED_LEN_MAX);
 /// `NoSpace`, `Closed`, `Poisoned`; `Io`. The store is as it was, but for the jobs that were done before.
 pub(crate) fn run(store: &Store, task: Task, pace: &Pace<'_>, report: &mut CompactionReport) -> Result<()> {
     let mut next = store.archives().jobs();
+    store.sweep_expired();
     let done = run_all(store, task, pace, report, &mut next);
     if store.index_id() != [0; 16] {
         // What was copied, an open would have to read. Best effort: without it the next open takes longer.
@@ -145,7 +146,6 @@ fn run_all(
     report: &mut CompactionReport,
     next: &mut Option<ArchiveId>,
 ) -> Result<()> {
-    store.sweep_expired();
     let mut lean = false;
     // Those that could not be read, by their first id: they stay as they are.
     let mut damaged = Vec::new();

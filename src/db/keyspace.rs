@@ -4,7 +4,6 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::time::SystemTime;
 
 use crate::address::Seqno;
 use crate::commit::batch::{Records, Rule, To};
@@ -18,7 +17,7 @@ use crate::db::reader::Reader;
 use crate::db::writer::PutWriter;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::catalogue::CatalogueRecord;
-use crate::platform::clock::time_of;
+use crate::platform::clock::{WallTime, time_of};
 use crate::reclaim::pin::Pin;
 use crate::segment::value::Value;
 use crate::store::Store;
@@ -121,7 +120,7 @@ impl Keyspace {
     ///
     /// # Errors
     /// As [`Keyspace::get`].
-    pub fn expires_at(&self, key: impl AsRef<[u8]>) -> Result<Option<SystemTime>> {
+    pub fn expires_at(&self, key: impl AsRef<[u8]>) -> Result<Option<WallTime>> {
         let (store, key) = (self.open_store()?, key.as_ref());
         let pin = Pin::new();
         let found = store.find_live(&self.space, store.hash(key), key, &pin)?;

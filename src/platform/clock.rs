@@ -19,8 +19,11 @@ impl SystemClock {
     }
 }
 
+/// What a time of day is for users.
+pub(crate) type WallTime = SystemTime;
+
 /// The time that is so many milliseconds after 1970; `None` if the system has no word for it.
-pub(crate) fn time_of(wall_ms: u64) -> Option<SystemTime> {
+pub(crate) fn time_of(wall_ms: u64) -> Option<WallTime> {
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(wall_ms))
 }
 

@@ -210,7 +210,7 @@ fn open_spaces(lists: &Lists, mut memory: Memory) -> Option<Vec<Space>> {
         extents = others;
         let (part, rest) = memory.split_at(own.len() * UNIT_LEN);
         memory = rest;
-        let table = Table::open(part, own, listed.keys)?;
+        let table = if own.is_empty() { Table::new() } else { Table::open(part, own, listed.keys)? };
         let space = match CatalogueRecord::of(Kind::KeyspaceCreate, listed.id, &listed.payload) {
             Ok(CatalogueRecord::Create(create)) => Space::of(&create, listed.created, listed.floor, table),
             Err(_) if listed.payload.is_empty() => Space::default(listed.floor, table),
