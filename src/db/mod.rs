@@ -6,6 +6,7 @@ pub(crate) mod batch;
 pub(crate) mod iter;
 pub(crate) mod keyspace;
 pub(crate) mod options;
+pub(crate) mod range;
 pub(crate) mod reader;
 pub(crate) mod snapshot;
 pub(crate) mod stats;

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::commit::durability::Durability;
 use crate::db::Db;
@@ -104,6 +105,12 @@ impl Options {
     /// Chosen when the store is made, and kept. Default: false.
     pub fn untrusted_keys(mut self, yes: bool) -> Self {
         self.settings.untrusted_keys = yes;
+        self
+    }
+
+    /// Options of the keyspace that a [`Db`] itself is. Default: [`KeyspaceOptions::new`].
+    pub fn default_keyspace(mut self, options: KeyspaceOptions) -> Self {
+        self.settings.default_is_ordered = options.ordered;
         self
     }
 
@@ -219,6 +226,40 @@ impl fmt::Debug for Options {
             .field("archive_compression", &self.settings.archive_compression)
             .field("create_if_missing", &self.settings.create_if_missing)
             .finish_non_exhaustive()
+    }
+}
+
+/// What a keyspace is like.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct KeyspaceOptions {
+    ordered: bool,
+    value_align: Option<usize>,
+    default_ttl: Option<Duration>,
+}
+
+impl KeyspaceOptions {
+    /// Keys in no order, values aligned to 8 bytes, nothing expires.
+    pub fn new() -> Self {
+        KeyspaceOptions::default()
+    }
+
+    /// Whether keys are kept in the order of their bytes: for [`Keyspace::range`](crate::Keyspace::range) and
+    /// [`Keyspace::prefix`](crate::Keyspace::prefix), and what they cost. Default: false.
+    pub fn ordered(mut self, yes: bool) -> Self {
+        self.ordered = yes;
+        self
+    }
+
+    /// What the address of a mapped value is a multiple of. Default: 8.
+    pub fn value_align(mut self, bytes: usize) -> Self {
+        self.value_align = Some(bytes);
+        self
+    }
+
+    /// How long a value lives that is put without a time of its own. Default: for ever.
+    pub fn default_ttl(mut self, ttl: Duration) -> Self {
+        self.default_ttl = Some(ttl);
+        self
     }
 }
 

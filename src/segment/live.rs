@@ -37,6 +37,8 @@ pub(crate) struct Live {
     named_bytes: AtomicU64,
     /// Whether a record names one that is not among them, since it is damaged.
     unnamed: AtomicBool,
+    /// Whether records are being moved here, each counted before it is known whether it moves.
+    moving: Mutex<bool>,
 }
 
 #[derive(Default)]
@@ -99,6 +101,17 @@ impl Live {
     /// Sets what the index points at, before anybody changes it.
     pub(crate) fn set(&self, to: Amount) {
         self.all.set(to);
+    }
+
+    /// Whether the index points at so many records, and these are as many.
+    pub(crate) fn is_all(&self, records: u64) -> bool {
+        let moving = self.moving.lock().unwrap_or_else(PoisonError::into_inner);
+        !*moving && self.get().records == records
+    }
+
+    /// Records are moved here from here on, or no more.
+    pub(crate) fn set_moving(&self, moving: bool) {
+        *self.moving.lock().unwrap_or_else(PoisonError::into_inner) = moving;
     }
 
     /// The index begins to be written down: it has all of the segment that the index has. Nobody changes that meanwhile.

@@ -13,11 +13,13 @@ pub(crate) mod hints;
 mod image;
 mod init;
 mod inventory;
+pub(crate) mod merge;
 pub(crate) mod moments;
 pub(crate) mod news;
 pub(crate) mod open;
 pub(crate) mod pass;
 pub(crate) mod past;
+pub(crate) mod range;
 pub(crate) mod read;
 pub(crate) mod recovery;
 mod replay;
@@ -100,6 +102,8 @@ pub(crate) struct Settings {
     pub(crate) create_if_missing: bool,
     /// For a new store only; an old one keeps the hash it was made with.
     pub(crate) untrusted_keys: bool,
+    /// Whether the default keyspace has its keys in order.
+    pub(crate) default_is_ordered: bool,
     pub(crate) on_progress: Option<Arc<dyn Fn(Progress) + Send + Sync>>,
 }
 
@@ -115,6 +119,7 @@ impl Default for Settings {
             archive_compression: Compression::None,
             create_if_missing: true,
             untrusted_keys: false,
+            default_is_ordered: false,
             on_progress: None,
         }
     }

@@ -57,7 +57,10 @@ impl Moment {
         Ok(self.store()?.pass_at(self.seqno))
     }
 
-    fn store(&self) -> Result<&Store> {
+    /// # Errors
+    /// `Forked`.
+    #[inline]
+    pub(super) fn store(&self) -> Result<&Store> {
         if self.fork.forked() {
             return Err(Error::new(ErrorKind::Forked, "the snapshot was made before this process was forked"));
         }
