@@ -1,6 +1,6 @@
 //! Keys from several sorted parts, in order, from both ends.
 //!
-//! Floor 3. Imports `error`, `reclaim`, `segment`, `store`.
+//! Floor 3. Imports `error`, `reclaim`, `segment`, `store`, `sync`.
 //!
 //! Each part is a lane with two heads, its next record from below and from above. The lanes of one side stand in the order of their
 //! heads, so that a lane whose records follow each other costs a comparison a record.

@@ -1,6 +1,6 @@
 //! Keys and values of a moment in the order of the keys.
 //!
-//! Floor 3. Imports `address`, `error`, `index`, `reclaim`, `segment`, `store`, `sync`.
+//! Floor 3. Imports `address`, `error`, `reclaim`, `segment`, `store`, `sync`.
 //!
 //! The segments have the keys in order, also those of records that were replaced. What a key is at the moment, the index says, and what
 //! was kept for moments. Of a segment that the index points at every record of there is nothing to ask: what was written since

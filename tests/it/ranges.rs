@@ -212,8 +212,8 @@ fn a_key_that_stays_is_seen_once_while_others_come_and_go() {
                 while !done.load(Ordering::Relaxed) {
                     let i = random.below(10 * STAY as usize);
                     match random.below(4) {
-                        0 if i % 10 != 0 => drop(db.delete(format!("{i:05}")).unwrap()),
-                        _ => drop(db.put(format!("{i:05}"), if i % 10 == 0 { "stays" } else { "comes" }).unwrap()),
+                        0 if !i.is_multiple_of(10) => drop(db.delete(format!("{i:05}")).unwrap()),
+                        _ => drop(db.put(format!("{i:05}"), if i.is_multiple_of(10) { "stays" } else { "comes" }).unwrap()),
                     }
                 }
             })
