@@ -30,6 +30,7 @@ pub use crate::db::iter::Iter;
 pub use crate::db::keyspace::Keyspace;
 pub use crate::db::keyspaces::KeyspaceOptions;
 pub use crate::db::options::{Options, PutOptions};
+pub use crate::db::range::Range;
 pub use crate::db::reader::Reader;
 pub use crate::db::snapshot::Snapshot;
 pub use crate::db::stats::{ArchiveReport, SegmentStats, Stats};

@@ -22,6 +22,7 @@ use crate::store::space::Finder;
 /// # Errors
 /// As the system says: the index then points partly at the copies and partly at the sources, and both must stay.
 pub(super) fn swap(store: &Store, packed: &Segment, sources: &[Hold<Segment>]) -> Result<()> {
+    packed.live().set_moving(true);
     let (file, end) = (packed.file()?, packed.tail().published());
     let mut scan = Scan::new(&*file, packed.path(), packed.salt(), end, Source::Cache, Values::Skip);
     let mut batch: Vec<Moving> = Vec::with_capacity(AHEAD);
@@ -46,7 +47,9 @@ pub(super) fn swap(store: &Store, packed: &Segment, sources: &[Hold<Segment>]) -
             batch.clear();
         }
     }
-    apply(store, packed, sources, &batch)
+    apply(store, packed, sources, &batch)?;
+    packed.live().set_moving(false);
+    Ok(())
 }
 
 /// A record that is to be pointed at.

@@ -1,9 +1,10 @@
 //! All keys and values, as of one moment.
 //!
-//! Floor 6. Imports `error`, `segment`, `store`, `txn`.
+//! Floor 6. Imports `db`, `error`, `segment`, `store`, `txn`.
 
 use std::fmt;
 
+use crate::db::range::Range;
 use crate::error::{Error, Result};
 use crate::segment::value::Value;
 use crate::store::Store;
@@ -12,7 +13,7 @@ use crate::store::past::PastPass;
 use crate::store::space::Space;
 use crate::txn::pending::PendingPass;
 
-/// Every key with its value, each once, as of the call that made it, in no order.
+/// Every key with its value, each once, as of the call that made it: in the order of the keys where the keyspace is ordered, else in none.
 ///
 /// A damaged record is an `Err` in its place, and the rest goes on. It owns what it needs, and outlives the store's
 /// handles.
@@ -26,6 +27,7 @@ enum Of {
     Now(Pass),
     Moment(PastPass),
     Transaction(PendingPass),
+    Ordered(Range),
 }
 
 impl Iter {
@@ -36,6 +38,10 @@ impl Iter {
             Pass::new(store, space)
         });
         Iter { of: pass.map(Of::Now).map_err(Some) }
+    }
+
+    pub(super) fn ordered(range: Result<Range>) -> Iter {
+        Iter { of: range.map(Of::Ordered).map_err(Some) }
     }
 
     pub(super) fn past(pass: Result<PastPass>) -> Iter {
@@ -55,6 +61,7 @@ impl Iterator for Iter {
             Ok(Of::Now(pass)) => pass.next_pair(),
             Ok(Of::Moment(pass)) => pass.next_pair(),
             Ok(Of::Transaction(pass)) => pass.next_pair(),
+            Ok(Of::Ordered(range)) => range.next(),
             Err(refused) => refused.take().map(Err),
         }
     }
@@ -64,6 +71,7 @@ impl Iterator for Iter {
             Ok(Of::Now(pass)) => (pass.len(), Some(pass.len())),
             Ok(Of::Moment(pass)) => (0, Some(pass.len_max())),
             Ok(Of::Transaction(pass)) => (0, Some(pass.len_max())),
+            Ok(Of::Ordered(range)) => range.size_hint(),
             Err(refused) => (usize::from(refused.is_some()), Some(usize::from(refused.is_some()))),
         }
     }

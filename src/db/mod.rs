@@ -7,6 +7,7 @@ pub(crate) mod iter;
 pub(crate) mod keyspace;
 pub(crate) mod keyspaces;
 pub(crate) mod options;
+pub(crate) mod range;
 pub(crate) mod reader;
 pub(crate) mod snapshot;
 pub(crate) mod stats;

@@ -1,17 +1,21 @@
 //! One moment of the store, for as long as one likes.
 //!
-//! Floor 6. Imports `address`, `db`, `error`, `segment`, `sync`, `txn`.
+//! Floor 6. Imports `address`, `db`, `error`, `segment`, `store`, `sync`, `txn`.
 
 use std::fmt;
+use std::ops::RangeBounds;
 
 use crate::address::Seqno;
 use crate::db::Shared;
 use crate::db::iter::Iter;
 use crate::db::keyspace::Keyspace;
+use crate::db::range::{self, Range};
 use crate::error::{Error, ErrorKind, Result};
 use crate::segment::value::Value;
+use crate::store::range::Bounds;
 use crate::sync::Arc;
 use crate::txn::moment::Moment;
+use crate::txn::range::MomentRange;
 
 /// The store as it was when [`Db::snapshot`](crate::Db::snapshot) was called, whatever is written, removed or compacted afterwards.
 ///
@@ -60,12 +64,37 @@ impl Snapshot {
         Ok(self.moment(keyspace)?.look(&keyspace.space, key.as_ref())?.0)
     }
 
-    /// Every key with the value that it had, each once, in no order.
+    /// Every key with the value that it had, each once: in the order of the keys if the keyspace is ordered, else in none.
     ///
-    /// Writers wait while the list of places (4 to 8 bytes a key) is taken.
+    /// Without an order writers wait while the list of places (4 to 8 bytes a key) is taken.
     pub fn iter(&self, keyspace: impl AsRef<Keyspace>) -> Iter {
         let keyspace = keyspace.as_ref();
+        if keyspace.is_ordered() {
+            return Iter::ordered(self.scan(keyspace, &range::ALL));
+        }
         Iter::past(self.moment(keyspace).and_then(|moment| moment.pass(&keyspace.space)))
+    }
+
+    /// The keys within bounds with the values that they had, as [`Keyspace::range`] has them.
+    ///
+    /// # Errors
+    /// `Invalid` if the keyspace is not ordered, or of another store; else as [`Snapshot::get`].
+    pub fn range<K: AsRef<[u8]>>(&self, keyspace: impl AsRef<Keyspace>, range: impl RangeBounds<K>) -> Result<Range> {
+        range::check_ordered(keyspace.as_ref())?;
+        self.scan(keyspace.as_ref(), &range::bounds_of(&range))
+    }
+
+    /// The keys that begin with `prefix`, as [`Snapshot::range`] has them.
+    ///
+    /// # Errors
+    /// As [`Snapshot::range`].
+    pub fn prefix(&self, keyspace: impl AsRef<Keyspace>, prefix: impl AsRef<[u8]>) -> Result<Range> {
+        range::check_ordered(keyspace.as_ref())?;
+        self.scan(keyspace.as_ref(), &range::bounds_of_prefix(prefix.as_ref()))
+    }
+
+    fn scan(&self, keyspace: &Keyspace, bounds: &Bounds) -> Result<Range> {
+        MomentRange::at(self.moment(keyspace)?, &keyspace.space, bounds).map(Range::new)
     }
 
     /// The last write that it shows.
@@ -73,7 +102,7 @@ impl Snapshot {
         self.moment.as_ref().map_or(Seqno::default(), |moment| moment.seqno())
     }
 
-    fn moment(&self, keyspace: &Keyspace) -> Result<&Moment> {
+    fn moment(&self, keyspace: &Keyspace) -> Result<&Arc<Moment>> {
         let moment = self.moment.as_ref().map_err(Error::clone)?;
         if moment.is_of(&keyspace.shared.store) {
             return Ok(moment);

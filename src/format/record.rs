@@ -80,6 +80,12 @@ impl Kind {
         matches!(self, Kind::KeyspaceCreate | Kind::KeyspaceDrop | Kind::KeyspaceClear | Kind::Cursor)
     }
 
+    /// Whether a record of this kind gives a key a value.
+    #[inline]
+    pub(crate) fn is_put(self) -> bool {
+        matches!(self, Kind::Put | Kind::PutLarge)
+    }
+
     /// Whether a record of this kind may be so: only puts have all, a large one has a value of `format::large`, a delete
     /// has none, others have no key.
     #[inline]

@@ -41,9 +41,10 @@ impl Amount {
 
     fn without(self, other: Amount) -> Amount {
         Amount {
-            bytes: self.bytes - other.bytes,
-            records: self.records - other.records,
-            large: self.large - other.large,
+            // Writers and movers count meanwhile, one thing after the other.
+            bytes: self.bytes.saturating_sub(other.bytes),
+            records: self.records.saturating_sub(other.records),
+            large: self.large.saturating_sub(other.large),
         }
     }
 }
@@ -61,6 +62,8 @@ pub(crate) struct Live {
     named_bytes: AtomicU64,
     /// Whether a record names one that is not among them, since it is damaged.
     unnamed: AtomicBool,
+    /// Whether records are being moved here, each counted before it is known whether it moves.
+    moving: Mutex<bool>,
 }
 
 #[derive(Default)]
@@ -74,24 +77,28 @@ struct Counts {
 
 impl Counts {
     fn add(&self, record: Extent) {
+        // Held for both: who asks for one keyspace takes the difference.
+        let mut others = (record.keyspace != DEFAULT_KEYSPACE).then(|| lock(&self.others));
         self.bytes.fetch_add(record.len, Ordering::Relaxed);
         self.records.fetch_add(1, Ordering::Relaxed);
         if record.large > 0 {
             self.large.fetch_add(record.large, Ordering::Relaxed);
         }
-        if record.keyspace != DEFAULT_KEYSPACE {
-            lock(&self.others).entry(record.keyspace).or_default().add(record);
+        if let Some(others) = &mut others {
+            others.entry(record.keyspace).or_default().add(record);
         }
     }
 
     fn remove(&self, record: Extent) {
+        // Held for both: who asks for one keyspace takes the difference.
+        let mut others = (record.keyspace != DEFAULT_KEYSPACE).then(|| lock(&self.others));
         self.bytes.fetch_sub(record.len, Ordering::Relaxed);
         self.records.fetch_sub(1, Ordering::Relaxed);
         if record.large > 0 {
             self.large.fetch_sub(record.large, Ordering::Relaxed);
         }
-        if record.keyspace != DEFAULT_KEYSPACE {
-            lock(&self.others).entry(record.keyspace).or_default().remove(record);
+        if let Some(others) = &mut others {
+            others.entry(record.keyspace).or_default().remove(record);
         }
     }
 
@@ -100,13 +107,19 @@ impl Counts {
         lock(&self.others).clone()
     }
 
+    /// What is counted of one keyspace.
+    fn of(&self, keyspace: u16) -> Amount {
+        let others = lock(&self.others);
+        match keyspace {
+            DEFAULT_KEYSPACE => others.values().fold(self.get(), |rest, other| rest.without(*other)),
+            other => others.get(&other).copied().unwrap_or_default(),
+        }
+    }
+
     /// Counts nothing of this keyspace any more, and says what it was.
     fn forget(&self, keyspace: u16) -> Amount {
-        let mut others = lock(&self.others);
-        let gone = match keyspace {
-            DEFAULT_KEYSPACE => others.values().fold(self.get(), |rest, other| rest.without(*other)),
-            other => others.remove(&other).unwrap_or_default(),
-        };
+        let gone = self.of(keyspace);
+        lock(&self.others).remove(&keyspace);
         self.bytes.fetch_sub(gone.bytes, Ordering::Relaxed);
         self.records.fetch_sub(gone.records, Ordering::Relaxed);
         self.large.fetch_sub(gone.large, Ordering::Relaxed);
@@ -155,6 +168,21 @@ impl Live {
     /// The index points at no record of this keyspace any more; what it pointed at. What is being written down stays.
     pub(crate) fn forget(&self, keyspace: u16) -> Amount {
         self.all.forget(keyspace)
+    }
+
+    /// How many records of a keyspace the index points at.
+    pub(crate) fn records_of(&self, keyspace: u16) -> u64 {
+        self.all.of(keyspace).records
+    }
+
+    /// Whether the index points at so many records of a keyspace still.
+    pub(crate) fn is_still(&self, keyspace: u16, records: u64) -> bool {
+        !*lock(&self.moving) && self.records_of(keyspace) == records
+    }
+
+    /// Records are moved here from here on, or no more.
+    pub(crate) fn set_moving(&self, moving: bool) {
+        *lock(&self.moving) = moving;
     }
 
     /// The index begins to be written down: it has all of the segment that the index has. Nobody changes that meanwhile.

@@ -1,12 +1,13 @@
 //! Whether the record at an offset is a key's, and where its value is.
 //!
-//! Floor 2. Imports `error`, `format`, `limits`, `segment`.
+//! Floor 2. Imports `address`, `error`, `format`, `limits`, `segment`.
 
 use std::borrow::Cow;
 
+use crate::address::Seqno;
 use crate::error::{Error, Result};
 use crate::format::record::{Header, Kind, Shape};
-use crate::limits::RECORD_HEADER_LEN;
+use crate::limits::{RECORD_ALIGN, RECORD_HEADER_LEN};
 use crate::segment::Segment;
 
 /// A put that was found in its segment, below the tail.
@@ -153,6 +154,63 @@ impl Segment {
             Cow::Borrowed(head) => Cow::Borrowed(&head[start..end]),
             Cow::Owned(head) => Cow::Owned(head[start..end].to_vec()),
         })
+    }
+
+    /// The key of the put at `offset`, where that is mapped and makes sense; nothing is checked.
+    #[inline]
+    pub(crate) fn key_in_place(&self, offset: u64) -> Option<&[u8]> {
+        match self.shape(offset) {
+            Some(shape) => self.mapped(offset + u64::from(shape.key), u64::from(shape.key_len)),
+            None => self.key_of_large(offset),
+        }
+    }
+
+    #[cold]
+    fn key_of_large(&self, offset: u64) -> Option<&[u8]> {
+        self.base.start?;
+        let header = self.header(offset).ok().filter(|header| header.kind == Kind::PutLarge)?;
+        let (key, len) = (header.key(), header.record_len());
+        self.check_range(offset, len).ok()?;
+        self.mapped(offset + key.start, key.end - key.start)
+    }
+
+    /// The same, checked where it is not mapped or makes no sense.
+    ///
+    /// # Errors
+    /// As `key`.
+    #[inline]
+    pub(crate) fn key_of_put(&self, offset: u64) -> Result<Cow<'_, [u8]>> {
+        match self.key_in_place(offset) {
+            Some(key) => Ok(Cow::Borrowed(key)),
+            None => self.key(offset),
+        }
+    }
+
+    /// When the put at `offset` was written. Its checksum is not looked at where it is mapped.
+    ///
+    /// # Errors
+    /// As `key`.
+    #[inline]
+    pub(crate) fn seqno_of_put(&self, offset: u64) -> Result<Seqno> {
+        match self.is_mapped() {
+            true => self.header(offset).map(|header| header.seqno),
+            false => self.record(offset).map(|header| header.seqno),
+        }
+    }
+
+    /// Of the record at `offset`, which is mapped, the keyspace if it is a put, and how long it is. Nothing is checked but that it
+    /// makes sense.
+    ///
+    /// # Errors
+    /// `Corruption` if it does not.
+    #[inline]
+    pub(crate) fn step_in_place(&self, offset: u64) -> Result<(Option<u16>, u64)> {
+        if let Some(shape) = self.shape(offset) {
+            return Ok((Some(shape.keyspace), shape.end().next_multiple_of(RECORD_ALIGN)));
+        }
+        let header = self.header(offset)?;
+        self.check_range(offset, header.record_len())?;
+        Ok((header.kind.is_put().then_some(header.keyspace), header.record_len()))
     }
 
     /// Key and value of the put at `offset`, checked or trusted; `None` where they are not mapped, and of a large value.

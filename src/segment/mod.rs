@@ -12,6 +12,8 @@ pub(crate) mod kept;
 pub(crate) mod large;
 pub(crate) mod live;
 pub(crate) mod lookup;
+pub(crate) mod order;
+pub(crate) mod part;
 pub(crate) mod pinned;
 pub(crate) mod places;
 pub(crate) mod pool;
@@ -40,6 +42,7 @@ use crate::segment::descriptor::Descriptor;
 use crate::segment::home::Home;
 use crate::segment::large::doomed::Legacy;
 use crate::segment::live::Live;
+use crate::segment::order::Orders;
 use crate::segment::pinned::Pinned;
 use crate::segment::places::Lease;
 use crate::segment::source::Source;
@@ -103,6 +106,8 @@ pub(crate) struct Segment {
     // Written at each commit: on lines of their own, for the sake of the readers of the others.
     tail: CachePadded<Tail>,
     live: Arc<CachePadded<Live>>,
+    /// Its puts by key, as far as somebody asked.
+    orders: Arc<Orders>,
     /// Bytes of the device that the file takes up.
     taken: AtomicU64,
     state: AtomicU8,
@@ -166,6 +171,7 @@ impl Segment {
             file: Descriptor::new(disk, home),
             tail: CachePadded::new(Tail::new(readable)),
             live: Arc::new(CachePadded::new(Live::default())),
+            orders: Arc::default(),
             taken: AtomicU64::new(taken),
             state: AtomicU8::new(State::Unsealed as u8),
             legacy: Arc::default(),
@@ -179,11 +185,11 @@ impl Segment {
         Segment { lease: Some(lease), ..self }
     }
 
-    /// The same, sharing with `other` its places, the counts of what is live, and what goes with it: both have the same records
-    /// there.
+    /// The same, sharing with `other` its places, the counts of what is live, its puts by key, and what goes with it: both have the
+    /// same records there.
     pub(crate) fn in_place_of(self, other: &Segment) -> Segment {
-        let (live, legacy) = (Arc::clone(&other.live), Arc::clone(&other.legacy));
-        Segment { live, legacy, lease: other.lease.clone(), ..self }
+        let (live, orders, legacy) = (Arc::clone(&other.live), Arc::clone(&other.orders), Arc::clone(&other.legacy));
+        Segment { live, orders, legacy, lease: other.lease.clone(), ..self }
     }
 
     /// What goes with it.
@@ -195,6 +201,12 @@ impl Segment {
     #[inline]
     pub(crate) fn number(&self) -> u64 {
         self.number
+    }
+
+    /// Whether it is read in place.
+    #[inline]
+    pub(crate) fn is_mapped(&self) -> bool {
+        self.base.start.is_some()
     }
 
     pub(crate) fn kind(&self) -> SegmentKind {

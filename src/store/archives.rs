@@ -5,7 +5,7 @@
 use crate::address::{ArchiveId, SegmentId, Seqno};
 use crate::store::archived::Archive;
 use crate::sync::Arc;
-use crate::sync::plain::{AtomicBool, Mutex, MutexGuard, Ordering, PoisonError};
+use crate::sync::plain::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, PoisonError};
 
 /// An archive whose segments the registry has.
 #[derive(Debug)]
@@ -53,6 +53,8 @@ pub(crate) struct Archives {
     /// Held by whoever runs a job: one at a time. The id of the next archive; `None` once no job may run any more.
     jobs: Mutex<Option<ArchiveId>>,
     stuck: AtomicBool,
+    /// How often these have changed.
+    changes: AtomicU64,
 }
 
 impl Archives {
@@ -61,7 +63,14 @@ impl Archives {
             all: Mutex::new(all.into_iter().map(Arc::new).collect()),
             jobs: Mutex::new(Some(next)),
             stuck: AtomicBool::new(false),
+            changes: AtomicU64::new(0),
         }
+    }
+
+    /// How often the archives have changed: no file with records has gone while this stays what it is.
+    pub(crate) fn changes(&self) -> u64 {
+        let _all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        self.changes.load(Ordering::Relaxed)
     }
 
     /// The right to run jobs, and the id that the next archive gets.
@@ -91,12 +100,15 @@ impl Archives {
 
     /// Forgets them all: they are to be found anew.
     pub(crate) fn clear(&self) {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        self.changes.fetch_add(1, Ordering::Relaxed);
+        all.clear();
     }
 
     /// Puts `new` in the place of the archives that it replaces.
     pub(crate) fn replace(&self, new: Arc<Adopted>, replaced: &[ArchiveId]) {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        self.changes.fetch_add(1, Ordering::Relaxed);
         all.retain(|archive| !replaced.contains(&archive.id));
         let at = all.partition_point(|archive| archive.covers < new.covers);
         all.insert(at, new);

@@ -35,6 +35,11 @@ impl Moment {
         self.seqno
     }
 
+    /// The time of day then, in milliseconds since 1970.
+    pub(crate) fn time_ms(&self) -> u64 {
+        self.time_ms
+    }
+
     /// Whether it is one of this store.
     pub(crate) fn is_of(&self, store: &Arc<Store>) -> bool {
         Arc::ptr_eq(&self.store, store)
@@ -66,7 +71,10 @@ impl Moment {
         Ok(self.store()?.pass_at(space, self.seqno, self.time_ms))
     }
 
-    fn store(&self) -> Result<&Store> {
+    /// # Errors
+    /// `Forked`.
+    #[inline]
+    pub(super) fn store(&self) -> Result<&Store> {
         if self.fork.forked() {
             return Err(Error::new(ErrorKind::Forked, "the snapshot was made before this process was forked"));
         }

@@ -34,6 +34,7 @@ mod limits;
 #[cfg(target_os = "linux")]
 mod mount;
 mod mutations;
+mod ranges;
 mod read_only;
 #[cfg(unix)]
 mod reads;

@@ -1,0 +1,83 @@
+//! Keys and values in the order of the keys, within bounds.
+//!
+//! Floor 6. Imports `db`, `error`, `segment`, `store`, `txn`.
+
+use std::fmt;
+use std::ops::{Bound, RangeBounds};
+
+use crate::db::keyspace::Keyspace;
+use crate::error::{Error, ErrorKind, Result};
+use crate::segment::value::Value;
+use crate::store::merge::Side;
+use crate::store::range::Bounds;
+use crate::txn::range::MomentRange;
+
+/// Keys within bounds with their values, each once, in the order of the keys' bytes, as of the call that made it: from below, from
+/// above, or from both ends by turns.
+///
+/// A damaged record is an `Err`, in its place where its key can be read, and the rest goes on. It owns what it needs, and outlives the
+/// store's handles; while it is there, writers keep what they replace, as for a [`Snapshot`](crate::Snapshot).
+pub struct Range {
+    scan: MomentRange,
+}
+
+impl Range {
+    pub(super) fn new(scan: MomentRange) -> Range {
+        Range { scan }
+    }
+}
+
+impl Iterator for Range {
+    type Item = Result<(Value, Value)>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        self.scan.next_pair(Side::Below)
+    }
+}
+
+impl DoubleEndedIterator for Range {
+    #[inline]
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.scan.next_pair(Side::Above)
+    }
+}
+
+impl fmt::Debug for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Range").finish_non_exhaustive()
+    }
+}
+
+/// # Errors
+/// `Invalid` if the keyspace has no order.
+pub(super) fn check_ordered(keyspace: &Keyspace) -> Result<()> {
+    if keyspace.is_ordered() {
+        return Ok(());
+    }
+    let what = "the keyspace is not ordered, so it has no ranges; make it with KeyspaceOptions::ordered, or use iter";
+    Err(Error::new(ErrorKind::Invalid, what))
+}
+
+/// Bounds of their own.
+pub(super) fn bounds_of<K: AsRef<[u8]>>(range: &impl RangeBounds<K>) -> Bounds {
+    let own = |bound: Bound<&K>| bound.map(|key| key.as_ref().to_vec());
+    [own(range.start_bound()), own(range.end_bound())]
+}
+
+/// The bounds of all keys that begin with `prefix`.
+pub(super) fn bounds_of_prefix(prefix: &[u8]) -> Bounds {
+    // The first key behind them ends where the last byte that can be raised is.
+    let end = match prefix.iter().rposition(|byte| *byte != u8::MAX) {
+        None => Bound::Unbounded,
+        Some(last) => {
+            let mut end = prefix[..=last].to_vec();
+            end[last] += 1;
+            Bound::Excluded(end)
+        }
+    };
+    [Bound::Included(prefix.to_vec()), end]
+}
+
+/// All keys.
+pub(super) const ALL: Bounds = [Bound::Unbounded, Bound::Unbounded];

@@ -1,0 +1,324 @@
+//! Keys from several sorted parts, in order, from both ends.
+//!
+//! Floor 3. Imports `error`, `reclaim`, `segment`, `store`, `sync`.
+//!
+//! Each part is a lane with two heads, its next record from below and from above. The lanes of one side stand in the order of their
+//! heads, so that a lane whose records follow each other costs a comparison a record.
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+use std::ops::{Bound, Range};
+
+use crate::error::{Error, Result};
+use crate::reclaim::hold::Hold;
+use crate::segment::Segment;
+use crate::segment::part::{Block, Edge, Part, common, word_of};
+use crate::store::versions::Was;
+use crate::sync::Arc;
+
+/// How far ahead of a head records are asked for.
+const AHEAD: u32 = 8;
+
+/// From which side keys are taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Side {
+    Below = 0,
+    Above = 1,
+}
+
+impl Side {
+    pub(super) fn other(self) -> Side {
+        match self {
+            Side::Below => Side::Above,
+            Side::Above => Side::Below,
+        }
+    }
+}
+
+/// One record that was taken.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Taken {
+    pub(super) lane: u32,
+    pub(super) offset: u64,
+}
+
+/// Records in the order of their keys.
+pub(super) struct Lane {
+    items: Items,
+    /// Whether each of its records that is no newer than the moment is what its key is there.
+    pub(super) is_live: bool,
+    /// What nobody has taken yet.
+    left: Range<u32>,
+    heads: [Head; 2],
+}
+
+enum Items {
+    Of(Hold<Segment>, Arc<Part>, u16),
+    /// Records that were replaced, of any files.
+    Kept(Vec<(Vec<u8>, Was)>),
+}
+
+/// The next record of a lane on one side.
+#[derive(Default)]
+struct Head {
+    block: Block,
+    offset: u64,
+    word: u64,
+    /// The key, where it is not read in place.
+    key: Vec<u8>,
+}
+
+impl Lane {
+    /// The records of a part that lie in `bounds`.
+    ///
+    /// # Errors
+    /// As `Part::seek`.
+    pub(super) fn of(
+        segment: &Hold<Segment>,
+        part: &Arc<Part>,
+        keyspace: u16,
+        bounds: &[Bound<Vec<u8>>; 2],
+    ) -> Result<Lane> {
+        let start = match &bounds[0] {
+            Bound::Unbounded => 0,
+            Bound::Included(key) => part.seek(segment, keyspace, Edge::Before(key))?,
+            Bound::Excluded(key) => part.seek(segment, keyspace, Edge::After(key))?,
+        };
+        let end = match &bounds[1] {
+            Bound::Unbounded => part.len(),
+            Bound::Included(key) => part.seek(segment, keyspace, Edge::After(key))?,
+            Bound::Excluded(key) => part.seek(segment, keyspace, Edge::Before(key))?,
+        };
+        let items = Items::Of(segment.clone(), Arc::clone(part), keyspace);
+        Ok(Lane { items, is_live: false, left: start..end.max(start), heads: Default::default() })
+    }
+
+    /// Records with their keys, in order.
+    pub(super) fn kept(all: Vec<(Vec<u8>, Was)>) -> Lane {
+        let left = 0..all.len() as u32;
+        Lane { items: Items::Kept(all), is_live: true, left, heads: Default::default() }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.left.is_empty()
+    }
+
+    /// Where a record that was taken lies.
+    pub(super) fn place(&self, taken: Taken) -> (&Hold<Segment>, u64) {
+        match &self.items {
+            Items::Of(segment, ..) => (segment, taken.offset),
+            // Of these the offset is the number.
+            Items::Kept(all) => {
+                let was = &all[taken.offset as usize].1;
+                (&was.segment, was.offset)
+            }
+        }
+    }
+
+    /// Makes the next record the head. What cannot be read is left out, with everything that is found together with it.
+    fn load(&mut self, side: Side, skip: usize) -> Option<Error> {
+        let number = match side {
+            Side::Below => self.left.start,
+            Side::Above => self.left.end.checked_sub(1)?,
+        };
+        if self.left.is_empty() {
+            return None;
+        }
+        let head = &mut self.heads[side as usize];
+        let (segment, part, keyspace) = match &self.items {
+            Items::Of(segment, part, keyspace) => (segment, part, *keyspace),
+            Items::Kept(all) => {
+                (head.offset, head.word) = (u64::from(number), word_of(&all[number as usize].0, skip));
+                return None;
+            }
+        };
+        let found = part.offset(segment, keyspace, number, &mut head.block).and_then(|offset| {
+            head.offset = offset;
+            match segment.key_of_put(offset)? {
+                Cow::Borrowed(key) => head.word = word_of(key, skip),
+                Cow::Owned(key) => (head.word, head.key) = (word_of(&key, skip), key),
+            }
+            Ok(())
+        });
+        match side {
+            Side::Below => part.prefetch(segment, number.saturating_add(AHEAD)),
+            Side::Above => part.prefetch(segment, number.wrapping_sub(AHEAD)),
+        }
+        let error = found.err()?;
+        let lost = part.together(number);
+        match side {
+            Side::Below => self.left.start = lost.end.min(self.left.end),
+            Side::Above => self.left.end = lost.start.max(self.left.start),
+        }
+        Some(error)
+    }
+
+    /// Goes on behind the head.
+    fn advance(&mut self, side: Side) {
+        match side {
+            Side::Below => self.left.start += 1,
+            Side::Above => self.left.end -= 1,
+        }
+    }
+
+    fn key(&self, side: Side) -> &[u8] {
+        let head = &self.heads[side as usize];
+        match &self.items {
+            Items::Of(segment, ..) if segment.is_mapped() => segment.key_in_place(head.offset).unwrap_or_default(),
+            Items::Of(..) => &head.key,
+            Items::Kept(all) => &all[head.offset as usize].0,
+        }
+    }
+}
+
+/// All lanes.
+pub(super) struct Merge {
+    lanes: Vec<Lane>,
+    /// Those that have records left, for each side: the next one is last.
+    order: [Vec<u32>; 2],
+    /// What keys in all lanes begin with; their words are of the bytes behind.
+    skip: usize,
+    /// What could not be read.
+    failed: Vec<Error>,
+    /// The key that is being taken, where it is not read in place, and its word.
+    key: Vec<u8>,
+    word: u64,
+}
+
+impl Merge {
+    pub(super) fn new(lanes: Vec<Lane>, failed: Vec<Error>) -> Merge {
+        let lanes: Vec<Lane> = lanes.into_iter().filter(|lane| !lane.is_empty()).collect();
+        let mut merge = Merge { lanes, order: Default::default(), skip: 0, failed, key: Vec::new(), word: 0 };
+        merge.load_all();
+        // What the first and the last begin with, all do; with the words of what is behind, fewer of them are the same.
+        let first = merge.lanes.iter().filter(|lane| !lane.is_empty()).map(|lane| lane.key(Side::Below)).min();
+        let last = merge.lanes.iter().filter(|lane| !lane.is_empty()).map(|lane| lane.key(Side::Above)).max();
+        merge.skip = first.zip(last).map_or(0, |(first, last)| common(first, last));
+        if merge.skip > 0 {
+            merge.load_all();
+        }
+        for side in [Side::Below, Side::Above] {
+            for lane in 0..merge.lanes.len() as u32 {
+                merge.enter(side, lane);
+            }
+        }
+        merge
+    }
+
+    fn load_all(&mut self) {
+        for lane in 0..self.lanes.len() {
+            for side in [Side::Below, Side::Above] {
+                self.load(side, lane);
+            }
+        }
+    }
+
+    /// Makes the head of a lane one that can be read, if any is left.
+    fn load(&mut self, side: Side, lane: usize) {
+        while let Some(error) = self.lanes[lane].load(side, self.skip) {
+            self.failed.push(error);
+        }
+    }
+
+    /// The lane of a record that was taken.
+    pub(super) fn lane(&self, taken: Taken) -> &Lane {
+        &self.lanes[taken.lane as usize]
+    }
+
+    /// What could not be read, once each.
+    #[inline]
+    pub(super) fn failed(&mut self) -> Option<Error> {
+        self.failed.pop()
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        !self.failed.is_empty()
+    }
+
+    /// Compares heads: `Less` comes first.
+    fn compare(&self, side: Side, a: u32, b: u32) -> Ordering {
+        let (a, b) = (&self.lanes[a as usize], &self.lanes[b as usize]);
+        let words = a.heads[side as usize].word.cmp(&b.heads[side as usize].word);
+        let order = words.then_with(|| a.key(side).cmp(b.key(side)));
+        if side == Side::Below { order } else { order.reverse() }
+    }
+
+    /// Puts a lane where its head belongs, unless nothing is left of it.
+    fn enter(&mut self, side: Side, lane: u32) {
+        if self.lanes[lane as usize].is_empty() {
+            return;
+        }
+        let order = &self.order[side as usize];
+        let at = match order.last() {
+            Some(last) if self.compare(side, lane, *last) == Ordering::Greater => {
+                order.partition_point(|other| self.compare(side, *other, lane) == Ordering::Greater)
+            }
+            _ => order.len(),
+        };
+        self.order[side as usize].insert(at, lane);
+    }
+
+    /// Takes the next key from a side, with all of its records, in no order. `false` if there is none.
+    pub(super) fn take(&mut self, side: Side, taken: &mut Vec<Taken>) -> bool {
+        taken.clear();
+        let Some(lane) = self.next_lane(side) else { return false };
+        self.take_head(side, lane, taken);
+        self.take_same(side, lane, taken);
+        while let Some(next) = self.next_lane(side) {
+            if !self.is_same(side, next, taken[0]) {
+                self.order[side as usize].push(next);
+                break;
+            }
+            self.take_same(side, next, taken);
+        }
+        true
+    }
+
+    /// The lane with the next key, out of the order.
+    fn next_lane(&mut self, side: Side) -> Option<u32> {
+        loop {
+            let lane = self.order[side as usize].pop()?;
+            // The other side may have taken the rest.
+            if !self.lanes[lane as usize].is_empty() {
+                return Some(lane);
+            }
+        }
+    }
+
+    fn take_head(&mut self, side: Side, number: u32, taken: &mut Vec<Taken>) {
+        let lane = &mut self.lanes[number as usize];
+        let head = &mut lane.heads[side as usize];
+        let offset = head.offset;
+        if taken.is_empty() {
+            self.word = head.word;
+            std::mem::swap(&mut self.key, &mut head.key);
+        }
+        taken.push(Taken { lane: number, offset });
+        lane.advance(side);
+        self.load(side, number as usize);
+    }
+
+    /// Takes the records of a lane that have the same key as the one that was taken first, and has the lane wait with the one behind.
+    fn take_same(&mut self, side: Side, lane: u32, taken: &mut Vec<Taken>) {
+        while !self.lanes[lane as usize].is_empty() && self.is_same(side, lane, taken[0]) {
+            self.take_head(side, lane, taken);
+        }
+        self.enter(side, lane);
+    }
+
+    /// Whether the head of a lane has the same key as the record that was taken first.
+    #[inline]
+    fn is_same(&self, side: Side, lane: u32, first: Taken) -> bool {
+        let lane = &self.lanes[lane as usize];
+        lane.heads[side as usize].word == self.word && self.key(first) == lane.key(side)
+    }
+
+    /// The key that is being taken, by the record that was taken first.
+    pub(super) fn key(&self, first: Taken) -> &[u8] {
+        match &self.lanes[first.lane as usize].items {
+            Items::Of(segment, ..) if segment.is_mapped() => segment.key_in_place(first.offset).unwrap_or_default(),
+            Items::Of(..) => &self.key,
+            Items::Kept(all) => &all[first.offset as usize].0,
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! Keys and values of a moment in the order of the keys.
+//!
+//! Floor 3. Imports `address`, `error`, `reclaim`, `segment`, `store`, `sync`.
+//!
+//! The segments have the keys in order, also those of records that were replaced. What a key is at the moment, the index says, and what
+//! was kept for moments. Of a segment that the index points at every record of there is nothing to ask: what was written since
+//! is none of the moment, so its records are still what they were.
+
+use std::collections::VecDeque;
+use std::ops::Bound;
+
+use crate::address::{Location, Seqno};
+use crate::error::{Error, Result};
+use crate::reclaim::hold::Hold;
+use crate::reclaim::pin::Pin;
+use crate::segment::Segment;
+use crate::segment::large::LargeFolder;
+use crate::segment::value::Value;
+use crate::store::merge::{Lane, Merge, Side, Taken};
+use crate::store::space::Space;
+use crate::store::versions::Was;
+use crate::store::{Store, pass};
+use crate::sync::Arc;
+
+/// Keys that are looked up together, so that their cache misses overlap.
+const BATCH: usize = 32;
+/// The first batch, so that who wants a few keys does not pay for many.
+const BATCH_FIRST: usize = 4;
+
+/// Keys within bounds, below and above.
+pub(crate) type Bounds = [Bound<Vec<u8>>; 2];
+
+/// All keys of a moment within bounds, from both ends.
+pub(crate) struct RangePass {
+    merge: Merge,
+    space: Arc<Space>,
+    moment: Seqno,
+    /// What had expired by then is not shown; in milliseconds since 1970.
+    time_ms: u64,
+    /// What is to be shown next, by side, each in the order in which that side goes.
+    ready: [VecDeque<Ready>; 2],
+    /// How many keys the next batch has.
+    batch: usize,
+    taken: Vec<Taken>,
+    large: Arc<LargeFolder>,
+}
+
+/// A record that is shown in its turn.
+enum Ready {
+    At(Taken),
+    Was(Was),
+    Failed(Error),
+}
+
+/// A key whose record is known, or looked for.
+struct Asked {
+    newest: Taken,
+    /// `None` if that is the one.
+    key: Option<(u64, Vec<u8>)>,
+}
+
+impl Store {
+    /// All keys within bounds, at a moment that is open. `changes` is what `Archives::changes` said before it was opened, of one that was
+    /// opened for this.
+    ///
+    /// # Errors
+    /// `Io`, `ResourceLimit` where segments are read by position.
+    pub(crate) fn range_at(
+        &self,
+        space: &Arc<Space>,
+        bounds: &Bounds,
+        (moment, time_ms): (Seqno, u64),
+        changes: Option<u64>,
+    ) -> Result<RangePass> {
+        let (mut lanes, mut failed) = (Vec::new(), Vec::new());
+        if !is_inverted(bounds) {
+            let mut segments = self.segments_at();
+            // Of a keyspace that was cleared since, files may have gone that the moment shows.
+            let past = if moment < space.floor() { space.past(moment) } else { None };
+            segments.extend(past.iter().flat_map(|past| past.segments()).cloned());
+            for segment in &segments {
+                self.add_lanes(space, bounds, segment, &mut lanes, &mut failed)?;
+            }
+            // No file with records has gone since the moment was opened: what was replaced is in one of these, too.
+            let is_whole = self.following.is_none() && failed.is_empty() && changes == Some(self.archives().changes());
+            if !is_whole {
+                lanes.push(Lane::kept(self.kept_at(space.id(), bounds, moment, &mut failed)?));
+            }
+        }
+        Ok(RangePass {
+            merge: Merge::new(lanes, failed),
+            space: Arc::clone(space),
+            moment,
+            time_ms,
+            ready: Default::default(),
+            batch: BATCH_FIRST,
+            taken: Vec::new(),
+            large: Arc::clone(self.large()),
+        })
+    }
+
+    /// All segments, while no refresh is under way.
+    fn segments_at(&self) -> Vec<Hold<Segment>> {
+        let _log = self.following.is_some().then(|| self.log());
+        self.registry().files()
+    }
+
+    /// The records of a segment within bounds.
+    fn add_lanes(
+        &self,
+        space: &Space,
+        bounds: &Bounds,
+        segment: &Hold<Segment>,
+        lanes: &mut Vec<Lane>,
+        failed: &mut Vec<Error>,
+    ) -> Result<()> {
+        // Before the walk: what was written since is no record of the moment, and what was replaced since was one.
+        let live = segment.live().records_of(space.id());
+        let run = segment.run(space.id(), |from| live_from(space, segment, from))?;
+        let is_live = run.puts == Some(live) && segment.live().is_still(space.id(), live);
+        failed.extend(run.damaged);
+        for part in &run.parts {
+            let mut lane = match Lane::of(segment, part, space.id(), bounds) {
+                Ok(lane) => lane,
+                Err(error) if error.damage().is_some() => {
+                    failed.push(error);
+                    Lane::of(segment, part, space.id(), &[Bound::Unbounded, Bound::Unbounded])?
+                }
+                Err(error) => return Err(error),
+            };
+            lane.is_live = is_live;
+            lanes.push(lane);
+        }
+        Ok(())
+    }
+
+    /// What was replaced since the moment, by key.
+    fn kept_at(
+        &self,
+        keyspace: u16,
+        bounds: &Bounds,
+        moment: Seqno,
+        failed: &mut Vec<Error>,
+    ) -> Result<Vec<(Vec<u8>, Was)>> {
+        let mut kept = Vec::new();
+        for was in self.versions().all_at(keyspace, moment) {
+            match was.segment.key(was.offset) {
+                Ok(key) if contains(bounds, &key) => kept.push((key.into_owned(), was)),
+                Ok(_) => {}
+                Err(error) if error.damage().is_some() => failed.push(error),
+                Err(error) => return Err(error),
+            }
+        }
+        kept.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        Ok(kept)
+    }
+}
+
+impl RangePass {
+    /// The next key from a side, with its value; nothing once both sides have met.
+    ///
+    /// A record that cannot be read is an error, and the rest goes on.
+    pub(crate) fn next_pair(&mut self, store: &Store, side: Side) -> Option<Result<(Value, Value)>> {
+        loop {
+            if let Some(error) = self.merge.failed() {
+                return Some(Err(error));
+            }
+            let ready = self.ready[side as usize].pop_front();
+            let met = ready.is_none() && !self.fill(store, side);
+            // The other side has looked ahead.
+            let ready = if met { self.ready[side.other() as usize].pop_back() } else { ready };
+            match ready {
+                Some(ready) => return Some(self.show(ready)),
+                None if met && self.merge.has_failed() => {}
+                None if met => return None,
+                None => {}
+            }
+        }
+    }
+
+    fn show(&self, ready: Ready) -> Result<(Value, Value)> {
+        match ready {
+            Ready::At(taken) => {
+                let (segment, offset) = self.merge.lane(taken).place(taken);
+                pass::pair(segment, offset, &self.large)
+            }
+            Ready::Was(was) => pass::pair(&was.segment, was.offset, &self.large),
+            Ready::Failed(error) => Err(error),
+        }
+    }
+
+    /// Takes the next keys from a side, and looks them up together. `false` if there are none.
+    fn fill(&mut self, store: &Store, side: Side) -> bool {
+        let mut asked = Vec::with_capacity(self.batch);
+        let mut any = false;
+        while asked.len() < self.batch && self.merge.take(side, &mut self.taken) {
+            any = true;
+            match self.judge(store) {
+                Ok(None) => {}
+                Ok(Some(key)) => asked.push(Ok(key)),
+                Err(error) => asked.push(Err(error)),
+            }
+        }
+        self.batch = (self.batch * 2).min(BATCH);
+        self.answer(store, side, asked);
+        any
+    }
+
+    /// Which of the records that were taken last is the one of the moment, if it is any.
+    fn judge(&mut self, store: &Store) -> Result<Option<Asked>> {
+        let mut newest: Option<(Seqno, Taken)> = None;
+        for taken in &self.taken {
+            let (segment, offset) = self.merge.lane(*taken).place(*taken);
+            let seqno = segment.seqno_of_put(offset)?;
+            if seqno <= self.moment && newest.is_none_or(|(before, _)| before < seqno) {
+                newest = Some((seqno, *taken));
+            }
+        }
+        let Some((_, newest)) = newest else { return Ok(None) };
+        let (segment, offset) = self.merge.lane(newest).place(newest);
+        if segment.has_expired(offset, self.time_ms) && self.merge.lane(newest).is_live {
+            return Ok(None);
+        }
+        let key = (!self.merge.lane(newest).is_live).then(|| {
+            let key = self.merge.key(self.taken[0]);
+            (store.hash(key), key.to_vec())
+        });
+        Ok(Some(Asked { newest, key }))
+    }
+
+    /// Asks the index for the keys that are not known.
+    fn answer(&mut self, store: &Store, side: Side, asked: Vec<Result<Asked>>) {
+        let pin = Pin::new();
+        let keys = asked.iter().flatten().filter_map(|asked| asked.key.as_ref());
+        let space = Arc::clone(&self.space);
+        keys.for_each(|(hash, _)| space.table(&pin).prefetch(*hash, &pin));
+        for asked in asked {
+            let ready = asked.and_then(|Asked { newest, key }| {
+                let Some((hash, key)) = key else { return Ok(Some(Ready::At(newest))) };
+                let (segment, offset) = self.merge.lane(newest).place(newest);
+                if space.table(&pin).says(hash, Location::new(segment.place(), offset), &pin) {
+                    let expired = segment.has_expired(offset, self.time_ms);
+                    return Ok((!expired).then_some(Ready::At(newest)));
+                }
+                let Some((was, _)) = store.was_at(&space, &key, self.moment)? else { return Ok(None) };
+                Ok((!was.segment.has_expired(was.offset, self.time_ms)).then_some(Ready::Was(was)))
+            });
+            match ready {
+                Ok(None) => {}
+                Ok(Some(ready)) => self.ready[side as usize].push_back(ready),
+                Err(error) => self.ready[side as usize].push_back(Ready::Failed(error)),
+            }
+        }
+    }
+}
+
+/// Where the index says that records of a segment lie, from an offset on.
+fn live_from(space: &Space, segment: &Segment, from: u64) -> Vec<u64> {
+    let (mut offsets, start) = (Vec::new(), Location::start_of(segment.place()));
+    space.whole_table().walk(|locations, _| {
+        let here = locations.iter().filter(|at| segment.has_place(at.place())).map(|at| at.linear() - start);
+        offsets.extend(here.filter(|offset| *offset >= from));
+        true
+    });
+    offsets
+}
+
+/// Whether no key can lie within.
+fn is_inverted(bounds: &Bounds) -> bool {
+    match bounds {
+        [Bound::Included(start), Bound::Included(end)] => start > end,
+        [Bound::Included(start) | Bound::Excluded(start), Bound::Included(end) | Bound::Excluded(end)] => start >= end,
+        _ => false,
+    }
+}
+
+fn contains(bounds: &Bounds, key: &[u8]) -> bool {
+    let above = match &bounds[0] {
+        Bound::Unbounded => true,
+        Bound::Included(start) => **start <= *key,
+        Bound::Excluded(start) => **start < *key,
+    };
+    let below = match &bounds[1] {
+        Bound::Unbounded => true,
+        Bound::Included(end) => *key <= **end,
+        Bound::Excluded(end) => *key < **end,
+    };
+    above && below
+}
