@@ -510,9 +510,7 @@ impl Follower<'_> {
         let shown = self.publication.as_ref().is_some_and(Publication::keeps_any);
         let found = hinted::find(&**store.disk(), store.identity(), store.hasher(), segment, end);
         let Some(found) = found.filter(|_| is_its_own && !shown) else { return Err(error) };
-        let Some(hint) = found.hint().ok().filter(|hint| hinted::is_of_one_age(hint, store.spaces())) else {
-            return Err(error);
-        };
+        let Ok(hint) = found.hint() else { return Err(error) };
         let live = segment.live();
         hint.large().filter(|(id, len)| live.name(*id, *len)).for_each(|(_, len)| store.large().add(len));
         // What was read of it so far is indexed once more, with the same result.

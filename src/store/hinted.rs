@@ -15,6 +15,7 @@ use std::collections::HashSet;
 
 use crate::address::Location;
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::catalogue::CatalogueRecord;
 use crate::format::hint::{Hint, Listed, ListedKind};
 use crate::format::identity::Identity;
 use crate::format::large::LargeValue;
@@ -67,22 +68,9 @@ pub(super) fn find(
     let hint = found.hint().ok()?;
     let facts = hint.header();
     let same = (facts.end, facts.last_seqno, facts.all_records) == (end.offset, end.last_seqno, end.record_count);
-    let known = |listed: Listed| {
-        listed.kind != ListedKind::Other
-            && listed.offset.checked_add(listed.len).is_some_and(|beyond| beyond <= end.offset)
-    };
+    let known = |listed: Listed| listed.offset.checked_add(listed.len).is_some_and(|beyond| beyond <= end.offset);
     let whole = same && hint.records().all(|listed| listed.is_ok_and(known));
     whole.then_some(found)
-}
-
-/// Whether of each keyspace all that the hint lists counts, or nothing (K1): it does not tell the seqno of each.
-pub(super) fn is_of_one_age(hint: &Hint<'_>, spaces: &Spaces) -> bool {
-    let (first, last) = (hint.header().first_seqno, hint.header().last_seqno);
-    let mut finder = Finder::new(spaces);
-    hint.records().flatten().all(|listed| {
-        let space = finder.get(listed.keyspace);
-        space.is_none_or(|space| space.floor() < first || last <= space.floor())
-    })
 }
 
 /// Whether it takes less to bring into the index what the hint lists than to read the segment.
@@ -118,19 +106,27 @@ pub(super) fn show_all(
     seen: &mut Seen,
     mut show: impl FnMut(Listing) -> Result<()>,
 ) -> Result<()> {
-    let mut records = hint.records().flatten().inspect(|listed| seen.note(listed.hash));
+    let is_catalogue = |listed: &Listed| listed.kind == ListedKind::Other;
+    let mut catalogue: Vec<_> = hint.records().flatten().filter(is_catalogue).map(|listed| listed.offset).collect();
+    // In the order of the log, and before all others: floors tell which of these count (K1).
+    catalogue.sort_unstable();
+    show(Listing { segment: segment.clone(), catalogue, listed: Vec::new() })?;
+    let plain = hint.records().flatten().filter(|listed| !is_catalogue(listed));
+    let mut records = plain.inspect(|listed| seen.note(listed.hash));
     loop {
         let listed: Vec<_> = records.by_ref().take(count).collect();
         if listed.is_empty() {
             return Ok(());
         }
-        show(Listing { segment: segment.clone(), listed })?;
+        show(Listing { segment: segment.clone(), catalogue: Vec::new(), listed })?;
     }
 }
 
 /// Records of one segment as its hint lists them.
 pub(super) struct Listing {
     segment: Hold<Segment>,
+    /// Where records of the catalogue are, which are read.
+    catalogue: Vec<u64>,
     listed: Vec<Listed>,
 }
 
@@ -138,7 +134,7 @@ impl Listing {
     /// Brings them into the index.
     ///
     /// # Errors
-    /// `Io` if a record that had to be looked at could not be read.
+    /// `Io` if a record that had to be looked at could not be read; `Corruption` if one of the catalogue is damaged.
     pub(super) fn apply(
         &self,
         registry: &Registry,
@@ -146,6 +142,9 @@ impl Listing {
         large: &LargeFolder,
         hasher: &Hasher,
     ) -> Result<()> {
+        for offset in &self.catalogue {
+            self.apply_catalogue(*offset, registry, spaces, large)?;
+        }
         let mut finder = Finder::new(spaces);
         for some in self.listed.chunks(AHEAD) {
             let pin = Pin::new();
@@ -157,15 +156,34 @@ impl Listing {
             drop(pin);
             for listed in some {
                 let location = Location::new(self.segment.place(), listed.offset);
-                // K1; `is_of_one_age`.
-                let space = finder.get(listed.keyspace).filter(|space| space.floor() < self.segment.first_seqno());
-                let Some(space) = space else { continue };
+                let space = finder.get(listed.keyspace);
+                let Some(space) = space.filter(|space| self.counts(space, listed.offset)) else { continue };
                 // The hint does not tell.
                 space.note_expiring();
                 let own = Own { segment: &self.segment, space, listed, location, key: None, failure: None };
                 own.apply(registry, large, hasher)?;
             }
         }
+        Ok(())
+    }
+}
+
+impl Listing {
+    /// K1, of what a hint does not tell the seqno of.
+    fn counts(&self, space: &Space, offset: u64) -> bool {
+        let floor = space.floor();
+        // What cannot be read stands for its key, damaged as it is.
+        floor < self.segment.first_seqno() || self.segment.record(offset).map_or(true, |header| floor < header.seqno)
+    }
+
+    fn apply_catalogue(&self, offset: u64, registry: &Registry, spaces: &Spaces, large: &LargeFolder) -> Result<()> {
+        let (header, record) = (self.segment.record(offset)?, Fetched::read(&self.segment, offset)?);
+        let said = CatalogueRecord::of(header.kind, header.keyspace, record.value());
+        let said = said.map_err(|flaw| self.segment.flawed(offset, &flaw))?;
+        spaces.apply(&said, header.seqno, |id| {
+            read::forget_space(registry, large, id);
+            None
+        });
         Ok(())
     }
 }
@@ -283,7 +301,7 @@ mod tests {
         let (spaces, before) = (Spaces::new(), segment.live_records());
         let table = spaces.default().whole_table();
         let apply = |listed| {
-            let listing = Listing { segment: segment.clone(), listed };
+            let listing = Listing { segment: segment.clone(), catalogue: Vec::new(), listed };
             listing.apply(store.registry(), &spaces, store.large(), store.hasher()).unwrap();
         };
         apply(listed.clone());

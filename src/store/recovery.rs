@@ -447,7 +447,6 @@ impl<'a> Recovery<'a> {
             && let Some(found) = found()
             && let Ok(hint) = found.hint()
             && hinted::is_worth(&hint, segment, spaces, &self.seen)
-            && hinted::is_of_one_age(&hint, spaces)
         {
             return self.take_hint(&hint, segment, show);
         }
@@ -456,7 +455,6 @@ impl<'a> Recovery<'a> {
         if read.as_ref().is_err_and(is_its_own)
             && let Some(found) = found()
             && let Ok(hint) = found.hint()
-            && hinted::is_of_one_age(&hint, spaces)
         {
             // What was read of it so far is indexed once more, with the same result.
             self.outcome.report.damaged.push(segment.path().into());

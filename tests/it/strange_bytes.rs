@@ -113,26 +113,31 @@ fn a_segment_that_says_that_its_first_seqno_is_zero_is_corruption() {
 }
 
 #[test]
-fn a_record_of_a_keyspace_that_this_version_does_not_have_is_refused() {
-    let keyspace = segment(|bytes| {
+fn a_record_of_a_keyspace_that_is_not_there_is_of_one_that_was_dropped() {
+    let dir = store();
+    segment(|bytes| {
         let at = records(bytes)[3];
         bytes[at + 20] = 5;
         fix_record(bytes, at);
-    });
-    refused(keyspace, ErrorKind::FormatVersion, &[FIRST, "offset"]);
+    })(dir.path());
+    let db = Db::open(dir.path()).unwrap();
+    assert_eq!((db.len(), db.get(3_u32.to_le_bytes()).unwrap()), (49, None));
+    assert_eq!(db.keyspaces(), ["default"]);
+    assert!((0..6).all(|number| db.keyspace(&number.to_string()).unwrap().is_empty()));
 }
 
 #[test]
-fn a_record_of_an_unknown_keyspace_is_no_torn_tail_either() {
-    let keyspace = segment(|bytes| {
-        let records = records(bytes);
-        bytes[records[3] + 20] = 5;
-        fix_record(bytes, records[3]);
-        // As a kill leaves it: no horizon, no footer, and less than the last record.
-        bytes[512..1536].fill(0);
-        bytes.truncate(records[49]);
-    });
-    refused(keyspace, ErrorKind::FormatVersion, &[FIRST, "offset"]);
+fn what_is_said_of_a_keyspace_is_not_ignored_where_it_is_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = small(dir.path());
+    db.keyspace("users").unwrap().put("key", "value").unwrap();
+    db.close().unwrap();
+    edit(&dir.path().join(FIRST), |bytes| bytes[records(bytes)[0] + 24 + 8 + 4] ^= 1);
+    let before = tree(dir.path());
+    let error = Db::open(dir.path()).expect_err("it is refused");
+    assert_eq!(error.kind(), ErrorKind::Corruption, "{error}");
+    assert!(error.to_string().contains(FIRST) && error.to_string().contains("keyspace"), "{error}");
+    assert_eq!(tree(dir.path()), before, "{error}");
 }
 
 #[test]
