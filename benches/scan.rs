@@ -43,11 +43,11 @@ fn main() {
 
 /// 20 bytes that sort as the id does, and end in what that of another would not.
 fn key(id: u64) -> [u8; 20] {
-    let mut key = *b"key:00000000........";
+    let (mut key, other) = (*b"key:00000000........", Key::new(id));
     for (at, byte) in key[4..12].iter_mut().enumerate() {
-        *byte = b"0123456789abcdef"[(id >> (28 - 4 * at) & 15) as usize];
+        *byte = b"0123456789abcdef"[(other.id >> (28 - 4 * at) & 15) as usize];
     }
-    key[12..].copy_from_slice(&Key::new(id).as_bytes()[..8]);
+    key[12..].copy_from_slice(&other.as_bytes()[..8]);
     key
 }
 

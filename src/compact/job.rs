@@ -153,9 +153,7 @@ impl<'a> Job<'a> {
             true => {
                 let older = Older::new(self.store, &self.units[..self.first]);
                 let mut rewriter = Rewriter::new(self.store, &mut writer, &older, self.pace, &segments, first_seqno);
-                for segment in &segments {
-                    rewriter.take(segment)?;
-                }
+                rewriter.take_all(&segments)?;
                 rewriter.finish()?
             }
             false => pack::pack(self.store, &mut writer, self.pace, &segments)?,

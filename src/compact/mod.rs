@@ -105,15 +105,18 @@ impl Task {
             Task::Compact(share) => (true, true, share),
             Task::Background(share) => (true, false, share),
         };
+        let sort = matches!(self, Task::Compact(_)) && !store.spaces().ordered().is_empty();
         let segment = store.settings().segment_size;
         let part = (candidates.iter().map(|file| file.live).sum::<u64>() / LIVE_PARTS).max(PART_LEN_MIN);
         Goal {
             dead_share,
             small: segment.min(part) / 4,
-            most: JOB_LEN_MAX.min(segment.saturating_mul(4)).min(part),
+            // The more is sorted at once, the fewer places a scan goes back and forth between.
+            most: JOB_LEN_MAX.min(segment.saturating_mul(4)).min(if sort { u64::MAX } else { part }),
             lean: false,
             rewrite,
             pack,
+            sort,
         }
     }
 }
@@ -149,12 +152,14 @@ fn run_all(
     let mut lean = false;
     // Those that could not be read, by their first id: they stay as they are.
     let mut damaged = Vec::new();
+    // What is sealed meanwhile is not sorted as well: there might be no end to it.
+    let last = store.units().last().map_or(SegmentId(0), |unit| unit.ids().1);
     loop {
         pace.check()?;
         store.check_poison()?;
         let Some(id) = *next else { return Err(stuck(store)) };
         let units = store.units();
-        let candidates = candidates(&units, &damaged);
+        let candidates = candidates(store, &units, &damaged, matches!(task, Task::Compact(_)).then_some(last));
         let decision = decide(&candidates, &Goal { lean, ..task.goal(store, &candidates) });
         pace.rest(rest(task, &candidates));
         let count = match decision.reason {
@@ -262,7 +267,10 @@ fn rest(task: Task, files: &[Candidate]) -> f64 {
     (2.0 - 2.0 * dead / share).clamp(0.0, 1.0)
 }
 
-fn candidates(units: &[Unit], damaged: &[SegmentId]) -> Vec<Candidate> {
+/// The files as the policy sees them; whether those up to the segment `sorted` are, if that matters.
+fn candidates(store: &Store, units: &[Unit], damaged: &[SegmentId], sorted: Option<SegmentId>) -> Vec<Candidate> {
+    let ordered = store.spaces().ordered();
+    let is_sorted = |segment: &Segment| ordered.iter().all(|space| segment.is_sorted(space.id()));
     let candidate = |unit: &Unit| {
         let sum = |bytes: fn(&Segment) -> u64| unit.segments().iter().map(|s| bytes(s)).sum::<u64>();
         let archive = unit.archive();
@@ -272,6 +280,8 @@ fn candidates(units: &[Unit], damaged: &[SegmentId]) -> Vec<Candidate> {
             used: sum(|segment| segment.used_bytes()),
             live: sum(|segment| segment.live_bytes() + segment.needed_bytes()),
             dead_large: sum(|segment| segment.dead_large_bytes()),
+            unsorted: sorted.is_some_and(|last| unit.ids().0 <= last)
+                && !unit.segments().iter().all(|segment| is_sorted(segment)),
         }
     };
     units.iter().map(candidate).collect()
@@ -279,8 +289,9 @@ fn candidates(units: &[Unit], damaged: &[SegmentId]) -> Vec<Candidate> {
 
 /// Dead bytes of the files that the background would rewrite.
 pub(crate) fn debt(store: &Store) -> u64 {
-    let candidates = candidates(&store.units(), &[]);
-    policy::debt(&candidates, &Task::Background(store.settings().compact_when_dead).goal(store, &candidates))
+    let task = Task::Background(store.settings().compact_when_dead);
+    let candidates = candidates(store, &store.units(), &[], None);
+    policy::debt(&candidates, &task.goal(store, &candidates))
 }
 
 /// Why no job may run any more.

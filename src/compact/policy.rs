@@ -22,6 +22,8 @@ pub(crate) struct Candidate {
     pub(crate) live: u64,
     /// Bytes of large values that only dead records name.
     pub(crate) dead_large: u64,
+    /// Whether it has puts of an ordered keyspace that do not lie in the order of their keys.
+    pub(crate) unsorted: bool,
 }
 
 /// What jobs are for.
@@ -39,12 +41,14 @@ pub(crate) struct Goal {
     pub(crate) rewrite: bool,
     /// Whether every segment is to be in an archive.
     pub(crate) pack: bool,
+    /// Whether what is not sorted is rewritten.
+    pub(crate) sort: bool,
 }
 
 /// Why a job runs, or none does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Reason {
-    /// So much of the files is dead.
+    /// So much of the files is dead, or they are not sorted.
     Dead,
     /// Many small files become one.
     Small,
@@ -70,7 +74,8 @@ impl Candidate {
     }
 
     fn is_dirty(&self, goal: &Goal) -> bool {
-        !self.fixed && self.dead() as f64 > goal.dead_share * (self.used + self.dead_large) as f64
+        let is_dead = self.dead() as f64 > goal.dead_share * (self.used + self.dead_large) as f64;
+        !self.fixed && (is_dead || goal.sort && self.unsorted)
     }
 
     fn is_small(&self, goal: &Goal) -> bool {
@@ -157,7 +162,8 @@ fn extend(files: &[Candidate], first: usize, goal: &Goal, joins: impl Fn(&Candid
 mod tests {
     use super::{Candidate, Decision, Goal, Reason, debt, decide};
 
-    const BACKGROUND: Goal = Goal { dead_share: 0.3, small: 100, most: 4000, lean: false, rewrite: true, pack: false };
+    const BACKGROUND: Goal =
+        Goal { dead_share: 0.3, small: 100, most: 4000, lean: false, rewrite: true, pack: false, sort: false };
     const BY_HAND: Goal = Goal { dead_share: 0.05, pack: true, ..BACKGROUND };
     const PACK: Goal = Goal { rewrite: false, pack: true, ..BACKGROUND };
 
@@ -225,6 +231,14 @@ mod tests {
         let files = [segment(1000, 600), segment(1000, 10), segment(1000, 0), segment(1000, 20)];
         assert_eq!(decide(&files, &Goal { lean: true, ..BACKGROUND }).files, 2..3);
         assert_eq!(decide(&[segment(1000, 1000)], &Goal { lean: true, ..BACKGROUND }), none());
+    }
+
+    #[test]
+    fn what_is_not_sorted_is_rewritten_where_that_is_asked_for() {
+        let files = [archive(1000, 1000), Candidate { unsorted: true, ..segment(1000, 1000) }, segment(1000, 1000)];
+        let sort = Goal { sort: true, ..BY_HAND };
+        assert_eq!(decide(&files, &sort), Decision { files: 1..2, rewrite: true, reason: Reason::Dead });
+        assert_eq!(decide(&files, &BY_HAND), Decision { files: 1..3, rewrite: false, reason: Reason::Unpacked });
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! Floor 4. Imports `address`, `compact`, `error`, `format`, `limits`, `reclaim`, `segment`, `store`, `zipfile`.
 //!
 //! Memory is a window of the source, a batch of records, a buffer of the output and its hint: bounded, whatever the store's
-//! size (C5).
+//! size (C5). Puts of ordered keyspaces come last, in the order of their keys, which takes 12 bytes a record of the sources: those of one
+//! job are bounded, too. A delete that stays is older than the put of its key that does, and so it may well stand before it.
 
 use crate::address::{LargeId, Location, SegmentId, Seqno};
 use crate::compact::older::Older;
@@ -14,6 +15,7 @@ use crate::format::compression::Compression;
 use crate::format::hint::{Listed, ListedKind};
 use crate::format::hint_build::Builder;
 use crate::format::hint_header::HintHeader;
+use crate::format::large::LargeValue;
 use crate::format::manifest::ManifestEntry;
 use crate::format::names;
 use crate::format::record::{self, Flaw, Header, Kind};
@@ -25,8 +27,10 @@ use crate::segment::Segment;
 use crate::segment::scan::{Scan, Scanned, Step, Values};
 use crate::segment::source::Source;
 use crate::store::Store;
+use crate::store::merge::Side;
 use crate::store::read::AHEAD;
-use crate::store::space::Finder;
+use crate::store::space::{Finder, Space};
+use crate::sync::Arc;
 use crate::zipfile::write::Writer;
 
 /// Bytes that are collected before they are judged.
@@ -62,6 +66,8 @@ pub(super) struct Rewriter<'a> {
     ahead: u64,
     output: Option<Output>,
     batch: Batch,
+    /// Keyspaces whose puts are copied behind everything else, in the order of their keys.
+    by_key: Vec<Arc<Space>>,
     done: Rewritten,
 }
 
@@ -107,16 +113,68 @@ impl<'a> Rewriter<'a> {
         sources: &[Hold<Segment>],
         first_seqno: Seqno,
     ) -> Rewriter<'a> {
+        // Each record of another place in a packed segment would have a chunk unpacked.
+        let can_go_by_key =
+            |space: &Arc<Space>| sources.iter().all(|source| source.is_mapped() || source.is_sorted(space.id()));
+        let ordered = store.spaces().ordered();
+        let by_key = if ordered.iter().all(can_go_by_key) { ordered } else { Vec::new() };
         let ahead = sources.iter().map(|source| source.used_bytes()).sum();
         let (output, batch, done) = (None, Batch::default(), Rewritten::default());
-        Rewriter { store, writer, older, pace, first_seqno, ahead, output, batch, done }
+        Rewriter { store, writer, older, pace, first_seqno, ahead, output, batch, by_key, done }
     }
 
-    /// Takes the next source; they come oldest first.
+    /// Takes all sources, oldest first: what has no order in the order of the log, and then the puts that have one in theirs.
+    ///
+    /// # Errors
+    /// As the system says; `Corruption`.
+    pub(super) fn take_all(&mut self, sources: &[Hold<Segment>]) -> Result<()> {
+        sources.iter().try_for_each(|source| self.take(source))?;
+        let by_key = self.by_key.clone();
+        by_key.iter().try_for_each(|space| self.take_by_key(space, sources))
+    }
+
+    /// Takes the puts of a keyspace.
+    fn take_by_key(&mut self, space: &Space, sources: &[Hold<Segment>]) -> Result<()> {
+        let (mut merge, mut taken) = (self.store.puts_by_key(space, sources)?, Vec::new());
+        while merge.take(Side::Below, &mut taken) {
+            // Of one key the oldest first, as a replay wants them: sources are disjoint in age, and come oldest first.
+            let mut places: Vec<_> = taken.iter().map(|taken| merge.lane(*taken).place(*taken)).collect();
+            places.sort_by_key(|(source, offset)| (source.first_seqno(), source.place(), *offset));
+            for (source, offset) in places {
+                let (header, record, value) = source.whole(offset)?;
+                let at = header.value();
+                let large = match header.kind {
+                    Kind::PutLarge => {
+                        let named = LargeValue::decode(&record[at.start as usize..at.end as usize]);
+                        Some(named.map_err(|flaw| source.flawed(offset, &flaw))?)
+                    }
+                    _ => None,
+                };
+                let head = &record[..header.head_len() as usize];
+                let record = Scanned { offset, header, head, record: &record, value, large, catalogue: None };
+                self.collect(&record, Location::new(source.place(), offset));
+            }
+            if self.batch.members.len() >= AHEAD || self.batch.bytes.len() >= BATCH_LEN {
+                self.judge_deferred()?;
+            }
+        }
+        self.judge_deferred()?;
+        merge.failed().map_or(Ok(()), Err)
+    }
+
+    fn judge_deferred(&mut self) -> Result<()> {
+        let len = self.batch.bytes.len() as u64;
+        self.judge()?;
+        self.ahead = self.ahead.saturating_sub(len);
+        Ok(())
+    }
+
+    /// Takes what has no order of the next source.
     ///
     /// # Errors
     /// `Corruption` if its records cannot be walked; as the system says.
-    pub(super) fn take(&mut self, source: &Segment) -> Result<()> {
+    fn take(&mut self, source: &Segment) -> Result<()> {
+        let mut deferred = 0;
         let (file, end) = (source.file()?, source.tail().published());
         let mut scan = Scan::new(&*file, source.path(), source.salt(), end, Source::Cache, Values::Bring);
         while scan.offset() < end {
@@ -126,6 +184,12 @@ impl<'a> Rewriter<'a> {
                     let what = "what the record says of a large value is damaged".to_owned();
                     return Err(source.flawed(offset, &Flaw::Damaged(what)));
                 }
+                Step::Record(record)
+                    if record.header.kind.is_put()
+                        && self.by_key.iter().any(|space| space.id() == record.header.keyspace) =>
+                {
+                    deferred += record.header.record_len();
+                }
                 Step::Record(record) => self.collect(&record, Location::new(source.place(), record.offset)),
                 Step::Stop(flaw) => return Err(source.flawed(scan.offset(), &flaw)),
             }
@@ -134,7 +198,7 @@ impl<'a> Rewriter<'a> {
             }
         }
         self.judge()?;
-        self.ahead = self.ahead.saturating_sub(source.used_bytes());
+        self.ahead = self.ahead.saturating_sub(source.used_bytes() - deferred);
         Ok(())
     }
 
@@ -232,7 +296,7 @@ impl<'a> Rewriter<'a> {
         let len = (output.bytes.len() - start) as u64;
         output.end += len;
         output.count += 1;
-        output.last_seqno = member.header.seqno;
+        output.last_seqno = output.last_seqno.max(member.header.seqno);
         if !matches!(member.header.kind, Kind::Put | Kind::PutLarge) {
             output.needed += len;
         }

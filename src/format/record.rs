@@ -326,6 +326,15 @@ impl Header {
         Ok(header)
     }
 
+    /// The seqno that these 24 bytes say; nothing is checked.
+    #[inline]
+    pub(crate) fn seqno_in(bytes: &[u8; RECORD_HEADER_LEN]) -> Seqno {
+        let ([_, seqno_and_key, ..], _) = bytes.as_chunks::<8>() else {
+            return Seqno::default();
+        };
+        Seqno::from(u64::from_le_bytes(*seqno_and_key) & SEQNO_MAX)
+    }
+
     /// Offsets are from the record's start; u64 so that they cannot overflow.
     #[inline]
     pub(crate) fn key(&self) -> Range<u64> {

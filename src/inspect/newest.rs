@@ -11,6 +11,7 @@ use std::fmt::Display;
 use crate::address::{Location, Seqno};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::Kind;
+use crate::format::segment::SegmentKind;
 use crate::index::hash::Hasher;
 use crate::limits::{PLACE_COUNT, PLACE_LEN};
 use crate::platform::Disk;
@@ -34,7 +35,7 @@ pub(super) struct Newest {
     all: Vec<Entry>,
 }
 
-/// A record. They are sorted by hash, and for those of one hash the newest is first: places ascend as seqnos do.
+/// A record. They are sorted by hash, and for those of one hash the newest is first: places of one key ascend as seqnos do.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     hash: u64,
@@ -85,7 +86,7 @@ impl Newest {
         let mut newest = Newest { hasher: Hasher::sip(seed), all: Vec::new() };
         let mut last = Seqno::default();
         for Part { segment, last: (said, count) } in parts {
-            let found = newest.walk(segment, last)?;
+            let found = newest.walk(segment, last, *said)?;
             if (found.1 > 0 && found.0 != *said) || found.1 != *count {
                 let what = format_args!(
                     "{} records end with {}, the footer says {count} and {said}; restore the file from a backup",
@@ -100,11 +101,13 @@ impl Newest {
         Ok(newest)
     }
 
-    /// Takes all records of a segment, which follow `before`. Gives the last seqno, and how many there are.
-    fn walk(&mut self, segment: &Segment, before: Seqno) -> Result<(Seqno, u64)> {
+    /// Takes all records of a segment: of the log they follow `before`, and those that were rewritten come in any order up to `most`. Gives the
+    /// last seqno, and how many there are.
+    fn walk(&mut self, segment: &Segment, before: Seqno, most: Seqno) -> Result<(Seqno, u64)> {
         let (file, path, end) = (segment.file()?, segment.path(), segment.tail().published());
         let mut scan = Scan::new(&*file, path, segment.salt(), end, Source::Cache, Values::Skip);
-        let (mut last, mut count) = (before, 0);
+        let is_log = segment.kind() == SegmentKind::Log;
+        let (mut last, mut count) = (if is_log { before } else { Seqno::default() }, 0);
         while scan.offset() < end {
             let offset = scan.offset();
             let damaged = |what: &dyn Display| {
@@ -115,10 +118,13 @@ impl Newest {
                 Step::Record(record) => {
                     check_catalogue(&record, path)?;
                     let (header, location) = (record.header, Location::new(segment.place(), offset));
-                    if header.seqno <= last {
+                    if is_log && header.seqno <= last {
                         return Err(damaged(&format_args!("record {} follows {last}", header.seqno)));
                     }
-                    (last, count) = (header.seqno, count + 1);
+                    if header.seqno > most {
+                        return Err(damaged(&format_args!("record {} where none is behind {most}", header.seqno)));
+                    }
+                    (last, count) = (last.max(header.seqno), count + 1);
                     if matches!(header.kind, Kind::Put | Kind::PutLarge | Kind::Delete) {
                         self.all.push(Entry::new(self.hasher.hash(record.key()), location, header.kind));
                     }

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use crate::address::Seqno;
 use crate::error::{Error, Result};
-use crate::format::record::{Header, Kind, Shape};
+use crate::format::record::{Flaw, Header, Kind, Shape};
 use crate::limits::{RECORD_ALIGN, RECORD_HEADER_LEN};
 use crate::segment::Segment;
 
@@ -192,10 +192,23 @@ impl Segment {
     /// As `key`.
     #[inline]
     pub(crate) fn seqno_of_put(&self, offset: u64) -> Result<Seqno> {
-        match self.is_mapped() {
-            true => self.header(offset).map(|header| header.seqno),
-            false => self.record(offset).map(|header| header.seqno),
-        }
+        self.check_range(offset, RECORD_HEADER_LEN as u64)?;
+        let header = self.mapped(offset, RECORD_HEADER_LEN as u64).and_then(<[u8]>::first_chunk);
+        header.map_or_else(|| self.record(offset).map(|header| header.seqno), |header| Ok(Header::seqno_in(header)))
+    }
+
+    /// The record at `offset` and all its bytes, its head checked, and what is wrong with its value.
+    ///
+    /// # Errors
+    /// As `record`.
+    pub(crate) fn whole(&self, offset: u64) -> Result<(Header, Cow<'_, [u8]>, Option<Flaw>)> {
+        let header = self.record(offset)?;
+        let record = self.bytes(offset, header.record_len())?;
+        // `bytes` gave `record_len` bytes.
+        let (value, padding) =
+            record[header.head_len() as usize..].split_at((header.value().end - header.value().start) as usize);
+        let flaw = header.check_value(value).and_then(|()| header.check_padding(padding)).err();
+        Ok((header, record, flaw))
     }
 
     /// Of the record at `offset`, which is mapped, the keyspace if it is a put, and how long it is. Nothing is checked but that it

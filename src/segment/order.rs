@@ -48,6 +48,8 @@ struct Known {
     keyspaces: BTreeSet<u16>,
     puts: u64,
     walked: u64,
+    /// Whether the puts of a keyspace lie in the order of their keys, of a sealed segment.
+    sorted: BTreeMap<u16, bool>,
 }
 
 impl fmt::Debug for Orders {
@@ -104,6 +106,31 @@ impl Segment {
         Ok(run)
     }
 
+    /// Whether the puts of a keyspace lie in the order of their keys in this segment, which is sealed. Without looking further where it is not
+    /// mapped, or damaged: yes.
+    pub(crate) fn is_sorted(&self, keyspace: u16) -> bool {
+        let mut known = self.orders.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let sorted = known.sorted.get(&keyspace).copied().unwrap_or_else(|| self.find_sorted(keyspace));
+        known.sorted.insert(keyspace, sorted);
+        sorted
+    }
+
+    fn find_sorted(&self, keyspace: u16) -> bool {
+        let (mut at, mut before) = (RECORDS_START, None);
+        while self.is_mapped() && at < self.tail.published() {
+            let Ok((found, len)) = self.step_in_place(at) else { return true };
+            if found == Some(keyspace) {
+                let Some(key) = self.key_in_place(at) else { return true };
+                if before.is_some_and(|before| before >= key) {
+                    return false;
+                }
+                before = Some(key);
+            }
+            at += len;
+        }
+        true
+    }
+
     /// Takes the puts of a keyspace from `at` up to `tail`; whether it got there.
     fn walk(&self, keyspace: u16, at: &mut u64, tail: u64, found: &mut Found, known: &mut Known) -> Result<bool> {
         if self.is_mapped() {
@@ -118,7 +145,7 @@ impl Segment {
                 known.note(put, end);
                 match put == Some(keyspace) {
                     true => found.take(self, *at, &self.key_of_put(*at)?, end),
-                    false => found.others += 1,
+                    false => found.pass(),
                 }
                 *at = end;
             }
@@ -139,7 +166,7 @@ impl Segment {
             known.note(put, end);
             match put == Some(keyspace) {
                 true => found.take(self, record.offset, record.key(), end),
-                false => found.others += 1,
+                false => found.pass(),
             }
             *at = end;
         }

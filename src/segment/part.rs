@@ -85,15 +85,21 @@ pub(super) struct Found {
     shared: usize,
     /// Whether each key is above the one before.
     ascending: bool,
-    /// How many other records lie between them.
+    /// How many other records lie between them, and how many behind the last of them.
     pub(super) others: u64,
+    behind: u64,
     pub(super) end: u64,
 }
 
 impl Found {
     pub(super) fn new(segment: &Segment) -> Found {
         let copied = (!segment.is_mapped()).then(Default::default);
-        Found { units: Vec::new(), copied, shared: usize::MAX, ascending: true, others: 0, end: 0 }
+        Found { units: Vec::new(), copied, shared: usize::MAX, ascending: true, others: 0, behind: 0, end: 0 }
+    }
+
+    /// Passes a record that is none of them.
+    pub(super) fn pass(&mut self) {
+        self.behind += u64::from(!self.units.is_empty());
     }
 
     /// Takes the next put, which ends at `end`.
@@ -107,6 +113,7 @@ impl Found {
             self.shared = key.len();
         }
         self.units.push(unit_of(offset));
+        self.others += std::mem::take(&mut self.behind);
         self.end = end;
         if let Some((bytes, ends)) = &mut self.copied {
             bytes.extend_from_slice(key);

@@ -100,11 +100,15 @@ fn checked(footer: &Footer, header: &SegmentHeader, path: &str) -> Result<End> {
     Ok(End { offset: footer.end, last_seqno: footer.last_seqno, record_count: footer.record_count, crc: footer.crc })
 }
 
-/// The seqnos of a segment's records, one after the other: contiguous in the log, ascending where records were rewritten.
+/// The seqnos of a segment's records, one after the other: contiguous in the log; where records were rewritten in any order, up to the
+/// one that the footer says.
 struct Order {
     kind: SegmentKind,
+    /// The highest so far.
     last: u64,
     count: u64,
+    /// The highest that one may have.
+    most: u64,
 }
 
 impl Order {
@@ -114,22 +118,25 @@ impl Order {
             SegmentKind::Log => u64::from(end.last_seqno) - end.record_count,
             SegmentKind::Packed => 0,
         };
-        Order { kind, last, count: 0 }
+        Order { kind, last, count: 0, most: end.last_seqno.into() }
     }
 
     /// After the last record before an end of a segment of the log.
     fn after(end: &End) -> Order {
-        Order { kind: SegmentKind::Log, last: end.last_seqno.into(), count: end.record_count }
+        Order { kind: SegmentKind::Log, last: end.last_seqno.into(), count: end.record_count, most: u64::MAX }
     }
 
     fn take(&mut self, record: &Scanned<'_>, path: &str) -> Result<()> {
         let (seqno, next) = (u64::from(record.header.seqno), self.last + 1);
-        let fits = if self.kind == SegmentKind::Log { seqno == next } else { seqno >= next };
-        if !fits {
+        if self.kind == SegmentKind::Log && seqno != next {
             let what = format_args!("record {seqno} where record {next} is expected");
             return Err(Error::corruption(path, record.offset, what));
         }
-        (self.last, self.count) = (seqno, self.count + 1);
+        if self.kind == SegmentKind::Packed && !(1..=self.most).contains(&seqno) {
+            let what = format_args!("record {seqno} where none is behind {}", self.most);
+            return Err(Error::corruption(path, record.offset, what));
+        }
+        (self.last, self.count) = (self.last.max(seqno), self.count + 1);
         Ok(())
     }
 

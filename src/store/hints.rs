@@ -51,7 +51,7 @@ pub(crate) fn build(
         let offset = scan.offset();
         match scan.step()? {
             Step::Record(record) => {
-                facts.last_seqno = record.header.seqno;
+                facts.last_seqno = facts.last_seqno.max(record.header.seqno);
                 facts.all_records = facts.all_records.saturating_add(1);
                 list(&mut builder, &record, hasher).map_err(|flaw| segment.flawed(offset, &flaw))?;
                 work(record.header.record_len())?;

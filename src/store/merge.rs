@@ -27,7 +27,7 @@ pub(crate) enum Side {
 }
 
 impl Side {
-    pub(super) fn other(self) -> Side {
+    pub(crate) fn other(self) -> Side {
         match self {
             Side::Below => Side::Above,
             Side::Above => Side::Below,
@@ -37,16 +37,16 @@ impl Side {
 
 /// One record that was taken.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Taken {
-    pub(super) lane: u32,
-    pub(super) offset: u64,
+pub(crate) struct Taken {
+    pub(crate) lane: u32,
+    pub(crate) offset: u64,
 }
 
 /// Records in the order of their keys.
-pub(super) struct Lane {
+pub(crate) struct Lane {
     items: Items,
     /// Whether each of its records that is no newer than the moment is what its key is there.
-    pub(super) is_live: bool,
+    pub(crate) is_live: bool,
     /// What nobody has taken yet.
     left: Range<u32>,
     heads: [Head; 2],
@@ -73,7 +73,7 @@ impl Lane {
     ///
     /// # Errors
     /// As `Part::seek`.
-    pub(super) fn of(
+    pub(crate) fn of(
         segment: &Hold<Segment>,
         part: &Arc<Part>,
         keyspace: u16,
@@ -94,17 +94,17 @@ impl Lane {
     }
 
     /// Records with their keys, in order.
-    pub(super) fn kept(all: Vec<(Vec<u8>, Was)>) -> Lane {
+    pub(crate) fn kept(all: Vec<(Vec<u8>, Was)>) -> Lane {
         let left = 0..all.len() as u32;
         Lane { items: Items::Kept(all), is_live: true, left, heads: Default::default() }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.left.is_empty()
     }
 
     /// Where a record that was taken lies.
-    pub(super) fn place(&self, taken: Taken) -> (&Hold<Segment>, u64) {
+    pub(crate) fn place(&self, taken: Taken) -> (&Hold<Segment>, u64) {
         match &self.items {
             Items::Of(segment, ..) => (segment, taken.offset),
             // Of these the offset is the number.
@@ -172,7 +172,7 @@ impl Lane {
 }
 
 /// All lanes.
-pub(super) struct Merge {
+pub(crate) struct Merge {
     lanes: Vec<Lane>,
     /// Those that have records left, for each side: the next one is last.
     order: [Vec<u32>; 2],
@@ -186,7 +186,7 @@ pub(super) struct Merge {
 }
 
 impl Merge {
-    pub(super) fn new(lanes: Vec<Lane>, failed: Vec<Error>) -> Merge {
+    pub(crate) fn new(lanes: Vec<Lane>, failed: Vec<Error>) -> Merge {
         let lanes: Vec<Lane> = lanes.into_iter().filter(|lane| !lane.is_empty()).collect();
         let mut merge = Merge { lanes, order: Default::default(), skip: 0, failed, key: Vec::new(), word: 0 };
         merge.load_all();
@@ -221,17 +221,17 @@ impl Merge {
     }
 
     /// The lane of a record that was taken.
-    pub(super) fn lane(&self, taken: Taken) -> &Lane {
+    pub(crate) fn lane(&self, taken: Taken) -> &Lane {
         &self.lanes[taken.lane as usize]
     }
 
     /// What could not be read, once each.
     #[inline]
-    pub(super) fn failed(&mut self) -> Option<Error> {
+    pub(crate) fn failed(&mut self) -> Option<Error> {
         self.failed.pop()
     }
 
-    pub(super) fn has_failed(&self) -> bool {
+    pub(crate) fn has_failed(&self) -> bool {
         !self.failed.is_empty()
     }
 
@@ -259,7 +259,7 @@ impl Merge {
     }
 
     /// Takes the next key from a side, with all of its records, in no order. `false` if there is none.
-    pub(super) fn take(&mut self, side: Side, taken: &mut Vec<Taken>) -> bool {
+    pub(crate) fn take(&mut self, side: Side, taken: &mut Vec<Taken>) -> bool {
         taken.clear();
         let Some(lane) = self.next_lane(side) else { return false };
         self.take_head(side, lane, taken);
@@ -314,7 +314,7 @@ impl Merge {
     }
 
     /// The key that is being taken, by the record that was taken first.
-    pub(super) fn key(&self, first: Taken) -> &[u8] {
+    pub(crate) fn key(&self, first: Taken) -> &[u8] {
         match &self.lanes[first.lane as usize].items {
             Items::Of(segment, ..) if segment.is_mapped() => segment.key_in_place(first.offset).unwrap_or_default(),
             Items::Of(..) => &self.key,

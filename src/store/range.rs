@@ -99,6 +99,24 @@ impl Store {
         })
     }
 
+    /// All puts of some segments, whatever became of them, by key.
+    ///
+    /// # Errors
+    /// `Corruption` if one of them is damaged; `Io`, `ResourceLimit`.
+    pub(crate) fn puts_by_key(&self, space: &Space, segments: &[Hold<Segment>]) -> Result<Merge> {
+        let (mut lanes, all) = (Vec::new(), [Bound::Unbounded, Bound::Unbounded]);
+        for segment in segments {
+            let run = segment.run(space.id(), |from| live_from(space, segment, from))?;
+            if let Some(error) = run.damaged.into_iter().next() {
+                return Err(error);
+            }
+            for part in &run.parts {
+                lanes.push(Lane::of(segment, part, space.id(), &all)?);
+            }
+        }
+        Ok(Merge::new(lanes, Vec::new()))
+    }
+
     /// All segments, while no refresh is under way.
     fn segments_at(&self) -> Vec<Hold<Segment>> {
         let _log = self.following.is_some().then(|| self.log());
@@ -165,19 +183,26 @@ impl RangePass {
             if let Some(error) = self.merge.failed() {
                 return Some(Err(error));
             }
-            let ready = self.ready[side as usize].pop_front();
-            let met = ready.is_none() && !self.fill(store, side);
-            // The other side has looked ahead.
-            let ready = if met { self.ready[side.other() as usize].pop_back() } else { ready };
-            match ready {
-                Some(ready) => return Some(self.show(ready)),
-                None if met && self.merge.has_failed() => {}
-                None if met => return None,
-                None => {}
+            if let Some(ready) = self.ready[side as usize].pop_front() {
+                return Some(self.show(ready));
+            }
+            if !self.merge.take(side, &mut self.taken) {
+                if self.merge.has_failed() {
+                    continue;
+                }
+                // The other side has looked ahead.
+                return self.ready[side.other() as usize].pop_back().map(|ready| self.show(ready));
+            }
+            match self.judge(store) {
+                Ok(None) => {}
+                Ok(Some(Asked { newest, key: None })) => return Some(self.show(Ready::At(newest))),
+                Ok(Some(asked)) => self.look_up(store, side, asked),
+                Err(error) => return Some(Err(error)),
             }
         }
     }
 
+    #[inline]
     fn show(&self, ready: Ready) -> Result<(Value, Value)> {
         match ready {
             Ready::At(taken) => {
@@ -189,25 +214,21 @@ impl RangePass {
         }
     }
 
-    /// Takes the next keys from a side, and looks them up together. `false` if there are none.
-    fn fill(&mut self, store: &Store, side: Side) -> bool {
+    /// Looks a key up together with those that follow from its side.
+    #[inline(never)]
+    fn look_up(&mut self, store: &Store, side: Side, first: Asked) {
         let mut asked = Vec::with_capacity(self.batch);
-        let mut any = false;
+        asked.push(Ok(first));
         while asked.len() < self.batch && self.merge.take(side, &mut self.taken) {
-            any = true;
-            match self.judge(store) {
-                Ok(None) => {}
-                Ok(Some(key)) => asked.push(Ok(key)),
-                Err(error) => asked.push(Err(error)),
-            }
+            asked.extend(self.judge(store).transpose());
         }
         self.batch = (self.batch * 2).min(BATCH);
         self.answer(store, side, asked);
-        any
     }
 
     /// Which of the records that were taken last is the one of the moment, if it is any.
-    fn judge(&mut self, store: &Store) -> Result<Option<Asked>> {
+    #[inline]
+    fn judge(&self, store: &Store) -> Result<Option<Asked>> {
         let mut newest: Option<(Seqno, Taken)> = None;
         for taken in &self.taken {
             let (segment, offset) = self.merge.lane(*taken).place(*taken);

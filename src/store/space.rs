@@ -286,6 +286,13 @@ impl Spaces {
         others
     }
 
+    /// Those that have their keys in order.
+    pub(crate) fn ordered(&self) -> Vec<Arc<Space>> {
+        let mut all = self.all();
+        all.retain(|space| space.options().ordered);
+        all
+    }
+
     /// The lowest id that none has.
     pub(crate) fn free_id(&self) -> Option<u16> {
         (DEFAULT_KEYSPACE + 1..=u16::MAX).find(|id| !self.others.contains_key(id))

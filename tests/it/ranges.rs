@@ -99,12 +99,12 @@ fn options(seed: u64) -> Options {
 
 #[test]
 fn scans_show_what_a_sorted_map_does_whatever_happens_to_the_files() {
-    for seed in 1..=8 {
+    for seed in 1..=7 {
         println!("seed {seed}");
         let (dir, mut random, mut model) = (tempfile::tempdir().unwrap(), Random::new(seed), Model::new());
         let mut db = options(seed).open(dir.path()).unwrap();
         let mut open: Vec<(Snapshot, Model)> = Vec::new();
-        for _ in 0..2_500 {
+        for _ in 0..1_500 {
             let key = key(&mut random);
             match random.below(1000) {
                 0..4 => drop(db.compact().unwrap()),
@@ -209,7 +209,10 @@ fn a_key_that_stays_is_seen_once_while_others_come_and_go() {
             let (db, done) = (db.clone(), Arc::clone(&done));
             std::thread::spawn(move || {
                 let mut random = Random::new(writer + 1);
-                while !done.load(Ordering::Relaxed) {
+                for _ in 0..30_000 {
+                    if done.load(Ordering::Relaxed) {
+                        break;
+                    }
                     let i = random.below(10 * STAY as usize);
                     match random.below(4) {
                         0 if !i.is_multiple_of(10) => drop(db.delete(format!("{i:05}")).unwrap()),
@@ -221,7 +224,7 @@ fn a_key_that_stays_is_seen_once_while_others_come_and_go() {
             })
         })
         .collect();
-    for round in 0..60 {
+    for round in 0..20 {
         let (scan, is_back) = (db.prefix("0").unwrap(), round % 2 == 1);
         let mut keys: Vec<Vec<u8>> = match is_back {
             false => scan.map(|pair| pair.unwrap().0.to_vec()).collect(),
@@ -232,7 +235,7 @@ fn a_key_that_stays_is_seen_once_while_others_come_and_go() {
         }
         assert!(keys.is_sorted_by(|a, b| a < b), "round {round}");
         assert_eq!(keys.iter().filter(|key| key[4] == b'0').count() as u64, STAY, "round {round}");
-        if round % 10 == 9 {
+        if round % 4 == 3 {
             db.compact().unwrap();
         }
     }
