@@ -37,7 +37,7 @@ impl fmt::Display for ArchiveId {
 }
 
 /// Names the file of a large value: random, so that no name ever comes twice.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub(crate) struct LargeId(pub(crate) [u8; 16]);
 
 impl fmt::Display for LargeId {

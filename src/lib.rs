@@ -2,6 +2,7 @@
 #![cfg_attr(any(zipcask_loom, zipcask_shuttle), allow(dead_code, reason = "models look at parts"))]
 
 mod address;
+mod backup;
 mod commit;
 mod compact;
 mod db;
@@ -22,6 +23,7 @@ mod txn;
 mod zipfile;
 
 pub use crate::address::Seqno;
+pub use crate::backup::{BackupReport, RestoreReport};
 pub use crate::commit::durability::Durability;
 pub use crate::compact::{CompactionReport, Decisions};
 pub use crate::db::Db;
@@ -83,7 +85,7 @@ pub mod sim {
     pub use crate::sabotage::{Sabotage, plant};
 
     use crate::sync::Arc;
-    use crate::{Db, Options, Result};
+    use crate::{BackupReport, Db, Options, RestoreReport, Result, Seqno};
 
     /// Opens a store on any disk, with segments of one small length.
     ///
@@ -99,6 +101,22 @@ pub mod sim {
     /// As [`Options::open_read_only`].
     pub fn open_read_only(options: Options, disk: Arc<dyn Disk>) -> Result<Db> {
         options.open_read_only_on(disk)
+    }
+
+    /// As [`Db::backup`], onto any disk.
+    ///
+    /// # Errors
+    /// As [`Db::backup`].
+    pub fn backup(db: &Db, target: &Arc<dyn Disk>) -> Result<BackupReport> {
+        db.backup_on(target)
+    }
+
+    /// As [`Db::restore`], from and onto any disk.
+    ///
+    /// # Errors
+    /// As [`Db::restore`].
+    pub fn restore(backup: Arc<dyn Disk>, target: &Arc<dyn Disk>, at: Option<Seqno>) -> Result<RestoreReport> {
+        Db::restore_on(backup, target, at)
     }
 
     /// What the thread for spare segments does, here and now: makes one for the next segment, unless there is one. Whether

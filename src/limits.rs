@@ -84,6 +84,9 @@ pub(crate) const OPENED_LEN: usize = 512 << 10;
 /// Longest manifest, and longest directory, of an archive.
 pub(crate) const MANIFEST_LEN_MAX: usize = 16 << 20;
 
+/// Longest list of what does not count in a copy.
+pub(crate) const PENDING_LEN_MAX: usize = 64 << 20;
+
 /// Most bytes of records, and most records, of a packed segment: what a job keeps in memory of it is its hint.
 pub(crate) const PACKED_LEN_MAX: u64 = 256 << 20;
 pub(crate) const PACKED_RECORDS_MAX: u64 = 1 << 20;

@@ -1,6 +1,9 @@
 //! The binary: each verb, its exit codes and its one-line errors, export and import, the demo.
 #![cfg(feature = "cli")]
 
+#[path = "cli/backups.rs"]
+mod backups;
+
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

@@ -163,6 +163,8 @@ impl<'a> Job<'a> {
         }
         let mut replaces = self.replaced();
         replaces.sort_unstable();
+        // A record may have been left out for anything that is in the index by now, and nothing else is.
+        let as_of = if self.rewrite { self.store.log().last_seqno } else { last_seqno };
         let manifest = Manifest {
             database: self.store.identity().database,
             archive: self.id,
@@ -171,6 +173,7 @@ impl<'a> Job<'a> {
             replaces,
             first_seqno,
             last_seqno,
+            as_of,
             entries: rewritten.entries.clone(),
         };
         writer.finish(&manifest)?;

@@ -1,6 +1,6 @@
 //! Getting space back: segments and archives become archives without their dead records.
 //!
-//! Floor 4. Imports `address`, `compact`, `error`, `limits`, `segment`, `store`.
+//! Floor 4. Imports `address`, `compact`, `error`, `limits`, `segment`, `store`, `sync`.
 //!
 //! - C1 a source goes once its copy is durable, was read back, has its name and is in the index; pins delay only the
 //!   unmapping. `compact::job`, `store::superseded`
@@ -30,6 +30,7 @@ use crate::limits::{JOB_LEN_MAX, LIVE_PARTS, PACKED_LEN_MAX, PART_LEN_MIN};
 use crate::segment::Segment;
 use crate::store::unit::Unit;
 use crate::store::{Store, hints};
+use crate::sync::yield_now;
 
 /// What jobs did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -67,6 +68,17 @@ pub struct Decisions {
     pub nothing: u64,
     /// Jobs that failed, and left everything as it was.
     pub failed: u64,
+}
+
+impl Decisions {
+    fn count(&mut self, reason: Reason) {
+        *match reason {
+            Reason::Dead => &mut self.dead,
+            Reason::Small => &mut self.small,
+            Reason::Unpacked => &mut self.unpacked,
+            Reason::Nothing => &mut self.nothing,
+        } += 1;
+    }
 }
 
 impl CompactionReport {
@@ -132,14 +144,33 @@ const _: () = assert!(JOB_LEN_MAX >= PACKED_LEN_MAX);
 /// # Errors
 /// `NoSpace`, `Closed`, `Poisoned`; `Io`. The store is as it was, but for the jobs that were done before.
 pub(crate) fn run(store: &Store, task: Task, pace: &Pace<'_>, report: &mut CompactionReport) -> Result<()> {
-    let mut next = store.archives().jobs();
-    store.sweep_expired();
-    let done = run_all(store, task, pace, report, &mut next);
+    loop {
+        let mut next = store.archives().jobs();
+        store.sweep_expired();
+        if run_all(store, task, pace, report, &mut next).inspect_err(|_| keep_index_up(store))? == Ran::All {
+            keep_index_up(store);
+            return Ok(());
+        }
+        drop(next);
+        while store.archives().is_wanted() {
+            yield_now();
+        }
+    }
+}
+
+/// What was copied, an open would have to read. Best effort: without it the next open takes longer.
+fn keep_index_up(store: &Store) {
     if store.index_id() != [0; 16] {
-        // What was copied, an open would have to read. Best effort: without it the next open takes longer.
         let _ = store.write_index_if_worth(store.spaces().len() / 8);
     }
-    done
+}
+
+/// Whether jobs ran as long as there was anything to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Ran {
+    All,
+    /// Somebody else is to have the right to run jobs first.
+    UntilWanted,
 }
 
 fn run_all(
@@ -148,7 +179,7 @@ fn run_all(
     pace: &Pace<'_>,
     report: &mut CompactionReport,
     next: &mut Option<ArchiveId>,
-) -> Result<()> {
+) -> Result<Ran> {
     let mut lean = false;
     // Those that could not be read, by their first id: they stay as they are.
     let mut damaged = Vec::new();
@@ -157,20 +188,17 @@ fn run_all(
     loop {
         pace.check()?;
         store.check_poison()?;
+        if store.archives().is_wanted() {
+            return Ok(Ran::UntilWanted);
+        }
         let Some(id) = *next else { return Err(stuck(store)) };
         let units = store.units();
         let candidates = candidates(store, &units, &damaged, matches!(task, Task::Compact(_)).then_some(last));
         let decision = decide(&candidates, &Goal { lean, ..task.goal(store, &candidates) });
         pace.rest(rest(task, &candidates));
-        let count = match decision.reason {
-            Reason::Dead => &mut report.decisions.dead,
-            Reason::Small => &mut report.decisions.small,
-            Reason::Unpacked => &mut report.decisions.unpacked,
-            Reason::Nothing => &mut report.decisions.nothing,
-        };
-        *count += 1;
+        report.decisions.count(decision.reason);
         if decision.files.is_empty() {
-            return Ok(());
+            return Ok(Ran::All);
         }
         let (first, end, rewrite) = (decision.files.start, decision.files.end, decision.rewrite);
         let job = Job { store, id, units: &units, first, end, rewrite, pace };

@@ -63,7 +63,7 @@ impl<'a> Pace<'a> {
     ///
     /// # Errors
     /// `Closed` if the job is to stop.
-    pub(super) fn work(&self, bytes: u64) -> Result<()> {
+    pub(crate) fn work(&self, bytes: u64) -> Result<()> {
         let (before, since) = self.worked.get();
         self.worked.set((before + bytes, since));
         if before + bytes < STRIDE {

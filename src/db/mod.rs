@@ -2,6 +2,7 @@
 //!
 //! Floor 6. Imports `address`, `commit`, `compact`, `error`, `limits`, `platform`, `store`, `sync`, `txn`.
 
+mod backup;
 pub(crate) mod batch;
 pub(crate) mod iter;
 pub(crate) mod keyspace;

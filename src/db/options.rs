@@ -204,7 +204,7 @@ impl Options {
 }
 
 /// The directory, which is made if need be and wanted.
-fn disk_at(dir: &Path, create: bool) -> Result<Arc<dyn Disk>> {
+pub(super) fn disk_at(dir: &Path, create: bool) -> Result<Arc<dyn Disk>> {
     let disk = RealDisk::open(dir, create).map_err(|error| {
         let what = format!("cannot open {}", dir.display());
         match error.kind() {

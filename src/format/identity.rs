@@ -18,6 +18,8 @@ const MAGIC: &[u8; 8] = b"ZIPCASK\n";
 /// compatible ones not be written.
 const INCOMPAT_KNOWN: u64 = 0;
 const RO_COMPAT_KNOWN: u64 = 0;
+/// Of `compat`: the store is a copy that nobody has opened for writing.
+const COMPAT_COPY: u64 = 1;
 
 /// How keys are hashed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,7 +56,7 @@ impl HashKind {
 ///      12      4  zero
 ///      16      8  incompat   feature bits: an unknown one means the store cannot be read
 ///      24      8  ro-compat  feature bits: an unknown one means it can only be read
-///      32      8  compat     feature bits: unknown ones do not matter
+///      32      8  compat     feature bits: unknown ones do not matter; bit 0: a copy that nobody has opened for writing
 ///      40     16  database   uuid, the same for all copies of the store
 ///      56     16  lineage    anew when a copy is first opened for writing
 ///      72      1  hash kind  1 rapidhash v3, 2 SipHash-1-3
@@ -93,6 +95,21 @@ impl Identity {
     /// The bits of `ro_compat` that this version does not know: if any is set, the store is open for reading only.
     pub(crate) fn ro_compat_unknown(&self) -> u64 {
         self.ro_compat & !RO_COMPAT_KNOWN
+    }
+
+    /// Whether it is that of a copy that nobody has opened for writing: then `PENDING` counts.
+    pub(crate) fn is_copy(&self) -> bool {
+        self.compat & COMPAT_COPY != 0
+    }
+
+    /// That of a copy.
+    pub(crate) fn of_copy(&self) -> Identity {
+        Identity { compat: self.compat | COMPAT_COPY, ..self.clone() }
+    }
+
+    /// That of a copy that goes its own way from here on.
+    pub(crate) fn with_lineage(&self, lineage: [u8; 16]) -> Identity {
+        Identity { compat: self.compat & !COMPAT_COPY, lineage, ..self.clone() }
     }
 
     /// Both copies, each in a sector of its own.

@@ -17,6 +17,7 @@
 //!   "replaces": [3, 5],
 //!   "first_seqno": 1,
 //!   "last_seqno": 5000,
+//!   "as_of": 5120,
 //!   "entries": [
 //!     {"name": "log/0000000041.seg", "offset": 4096, "len": 1000000, "crc32c": "e3069283"},
 //!     {"name": "hints/log/0000000041.hint", "offset": 1007616, "len": 2000, "crc32c": "00c0ffee"},
@@ -57,6 +58,8 @@ pub(crate) struct Manifest {
     pub(crate) first_seqno: Seqno,
     /// One before `first_seqno` if there is no record.
     pub(crate) last_seqno: Seqno,
+    /// No record was left out for one that is newer than this: `last_seqno` where segments were packed as they were. Not below that.
+    pub(crate) as_of: Seqno,
     /// All entries but the manifest, as they lie in the archive: segments, each with its hint behind it.
     pub(crate) entries: Vec<ManifestEntry>,
 }
@@ -98,7 +101,8 @@ impl Manifest {
             format!("{BEGINNING}{VERSION},\n  \"database\": \"{database:032x}\",\n  \"archive\": {archive},\n");
         writeln!(text, "  \"index\": \"{index:032x}\",").expect("a string takes everything");
         let (covers, replaces) = (list(covers, COVERS), list(replaces, REPLACES));
-        let seqnos = format!("  \"first_seqno\": {first},\n  \"last_seqno\": {last},\n");
+        let as_of = self.as_of;
+        let seqnos = format!("  \"first_seqno\": {first},\n  \"last_seqno\": {last},\n  \"as_of\": {as_of},\n");
         let entries = list(entries, ENTRIES);
         write!(text, "{covers},\n{replaces},\n{seqnos}{entries}\n}}\n").expect("a string takes everything");
         text.into_bytes()
@@ -151,6 +155,10 @@ impl Manifest {
         let (first, last) = (u64::from(self.first_seqno), u64::from(self.last_seqno));
         if first == 0 || first > SEQNO_MAX || last > SEQNO_MAX || last.checked_add(1).is_none_or(|end| end < first) {
             return Err(format!("there are no seqnos from {first} to {last}"));
+        }
+        let as_of = u64::from(self.as_of);
+        if as_of < last || as_of > SEQNO_MAX {
+            return Err(format!("it cannot be as of {as_of} with seqnos to {last}"));
         }
         self.check_entries()
     }
@@ -258,13 +266,14 @@ impl<'a> Text<'a> {
         self.expect(",\n")?;
         let first_seqno = Seqno::from(self.number_of("  \"first_seqno\": ")?);
         let last_seqno = Seqno::from(self.number_of(",\n  \"last_seqno\": ")?);
+        let as_of = Seqno::from(self.number_of(",\n  \"as_of\": ")?);
         self.expect(",\n")?;
         let entries = self.list(ENTRIES, Text::entry)?;
         self.expect("\n}\n")?;
         if !self.bytes.is_empty() {
             return Err(format!("{} bytes follow its end", self.bytes.len()));
         }
-        let manifest = Manifest { database, archive, index, covers, replaces, first_seqno, last_seqno, entries };
+        let manifest = Manifest { database, archive, index, covers, replaces, first_seqno, last_seqno, as_of, entries };
         manifest.check()?;
         Ok(manifest)
     }

@@ -26,6 +26,7 @@ fn example() -> Manifest {
         replaces: vec![ArchiveId(3), ArchiveId(5)],
         first_seqno: Seqno::from(1),
         last_seqno: Seqno::from(5000),
+        as_of: Seqno::from(5120),
         entries: vec![
             entry("log/0000000041.seg", 4096, 1_000_000, 0xe306_9283),
             entry("hints/log/0000000041.hint", 1_007_616, 2000, 0x00c0_ffee),
@@ -48,6 +49,7 @@ const EXAMPLE: &str = r#"{
   "replaces": [3, 5],
   "first_seqno": 1,
   "last_seqno": 5000,
+  "as_of": 5120,
   "entries": [
     {"name": "log/0000000041.seg", "offset": 4096, "len": 1000000, "crc32c": "e3069283"},
     {"name": "hints/log/0000000041.hint", "offset": 1007616, "len": 2000, "crc32c": "00c0ffee"},
@@ -86,7 +88,8 @@ fn other_programs_read_the_same_values() {
     assert_eq!(json["covers"], serde_json::json!([[1, 41], [44, 44]]));
     assert_eq!(json["entries"][1]["offset"], 1_007_616);
     assert_eq!(json["entries"][0]["crc32c"], "e3069283");
-    assert_eq!(json.as_object().unwrap().len(), 10);
+    assert_eq!(json.as_object().unwrap().len(), 11);
+    assert_eq!(json["as_of"], 5120);
 }
 
 #[test]
@@ -265,6 +268,7 @@ fn manifests() -> impl Strategy<Value = Manifest> {
                 replaces: replaces.into_iter().map(ArchiveId).collect(),
                 first_seqno: Seqno::from(first),
                 last_seqno: Seqno::from((first - 1).saturating_add(more).min(SEQNO_MAX)),
+                as_of: Seqno::from(SEQNO_MAX),
                 entries: list,
             }
         },

@@ -17,6 +17,7 @@ pub(crate) mod manifest;
 #[cfg(test)]
 mod manifest_tests;
 pub(crate) mod names;
+pub(crate) mod pending;
 pub(crate) mod record;
 pub(crate) mod segment;
 mod varint;

@@ -9,6 +9,10 @@ use crate::address::{ArchiveId, LargeId, SegmentId};
 pub(crate) const IDENTITY: &str = "ZIPCASK";
 /// The identity before it has its final name.
 pub(crate) const IDENTITY_NEW: &str = "new-ZIPCASK";
+/// What lies in a copy and does not count.
+pub(crate) const PENDING: &str = "PENDING";
+/// The same before it has its final name.
+pub(crate) const PENDING_NEW: &str = "new-PENDING";
 pub(crate) const LOCK: &str = "LOCK";
 pub(crate) const HOLDER: &str = "HOLDER";
 pub(crate) const SEGMENTS: &str = "segments";
@@ -65,6 +69,16 @@ pub(crate) fn parse_large(name: &str) -> Option<LargeId> {
     let exact = digits.len() == 32 && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     let id = u128::from_str_radix(digits, 16).ok().filter(|_| exact)?;
     Some(LargeId(id.to_be_bytes()))
+}
+
+/// "large/new-0123456789abcdef0123456789abcdef": in a copy, before it has a final name
+pub(crate) fn new_large(id: LargeId) -> String {
+    format!("{LARGE}/new-{id}")
+}
+
+/// Whether the name inside `large/` is one that is not final.
+pub(crate) fn is_new_large(name: &str) -> bool {
+    name.strip_prefix("new-").is_some_and(|digits| parse_large(&format!("{digits}.val")).is_some())
 }
 
 /// "archives/0000000007.zip"
@@ -204,9 +218,10 @@ fn parse_digits(digits: &str, width: usize) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::{
-        ArchivesEntry, HintsEntry, SegmentEntry, SegmentsEntry, archive, hint, hint_entry, large, log_entry,
-        new_archive, new_hint, new_segment, packed_entry, parse_archives_entry, parse_hints_entry, parse_large,
-        parse_segment_entry, parse_segments_entry, parse_spare, parse_torn, segment, spare, torn,
+        ArchivesEntry, HintsEntry, SegmentEntry, SegmentsEntry, archive, hint, hint_entry, is_new_large, large,
+        log_entry, new_archive, new_hint, new_large, new_segment, packed_entry, parse_archives_entry,
+        parse_hints_entry, parse_large, parse_segment_entry, parse_segments_entry, parse_spare, parse_torn, segment,
+        spare, torn,
     };
     use crate::address::{ArchiveId, LargeId, SegmentId};
     use crate::format::cases;
@@ -220,6 +235,9 @@ mod tests {
         assert_eq!(spare(0xc0_ffee), "spare/0000000000c0ffee");
         assert_eq!(large(LargeId(*b"0123456789abcdef")), "large/30313233343536373839616263646566.val");
         assert_eq!(large(LargeId([0; 16])), "large/00000000000000000000000000000000.val");
+        assert_eq!(new_large(LargeId(*b"0123456789abcdef")), "large/new-30313233343536373839616263646566");
+        assert!(is_new_large("new-30313233343536373839616263646566"));
+        assert!(!is_new_large("30313233343536373839616263646566.val") && !is_new_large("new-3031"));
         assert_eq!(segment(SegmentId(u64::MAX)), "segments/18446744073709551615.seg");
         assert_eq!(archive(ArchiveId(7)), "archives/0000000007.zip");
         assert_eq!(new_archive(ArchiveId(7)), "archives/new-0000000007");

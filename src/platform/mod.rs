@@ -63,6 +63,16 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// other may bring the old name back after a power cut, beside the new one, until it is synced too.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
+    /// Gives `source`, which lies at `path`, the name `name`, too: one file, two names. `false`, and nothing is done, where that is
+    /// not to be had: on another file system, say, or where the file has gone from there. Durable after `sync_dir`.
+    ///
+    /// # Errors
+    /// `AlreadyExists` if anything has that name.
+    fn link(&self, source: &dyn File, path: &Path, name: &str) -> io::Result<bool> {
+        let _ = (source, path, name);
+        Ok(false)
+    }
+
     /// Removes a file's name; open files and mappings of it live on. Durable after `sync_dir`.
     ///
     /// # Errors

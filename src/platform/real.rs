@@ -70,6 +70,10 @@ impl Disk for RealDisk {
         self.dir.rename(from, to)
     }
 
+    fn link(&self, source: &dyn File, path: &Path, name: &str) -> io::Result<bool> {
+        source.os_file().map_or(Ok(false), |source| self.dir.link(source, path, name))
+    }
+
     fn remove(&self, name: &str) -> io::Result<()> {
         self.dir.remove(name)
     }

@@ -52,6 +52,8 @@ pub(crate) struct Archives {
     all: Mutex<Vec<Arc<Adopted>>>,
     /// Held by whoever runs a job: one at a time. The id of the next archive; `None` once no job may run any more.
     jobs: Mutex<Option<ArchiveId>>,
+    /// How many wait for it who are to have it before the next job.
+    wanted: AtomicU64,
     stuck: AtomicBool,
     /// How often these have changed.
     changes: AtomicU64,
@@ -62,6 +64,7 @@ impl Archives {
         Archives {
             all: Mutex::new(all.into_iter().map(Arc::new).collect()),
             jobs: Mutex::new(Some(next)),
+            wanted: AtomicU64::new(0),
             stuck: AtomicBool::new(false),
             changes: AtomicU64::new(0),
         }
@@ -76,6 +79,19 @@ impl Archives {
     /// The right to run jobs, and the id that the next archive gets.
     pub(crate) fn jobs(&self) -> MutexGuard<'_, Option<ArchiveId>> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same, ahead of jobs that are to follow the one under way: those may go on as long as there is something to do.
+    pub(crate) fn jobs_first(&self) -> MutexGuard<'_, Option<ArchiveId>> {
+        self.wanted.fetch_add(1, Ordering::Relaxed);
+        let jobs = self.jobs();
+        self.wanted.fetch_sub(1, Ordering::Relaxed);
+        jobs
+    }
+
+    /// Whether somebody waits for the right who is to have it before the next job.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.wanted.load(Ordering::Relaxed) > 0
     }
 
     /// Whether jobs may still run, or could until nobody else may: then the files are what they should be.

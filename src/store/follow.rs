@@ -17,12 +17,13 @@
 //! - F5 where the log is not what was followed (a session that failed may leave less than it showed), all of it is replayed
 //!   from the start, into the same index, with all files at new places.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
 use std::time::Duration;
 
 use crate::address::{ArchiveId, Location, SegmentId, Seqno};
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::identity::Identity;
 use crate::format::names::{self, ArchivesEntry, SegmentsEntry};
 use crate::format::record::{Header, Kind};
 use crate::format::segment::SegmentKind;
@@ -40,6 +41,7 @@ use crate::store::chain::{self, read_records};
 use crate::store::hinted::{self, Seen};
 use crate::store::inventory::{Found, Inventory, StoreFile};
 use crate::store::past::Publication;
+use crate::store::pending;
 use crate::store::read::{self, AHEAD, Change};
 use crate::store::recovery::RecoveryReport;
 use crate::store::replay::{Gathered, Rivals};
@@ -79,10 +81,12 @@ struct Known {
 struct Names {
     segments: Vec<SegmentId>,
     archives: Vec<ArchiveId>,
+    /// Of a copy: names that do not count.
+    pending: BTreeSet<String>,
 }
 
 impl Names {
-    fn list(disk: &dyn Disk) -> Result<Names> {
+    fn list(disk: &dyn Disk, identity: &Identity) -> Result<Names> {
         let list = |folder| match disk.list(folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
             listed => listed.map_err(failed(disk, "list", folder)),
@@ -99,6 +103,7 @@ impl Names {
         Ok(Names {
             segments: segments.iter().filter_map(segment).collect(),
             archives: archives.iter().filter_map(archive).collect(),
+            pending: pending::read(disk, identity)?,
         })
     }
 }
@@ -138,7 +143,7 @@ impl Store {
         if disk.open(names::IMAGE, Access::Read).is_err() {
             return Ok(false);
         }
-        let names = Names::list(&*disk)?;
+        let names = Names::list(&*disk, self.identity())?;
         let inventory = Inventory::take(&*disk, self.identity())?;
         let members = archived::members(&*disk, mode, &inventory.files)?;
         let Some(mut index) = written::fitting(&*disk, self.identity(), false, &inventory.files, &members) else {
@@ -165,7 +170,7 @@ impl Store {
     pub(super) fn is_behind(&self) -> bool {
         self.following.as_ref().is_some_and(|known| {
             let known = known.lock().unwrap_or_else(PoisonError::into_inner);
-            Names::list(&**self.disk()).ok() != known.names
+            Names::list(&**self.disk(), self.identity()).ok() != known.names
         })
     }
 }
@@ -184,7 +189,7 @@ impl Follower<'_> {
     fn follow(&mut self) -> Result<()> {
         let disk = &**self.store.disk();
         for _ in 0..TRIES_MAX {
-            let (names, diverged) = (Names::list(disk)?, self.known.diverged);
+            let (names, diverged) = (Names::list(disk, self.store.identity())?, self.known.diverged);
             let followed = if self.is_current(&names) { self.grow_newest() } else { self.catch_up() };
             let Err(error) = followed else {
                 self.known.names = Some(names);
@@ -192,7 +197,7 @@ impl Follower<'_> {
                 return Ok(());
             };
             let starts_over = self.known.diverged && !diverged;
-            if !starts_over && Names::list(disk)? == names {
+            if !starts_over && Names::list(disk, self.store.identity())? == names {
                 return Err(error);
             }
             yield_now();

@@ -68,7 +68,7 @@ fn is_empty(disk: &dyn Disk, folder: &str) -> Result<bool> {
 }
 
 /// Which of the two copies is damaged is `verify`'s to report: one is enough to go on.
-fn read_identity(disk: &dyn Disk) -> Result<Identity> {
+pub(crate) fn read_identity(disk: &dyn Disk) -> Result<Identity> {
     let file = disk.open(names::IDENTITY, Access::Read).map_err(failed(disk, "open", names::IDENTITY))?;
     let mut bytes = vec![0; Identity::LEN];
     let mut len = 0;
@@ -124,6 +124,17 @@ pub(super) fn create(disk: &dyn Disk, hash_kind: HashKind) -> Result<Identity> {
     }
     // BARRIER: the folder is there whenever the identity is.
     disk.sync_dir("").map_err(failed(disk, "sync", ""))?;
+    write_identity(disk, &identity)?;
+    // BARRIER: the store's directory is there after a power cut before `open` returns.
+    disk.sync_parent().map_err(failed(disk, "sync the parent of", ""))?;
+    Ok(identity)
+}
+
+/// Gives the directory this identity, in one step.
+///
+/// # Errors
+/// As the system says; it has the one that it had, or none, or this one then.
+pub(crate) fn write_identity(disk: &dyn Disk, identity: &Identity) -> Result<()> {
     match disk.remove(names::IDENTITY_NEW) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(failed(disk, "remove", names::IDENTITY_NEW)(error));
@@ -140,9 +151,6 @@ pub(super) fn create(disk: &dyn Disk, hash_kind: HashKind) -> Result<Identity> {
     if !planted(Sabotage::IdentityNamedBeforeWritten) {
         disk.rename(names::IDENTITY_NEW, names::IDENTITY).map_err(failed(disk, "name", names::IDENTITY))?;
     }
-    // BARRIER: the store is there after a power cut before `open` returns.
-    disk.sync_dir("").map_err(failed(disk, "sync", ""))?;
-    // BARRIER: and so is its directory.
-    disk.sync_parent().map_err(failed(disk, "sync the parent of", ""))?;
-    Ok(identity)
+    // BARRIER: the identity is there after a power cut before anybody rests on it.
+    disk.sync_dir("").map_err(failed(disk, "sync", ""))
 }

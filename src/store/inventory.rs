@@ -17,7 +17,7 @@ use crate::limits::{RECORDS_START, SEGMENT_SIZE_MAX};
 use crate::platform::{Access, Disk, File};
 use crate::sabotage::{Sabotage, planted};
 use crate::store::archived::{Archive, read_header};
-use crate::store::failed;
+use crate::store::{failed, pending};
 
 /// The files of a store.
 pub(super) struct Inventory {
@@ -32,6 +32,8 @@ pub(super) struct Inventory {
     pub(super) superseded: Vec<String>,
     /// Names that are none of ours, left alone.
     pub(super) ignored: Vec<String>,
+    /// Of a copy: names that do not count.
+    pending: BTreeSet<String>,
 }
 
 /// A file with records.
@@ -107,6 +109,7 @@ impl Inventory {
             leftovers: Vec::new(),
             superseded: Vec::new(),
             ignored: Vec::new(),
+            pending: pending::read(disk, identity)?,
         };
         // Segments first: one that a job packs between the two listings is there twice, and not missing.
         let mut segments = inventory.list_segments(disk)?;
@@ -115,10 +118,12 @@ impl Inventory {
         // the first listing.
         let last = segments.last().copied();
         let newer = segment_names(disk)?.into_iter().filter_map(|name| match names::parse_segments_entry(&name) {
-            SegmentsEntry::Segment(id) => Some(id).filter(|id| Some(*id) > last),
+            SegmentsEntry::Segment(id) => {
+                Some(id).filter(|id| Some(*id) > last && inventory.counts(&names::segment(*id)))
+            }
             _ => None,
         });
-        segments.extend(newer);
+        segments.extend(newer.collect::<Vec<_>>());
         let covered = |id: SegmentId| inventory.files.iter().any(|file| file.ids().0 <= id && id <= file.ids().1);
         let (old, counting): (Vec<_>, Vec<_>) = segments.into_iter().partition(|id| covered(*id));
         inventory.superseded.extend(old.into_iter().map(names::segment));
@@ -131,13 +136,19 @@ impl Inventory {
         Ok(inventory)
     }
 
+    /// Whether a file of this name is part of the store.
+    fn counts(&self, name: &str) -> bool {
+        !self.pending.contains(name)
+    }
+
     /// The ids of the segments in files of their own.
     fn list_segments(&mut self, disk: &dyn Disk) -> Result<BTreeSet<SegmentId>> {
         let folder = disk.path().join(names::SEGMENTS);
         let mut segments = BTreeSet::new();
         for name in segment_names(disk)? {
             match names::parse_segments_entry(&name) {
-                SegmentsEntry::Segment(id) => drop(segments.insert(id)),
+                SegmentsEntry::Segment(id) if self.counts(&names::segment(id)) => drop(segments.insert(id)),
+                SegmentsEntry::Segment(_) => {}
                 SegmentsEntry::New(id) => self.leftovers.push(names::new_segment(id)),
                 SegmentsEntry::Foreign if is_segment(name.trim_end_matches('/')) => {
                     let what = "it is a folder, where a segment should be; restore that from a backup";
@@ -158,6 +169,7 @@ impl Inventory {
         let mut archives = BTreeMap::new();
         for name in entries {
             match names::parse_archives_entry(&name) {
+                ArchivesEntry::Archive(id) if !self.counts(&names::archive(id)) => {}
                 ArchivesEntry::Archive(id) => {
                     archives.insert(id, Archive::open(disk, &names::archive(id), id, identity));
                 }

@@ -12,7 +12,7 @@ mod follow;
 mod hinted;
 pub(crate) mod hints;
 mod image;
-mod init;
+pub(crate) mod init;
 mod inventory;
 pub(crate) mod merge;
 pub(crate) mod moments;
@@ -20,6 +20,7 @@ pub(crate) mod news;
 pub(crate) mod open;
 pub(crate) mod pass;
 pub(crate) mod past;
+pub(crate) mod pending;
 pub(crate) mod range;
 pub(crate) mod read;
 pub(crate) mod recovery;
@@ -348,7 +349,7 @@ impl Store {
 }
 
 /// Names the file in an error of the seam.
-fn failed(disk: &dyn Disk, what: &str, name: &str) -> impl FnOnce(io::Error) -> Error {
+pub(crate) fn failed(disk: &dyn Disk, what: &str, name: &str) -> impl FnOnce(io::Error) -> Error {
     let text = format!("cannot {what} {}", disk.path().join(name).display());
     move |error| Error::io(text, error)
 }
@@ -357,7 +358,7 @@ fn failed(disk: &dyn Disk, what: &str, name: &str) -> impl FnOnce(io::Error) -> 
 ///
 /// # Errors
 /// `Locked`, naming the holder where that is another process; `ReadOnly` if the lock file may not be written.
-fn take_lock(disk: &dyn Disk) -> Result<Box<dyn Lock>> {
+pub(crate) fn take_lock(disk: &dyn Disk) -> Result<Box<dyn Lock>> {
     disk.lock().map_err(|error| match error {
         LockError::HeldHere => {
             let dir = disk.path().display();

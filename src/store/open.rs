@@ -18,6 +18,7 @@ use crate::segment::registry::Registry;
 use crate::store::archives::Archives;
 use crate::store::init::{self, Found};
 use crate::store::news::News;
+use crate::store::pending;
 use crate::store::recovery::{Recovery, RecoveryReport};
 use crate::store::space::Spaces;
 use crate::store::versions::Versions;
@@ -49,6 +50,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, settings: Settings) -> Result<Store> {
     let registry = Registry::new();
     let large = Arc::new(LargeFolder::new(&disk, settings.reading));
     let outcome = Recovery::new(&disk, &settings, &identity, &hasher, &registry, &large).run()?;
+    let identity = pending::adopt(&*disk, identity)?;
     let store = Store {
         versions: Versions::new(),
         news: News::new(),

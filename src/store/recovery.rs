@@ -171,7 +171,7 @@ impl<'a> Recovery<'a> {
     /// `Corruption`, naming file and offset, if anything that was durable is not there; nothing is changed then.
     pub(super) fn run(mut self) -> Result<Outcome> {
         let start = self.disk.clock().monotonic_ns();
-        let Inventory { files, next_id, next_archive, leftovers, superseded, ignored } =
+        let Inventory { files, next_id, next_archive, leftovers, superseded, ignored, .. } =
             Inventory::take(&**self.disk, self.identity)?;
         self.outcome.next_id = next_id;
         self.outcome.next_archive = next_archive;

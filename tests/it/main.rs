@@ -2,6 +2,8 @@
 
 mod adversity;
 mod archives;
+mod backup_faults;
+mod backups;
 mod bad_input;
 mod basics;
 mod batches;

@@ -10,7 +10,7 @@ const FLOORS: [&[&str]; 8] = [
     &["crypto", "format", "platform", "reclaim"],
     &["index", "segment", "zipfile"],
     &["store"],
-    &["commit", "compact"],
+    &["backup", "commit", "compact"],
     &["txn"],
     &["db", "inspect"],
     &[BIN, "future", "tier"],

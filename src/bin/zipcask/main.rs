@@ -3,6 +3,7 @@
 //! Floor 7. Imports nothing.
 
 mod archive;
+mod backup;
 mod bar;
 mod coding;
 mod compact;
@@ -62,6 +63,8 @@ enum Verb {
     Verify(verify::Verify),
     Compact(compact::Compact),
     Archive(archive::Archive),
+    Backup(backup::Backup),
+    Restore(backup::Restore),
     Import(import::Import),
     Export(export::Export),
     Demo(demo::Demo),
@@ -92,6 +95,8 @@ fn run(verb: Verb) -> Outcome {
         Verb::Verify(verify) => verify.run(),
         Verb::Compact(compact) => compact.run(),
         Verb::Archive(archive) => archive.run(),
+        Verb::Backup(backup) => backup.run(),
+        Verb::Restore(restore) => restore.run(),
         Verb::Import(import) => import.run(),
         Verb::Export(export) => export.run(),
         Verb::Demo(demo) => demo.run(),

@@ -116,6 +116,25 @@ impl Dir {
         Ok(rustix::fs::renameat(&old_folder, from, &folder, to)?)
     }
 
+    /// Gives `file`, which lies at `path`, a second name here, where the system does that.
+    pub(crate) fn link(&self, file: &fs::File, path: &Path, name: &str) -> io::Result<bool> {
+        let (folder, to) = name::split(name)?;
+        let folder = self.folder(folder)?;
+        match rustix::fs::linkat(rustix::fs::CWD, path, &folder, to, AtFlags::empty()) {
+            Ok(()) => {}
+            Err(error @ (Errno::EXIST | Errno::IO | Errno::NOSPC | Errno::DQUOT | Errno::ROFS)) => {
+                return Err(error.into());
+            }
+            Err(_) => return Ok(false),
+        }
+        if self.is_named(file, name)? {
+            return Ok(true);
+        }
+        // Another file lies there by now.
+        self.remove(name)?;
+        Ok(false)
+    }
+
     /// How its file system writes.
     pub(crate) fn room(&self) -> Room {
         os::room(&self.fd)

@@ -97,6 +97,11 @@ impl Dir {
         Room::InPlace
     }
 
+    /// Nothing: what is linked here could not be removed while the other name is in use.
+    pub(crate) fn link(&self, _file: &fs::File, _path: &Path, _name: &str) -> io::Result<bool> {
+        Ok(false)
+    }
+
     /// Removes the name of a file.
     pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
         let (folder, file) = name::split(name)?;

@@ -60,6 +60,7 @@ fn manifest(entries: Vec<ManifestEntry>) -> Manifest {
         replaces: vec![ArchiveId(2)],
         first_seqno: Seqno::from(1),
         last_seqno: Seqno::from(1000),
+        as_of: Seqno::from(1000),
         entries,
     }
 }
