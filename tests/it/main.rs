@@ -22,6 +22,7 @@ mod handles;
 mod hints;
 #[path = "../crash/hook.rs"]
 mod hook;
+mod inspect;
 #[cfg(target_os = "linux")]
 mod journal;
 #[cfg(unix)]
