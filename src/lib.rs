@@ -92,12 +92,16 @@ pub mod inspect {
     pub(crate) mod archive;
     mod archived;
     mod bytes;
+    mod doctor;
+    mod dump;
     mod newest;
     mod salvage;
     mod survey;
     mod verify;
     mod walk;
 
+    pub use crate::inspect::doctor::{DoctorReport, doctor};
+    pub use crate::inspect::dump::{Dump, Item, Record, What, dump};
     pub use crate::inspect::salvage::{DamagedKey, LeftOut, LostRange, SalvageReport, salvage};
     pub use crate::inspect::verify::verify;
 }

@@ -326,14 +326,18 @@ impl Part {
 
 /// Opens `dir`, which must be there.
 pub(super) fn open(dir: &Path) -> Result<Arc<dyn Disk>> {
-    let disk = RealDisk::open(dir, false).map_err(|error| match error.kind() {
+    Ok(Arc::new(open_real(dir)?))
+}
+
+/// The same as the disk that it is.
+pub(super) fn open_real(dir: &Path) -> Result<RealDisk> {
+    RealDisk::open(dir, false).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Error::io_as(ErrorKind::NotFound, none_in(dir), error),
         io::ErrorKind::NotADirectory => {
             Error::io_as(ErrorKind::Invalid, format!("{} is no directory; check the path", dir.display()), error)
         }
         _ => Error::io(format!("cannot open {}", dir.display()), error),
-    })?;
-    Ok(Arc::new(disk))
+    })
 }
 
 /// The names in a folder; none if there is no such folder.

@@ -23,6 +23,7 @@ mod hints;
 #[path = "../crash/hook.rs"]
 mod hook;
 mod inspect;
+mod inspect_hostile;
 #[cfg(target_os = "linux")]
 mod journal;
 #[cfg(unix)]
