@@ -1,6 +1,6 @@
 //! Archives that may be damaged: read strictly where they are whole, and searched for segments where they are not.
 //!
-//! Floor 7. Imports `address`, `format`, `inspect`, `limits`, `platform`, `segment`, `store`, `sync`, `zipfile`.
+//! Floor 7. Imports `address`, `format`, `inspect`, `limits`, `platform`, `segment`, `sync`, `zipfile`.
 
 use crate::address::{ArchiveId, SegmentId};
 use crate::format::checksum::Salt;

@@ -1,6 +1,6 @@
 //! What the machine gives a store in a directory: file system, flushes, limits, and who has it open.
 //!
-//! Floor 7. Imports `address`, `error`, `inspect`, `platform`.
+//! Floor 7. Imports `error`, `inspect`, `platform`.
 
 use std::io;
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! What lies where in a directory that nobody has open, record by record.
 //!
-//! Floor 7. Imports `address`, `error`, `format`, `inspect`, `limits`.
+//! Floor 7. Imports `address`, `error`, `format`, `inspect`, `limits`, `store`.
 
 use std::collections::VecDeque;
 use std::fmt;

@@ -1,13 +1,13 @@
 //! Saving what is left: a new store of every record whose checksums hold.
 //!
-//! Floor 7. Imports `address`, `commit`, `db`, `error`, `format`, `inspect`, `limits`, `platform`, `store`.
+//! Floor 7. Imports `address`, `commit`, `db`, `error`, `format`, `inspect`, `store`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::io::Write as _;
 use std::path::Path;
 
-use crate::address::{ArchiveId, Seqno};
+use crate::address::{ArchiveId, SegmentId, Seqno};
 use crate::commit::durability::Durability;
 use crate::db::Db;
 use crate::db::options::Options;
@@ -200,9 +200,10 @@ impl Gathered {
                 _ => {}
             }
         }
-        let lost: Vec<_> =
-            survey.archives.iter().filter(|archive| archive.contents.is_none()).map(|it| it.id).collect();
-        broken.extend(lost);
+        // So are those that cannot say what is in them, or have segments without a header.
+        let headless = |path: &str| survey.headless.iter().any(|(lost, _)| lost.starts_with(path));
+        let unsure = survey.archives.iter().filter(|archive| archive.contents.is_none() || headless(&archive.path));
+        broken.extend(unsure.map(|archive| archive.id));
         for (at, part) in superseded {
             if part.superseded.is_some_and(|by| broken.contains(&by)) {
                 self.read(survey, at, part);
@@ -212,16 +213,20 @@ impl Gathered {
 
     /// Segments of the log that are nowhere.
     fn miss(&mut self, survey: &Survey) {
+        if survey.archives.iter().any(|archive| archive.contents.is_none()) {
+            // It may be what has them, and cannot say so any more.
+            return;
+        }
         let has = |id: u64| {
             let part = survey.parts.iter().any(|part| part.header.kind == SegmentKind::Log && part.header.id.0 == id);
-            part || survey.archives.iter().any(|archive| archive.covers(crate::address::SegmentId(id)))
+            part || survey.archives.iter().any(|archive| archive.covers(SegmentId(id)))
         };
         let logs = survey.parts.iter().filter(|part| part.header.kind == SegmentKind::Log).map(|part| part.header.id.0);
         let (mut next, mut ids) = (1, logs.collect::<Vec<_>>());
         ids.sort_unstable();
         for id in ids {
             if id > next && !has(next) {
-                let path = survey.path(&names::segment(crate::address::SegmentId(next)));
+                let path = survey.path(&names::segment(SegmentId(next)));
                 let what = match id.saturating_sub(next) {
                     1 => "the segment is missing".to_owned(),
                     count => format!("up to {count} segments from here on are missing"),
@@ -465,8 +470,9 @@ impl Reading {
             (None, Some(next)) => Some(u64::from(next).saturating_sub(1)),
             (None, None) => None,
         };
-        let missing = said.map_or(start < self.vouched, |said| self.last < said);
-        if said.is_none() && !missing && part.home == Home::Alone {
+        // In an archive each segment has a footer.
+        let missing = said.map_or(part.home != Home::Alone || start < self.vouched, |said| self.last < said);
+        if said.is_none() && !missing {
             // Nobody was told that it was durable.
             all.report.unfinished += batch.len() as u64;
             return;

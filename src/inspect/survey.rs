@@ -1,6 +1,6 @@
 //! What lies in a directory that nobody has open, whatever became of it: every file, and every segment that can be told.
 //!
-//! Floor 7. Imports `address`, `error`, `format`, `inspect`, `limits`, `platform`, `segment`, `store`, `sync`, `zipfile`.
+//! Floor 7. Imports `address`, `error`, `format`, `inspect`, `limits`, `platform`, `store`, `sync`.
 //!
 //! Nothing here gives up because of one file: what is wrong is noted, and the rest goes on.
 

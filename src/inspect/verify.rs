@@ -1,6 +1,6 @@
 //! Every checksum of every file of a directory that nobody has open, whether or not the store in it opens.
 //!
-//! Floor 7. Imports `address`, `error`, `format`, `inspect`, `limits`, `store`.
+//! Floor 7. Imports `address`, `error`, `format`, `inspect`, `limits`, `platform`, `store`, `sync`.
 
 use std::collections::HashMap;
 use std::path::Path;

@@ -1,9 +1,11 @@
 //! What the machine is like, for people: the engine does not look at it.
 //!
-//! Floor 1. Imports nothing.
+//! Floor 1. Imports `platform`.
 
 use std::fs;
 use std::path::Path;
+
+use crate::platform::os;
 
 /// The kind of the file system that `path` lies in, where /proc tells.
 pub(crate) fn file_system(path: &Path) -> Option<String> {
@@ -33,27 +35,13 @@ pub(crate) fn mappings_max() -> Option<u64> {
 }
 
 /// Files that this process may have open; `None` also without a limit.
-#[cfg(unix)]
 pub(crate) fn open_files_max() -> Option<u64> {
-    rustix::process::getrlimit(rustix::process::Resource::Nofile).current
-}
-
-/// Nobody asked yet.
-#[cfg(not(unix))]
-pub(crate) fn open_files_max() -> Option<u64> {
-    None
+    os::open_files_max()
 }
 
 /// Bytes of a page of memory.
-#[cfg(unix)]
 pub(crate) fn page_bytes() -> Option<u64> {
-    Some(rustix::param::page_size() as u64)
-}
-
-/// Nobody asked yet.
-#[cfg(not(unix))]
-pub(crate) fn page_bytes() -> Option<u64> {
-    None
+    os::page_bytes()
 }
 
 #[cfg(test)]

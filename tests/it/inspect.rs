@@ -162,7 +162,7 @@ fn no_flipped_bit_that_the_store_would_complain_of_is_clean_and_none_costs_more_
     let (mut flips, mut noticed) = (0, 0);
     for (name, bytes) in whole.iter().filter(|(name, _)| *name == "ZIPCASK" || name.ends_with(".seg")) {
         let path = dir.path().join(name);
-        for at in places(bytes, 5) {
+        for at in places(bytes, 29) {
             let mut flipped = bytes.clone();
             flipped[at] ^= 1 << (at % 8);
             fs::write(&path, &flipped).unwrap();

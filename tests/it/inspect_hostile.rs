@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use zipcask::inspect::{self, What};
 use zipcask::{Db, Options};
 
-use crate::bytes::{FIRST, RECORDS, edit, records};
+use crate::bytes::{FIRST, RECORDS, edit, fix_record, records};
 use crate::inspect::{files, small};
 
 const ARCHIVE: &str = "archives/0000000001.zip";
@@ -245,7 +245,7 @@ fn a_file_that_says_it_is_huge_takes_neither_memory_nor_time() {
 fn a_store_with_a_written_index_and_hints_is_read_to_its_last_byte() {
     let dir = TempDir::new().unwrap();
     let db = Options::new().background(false).open(dir.path()).unwrap();
-    for i in 0..6000_u32 {
+    for i in 0..20_000_u32 {
         db.put(i.to_be_bytes(), vec![i as u8; 900]).unwrap();
     }
     db.seal().unwrap();
@@ -266,4 +266,60 @@ fn a_store_with_a_written_index_and_hints_is_read_to_its_last_byte() {
             edit(&dir.path().join(name), |bytes| bytes[at] ^= 4);
         }
     }
+}
+
+/// Keyspaces that this version cannot write are counted, as they are after their clears and drops.
+#[test]
+fn what_is_in_another_keyspace_is_counted_by_its_name() {
+    let dir = TempDir::new().unwrap();
+    let db = small(dir.path());
+    db.put("ours", "stays").unwrap();
+    let create = [&[4, 0, 5, 0, 8, 0, 4, 0][..], &[0; 8], b"logs"].concat();
+    let kinds: [(&str, &[u8], u8); 6] = [
+        ("", &create, 4),
+        ("cleared", b"1", 1),
+        ("", &[6, 0, 5, 0, 0, 0, 0, 0], 6),
+        ("kept", b"2", 1),
+        ("too", b"3", 1),
+        ("too", b"", 3),
+    ];
+    for (key, value, _) in &kinds {
+        db.put(key, value).unwrap();
+    }
+    db.close().unwrap();
+    edit(&dir.path().join(FIRST), |bytes| {
+        for (at, (_, _, kind)) in records(bytes).into_iter().skip(1).zip(&kinds) {
+            (bytes[at + 20], bytes[at + 22]) = (5, *kind);
+            fix_record(bytes, at);
+        }
+    });
+    let (saved, report) = saved(dir.path());
+    assert_eq!(saved, [(b"ours".to_vec(), b"stays".to_vec())]);
+    let [left] = &report.left_out[..] else { panic!("{report:?}") };
+    assert_eq!((left.keyspace, left.name.as_deref(), left.keys), (5, Some("logs"), 1), "{report:?}");
+    assert!(report.lost.is_empty() && !report.is_complete(), "{report:?}");
+}
+
+#[test]
+fn a_missing_file_is_told_of_and_the_others_are_saved() {
+    let dir = TempDir::new().unwrap();
+    let db = small(dir.path());
+    for i in 0..3_u8 {
+        db.put([i], [i]).unwrap();
+        db.seal().unwrap();
+    }
+    db.close().unwrap();
+    fs::remove_file(dir.path().join("segments/0000000002.seg")).unwrap();
+    let report = inspect::verify(dir.path()).unwrap();
+    assert!(
+        report.problems().iter().any(|problem| problem.file.ends_with("0000000002.seg")),
+        "{:?}",
+        report.problems()
+    );
+    let (there, report) = saved(dir.path());
+    assert_eq!(there, [(vec![0], vec![0]), (vec![2], vec![2])]);
+    assert!(report.lost.iter().any(|lost| lost.file.ends_with("0000000002.seg")), "{report:?}");
+    fs::remove_file(dir.path().join("ZIPCASK")).unwrap();
+    assert!(!inspect::verify(dir.path()).unwrap().is_clean());
+    assert_eq!(saved(dir.path()).0, there, "the segments know whose they are");
 }
