@@ -13,21 +13,24 @@ use crate::inspect::{files, small};
 
 const ARCHIVE: &str = "archives/0000000001.zip";
 
-/// What a store has, and what is saved of it.
-fn saved(dir: &Path) -> (Vec<(Vec<u8>, Vec<u8>)>, inspect::SalvageReport) {
+/// Keys and values, in order.
+type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// What is saved of a store.
+fn saved(dir: &Path) -> (Pairs, inspect::SalvageReport) {
     let out = TempDir::new().unwrap();
     let report = inspect::salvage(dir, out.path()).unwrap();
     (pairs(&Db::open_read_only(out.path()).unwrap()), report)
 }
 
-fn pairs(db: &Db) -> Vec<(Vec<u8>, Vec<u8>)> {
+fn pairs(db: &Db) -> Pairs {
     let mut pairs: Vec<_> = db.iter().map(Result::unwrap).map(|(key, value)| (key.to_vec(), value.to_vec())).collect();
     pairs.sort();
     pairs
 }
 
 /// A store whose records are in an archive, but for the last.
-fn archived(dir: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
+fn archived(dir: &Path) -> Pairs {
     let db = small(dir);
     for i in 0..40_u8 {
         db.put([i], vec![i; 200]).unwrap();
