@@ -9,7 +9,6 @@ mod db;
 mod error;
 mod format;
 mod index;
-mod inspect;
 mod limits;
 mod model;
 mod platform;
@@ -70,6 +69,45 @@ pub use crate::store::{Phase, Progress};
 /// ```
 pub mod archive {
     pub use crate::inspect::archive::{Archive, Entry, Facts};
+}
+
+/// Tools for a directory that nobody has open, whatever became of it. They only read it.
+///
+/// ```
+/// use zipcask::{Db, inspect};
+///
+/// # fn main() -> zipcask::Result<()> {
+/// # let dir = std::env::temp_dir().join(format!("zipcask-inspect-{}", std::process::id()));
+/// # let out = dir.with_extension("saved");
+/// let db = Db::open(&dir)?;
+/// db.put("apple", "red")?;
+/// db.close()?;
+///
+/// assert!(inspect::verify(&dir)?.is_clean());
+/// let report = inspect::salvage(&dir, &out)?;
+/// assert!(report.is_complete());
+/// assert_eq!(Db::open(&out)?.get("apple")?.unwrap(), b"red");
+/// # std::fs::remove_dir_all(dir).expect("nobody else has it");
+/// # std::fs::remove_dir_all(out).expect("nobody else has it");
+/// # Ok(())
+/// # }
+/// ```
+pub mod inspect {
+    pub(crate) mod archive;
+    mod archived;
+    mod bytes;
+    mod doctor;
+    mod dump;
+    mod newest;
+    mod salvage;
+    mod survey;
+    mod verify;
+    mod walk;
+
+    pub use crate::inspect::doctor::{DoctorReport, doctor};
+    pub use crate::inspect::dump::{Dump, Item, Record, What, dump};
+    pub use crate::inspect::salvage::{DamagedKey, LeftOut, LostRange, SalvageReport, salvage};
+    pub use crate::inspect::verify::verify;
 }
 
 /// The simulated disk and the bugs to plant, for the crash tests. Not part of the contract.

@@ -11,6 +11,9 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
+#[path = "cli/inspect.rs"]
+mod inspect;
+
 /// A temporary folder; stores and files are made in it.
 struct Folder(TempDir);
 

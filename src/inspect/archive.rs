@@ -1,6 +1,6 @@
 //! An archive without a store: what a user holds of one ZIP file.
 //!
-//! Floor 6. Imports `address`, `error`, `format`, `inspect`, `limits`, `platform`, `reclaim`, `segment`, `store`, `sync`.
+//! Floor 7. Imports `address`, `error`, `format`, `inspect`, `limits`, `platform`, `reclaim`, `segment`, `store`, `sync`.
 
 use std::fmt;
 use std::io;

@@ -1,6 +1,6 @@
 //! Where the newest record of each key of an archive is.
 //!
-//! Floor 6. Imports `address`, `error`, `format`, `index`, `limits`, `platform`, `reclaim`, `segment`, `store`.
+//! Floor 7. Imports `address`, `error`, `format`, `index`, `limits`, `platform`, `reclaim`, `segment`, `store`.
 //!
 //! Made by one walk over the records, in 16 bytes a key. The hints in an archive are no help: they are sorted by the hash function
 //! of the store, whose seed stays with the store, so that nobody who gets an archive learns which keys collide there.

@@ -82,6 +82,36 @@ impl Drop for RealLock {
     }
 }
 
+/// Who has a lock, as far as can be told without taking it for good.
+#[derive(Debug)]
+pub(crate) enum Holder {
+    Nobody,
+    /// "process 4711, zipcask 0.1.0"
+    Known(String),
+    Unknown,
+}
+
+/// Looks who has the lock of `dir`, and makes no file for that. Whoever wants to take it at the same moment may find it taken.
+///
+/// # Errors
+/// As the system says.
+pub(crate) fn look(dir: &Dir) -> io::Result<Holder> {
+    let file = match dir.open(LOCK, Access::Read) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Holder::Nobody),
+        Err(error) => return Err(error),
+    };
+    match file.try_lock_shared() {
+        Ok(()) => file.unlock().map(|()| Holder::Nobody),
+        Err(fs::TryLockError::Error(error)) => Err(error),
+        Err(fs::TryLockError::WouldBlock) => Ok(match held(dir) {
+            LockError::Held(Some(who)) => Holder::Known(who),
+            LockError::HeldHere => Holder::Known(format!("process {}, this one", process::id())),
+            _ => Holder::Unknown,
+        }),
+    }
+}
+
 /// The second line of `HOLDER`, for ourselves. A forked child has the nonce too, but another number.
 fn mark() -> Option<String> {
     NONCE.map(|nonce| format!("mark {}-{nonce:016x}", process::id()))
@@ -135,7 +165,7 @@ fn shown(line: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::utc;
+    use super::{Holder, look, utc};
     use crate::platform::real::RealDisk;
     use crate::platform::{Disk, LockError};
     use std::io::{BufRead, BufReader, Read};
@@ -220,6 +250,30 @@ mod tests {
         drop(child.stdin.take());
         assert!(child.wait().unwrap().success());
         disk(temp.path()).lock().unwrap();
+    }
+
+    #[test]
+    fn whoever_looks_who_holds_the_lock_takes_nothing_and_makes_nothing() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = crate::platform::os::Dir::open_at(temp.path()).unwrap();
+        let told = || match look(&dir).unwrap() {
+            Holder::Nobody => String::new(),
+            Holder::Known(who) => who,
+            Holder::Unknown => "?".to_owned(),
+        };
+        assert_eq!(told(), "");
+        assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 0);
+        let lock = disk(temp.path()).lock().unwrap();
+        assert!(told().ends_with("this one"));
+        drop(lock);
+        assert_eq!(told(), "");
+        let mut child = holding_child(temp.path());
+        assert!(told().starts_with(&format!("process {}, zipcask ", child.id())));
+        fs::remove_file(temp.path().join("HOLDER")).unwrap();
+        assert_eq!(told(), "?");
+        drop(child.stdin.take());
+        assert!(child.wait().unwrap().success());
+        disk(temp.path()).lock().expect("nothing is left of the looks");
     }
 
     #[test]

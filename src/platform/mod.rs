@@ -11,8 +11,9 @@
 pub(crate) mod clock;
 #[cfg(test)]
 pub(crate) mod conformance;
+pub(crate) mod facts;
 pub(crate) mod fork;
-mod lock;
+pub(crate) mod lock;
 mod map;
 pub(crate) mod memory;
 mod name;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::{fs, io};
 
 use crate::platform::clock::SystemClock;
-use crate::platform::lock::RealLock;
+use crate::platform::lock::{self, Holder, RealLock};
 use crate::platform::map::{Map, PrivateMap};
 use crate::platform::os;
 use crate::platform::random;
@@ -38,6 +38,16 @@ impl RealDisk {
             opened => opened?,
         };
         Ok(RealDisk { dir: Arc::new(dir), clock: SystemClock::new() })
+    }
+}
+
+impl RealDisk {
+    /// Who has the store's lock.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub(crate) fn holder(&self) -> io::Result<Holder> {
+        lock::look(&self.dir)
     }
 }
 

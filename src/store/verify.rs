@@ -73,6 +73,12 @@ impl VerifyReport {
         }
     }
 
+    /// Puts the problems in the order of files and offsets, each once.
+    pub(crate) fn sort(&mut self) {
+        self.problems.sort_by(|a, b| (&a.file, a.offset).cmp(&(&b.file, b.offset)));
+        self.problems.dedup();
+    }
+
     pub(crate) fn add(&mut self, file: &str, offset: u64, what: impl Into<String>) {
         self.problems.push(Problem { file: file.to_string(), offset, what: what.into() });
     }

@@ -25,6 +25,8 @@ mod handles;
 mod hints;
 #[path = "../crash/hook.rs"]
 mod hook;
+mod inspect;
+mod inspect_hostile;
 #[cfg(target_os = "linux")]
 mod journal;
 mod keyspaces;

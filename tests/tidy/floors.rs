@@ -12,8 +12,8 @@ const FLOORS: [&[&str]; 8] = [
     &["store"],
     &["backup", "commit", "compact"],
     &["txn"],
-    &["db", "inspect"],
-    &[BIN, "future", "tier"],
+    &["db"],
+    &[BIN, "future", "inspect", "tier"],
 ];
 
 /// The rooms of floor 0 that its other rooms may import.

@@ -9,6 +9,8 @@ mod coding;
 mod compact;
 mod del;
 mod demo;
+mod doctor;
+mod dump;
 mod export;
 mod failure;
 mod get;
@@ -20,6 +22,7 @@ mod lines;
 mod opened;
 mod out;
 mod put;
+mod repair;
 mod scan;
 mod sorted;
 mod stats;
@@ -41,6 +44,7 @@ Exit codes:
   4  anything else
 
 get, scan, tail, stats, verify and export write nothing, and read a store that another process has open.
+verify --deep, dump and repair are for a store that nobody has open; they write nothing into it, and it need not open any more.
 Errors are one line on stderr. `zipcask VERB --help` says more about a verb.";
 
 /// An embedded key-value store, on the command line.
@@ -61,6 +65,9 @@ enum Verb {
     Tail(tail::Tail),
     Stats(stats::Stats),
     Verify(verify::Verify),
+    Dump(dump::Dump),
+    Repair(repair::Repair),
+    Doctor(doctor::Doctor),
     Compact(compact::Compact),
     Archive(archive::Archive),
     Backup(backup::Backup),
@@ -93,6 +100,9 @@ fn run(verb: Verb) -> Outcome {
         Verb::Tail(tail) => tail.run(),
         Verb::Stats(stats) => stats.run(),
         Verb::Verify(verify) => verify.run(),
+        Verb::Dump(dump) => dump.run(),
+        Verb::Repair(repair) => repair.run(),
+        Verb::Doctor(doctor) => doctor.run(),
         Verb::Compact(compact) => compact.run(),
         Verb::Archive(archive) => archive.run(),
         Verb::Backup(backup) => backup.run(),

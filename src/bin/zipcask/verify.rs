@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 use indicatif::HumanBytes;
 use serde_json::json;
-use zipcask::VerifyReport;
+use zipcask::{VerifyReport, inspect};
 
 use crate::failure::{Code, Failure, Outcome};
 use crate::opened;
@@ -18,6 +18,9 @@ use crate::out::{Out, counted};
 pub(crate) struct Verify {
     /// The store's directory
     dir: PathBuf,
+    /// Do not open the store: read its files as they are, hints and the written index, too. Nobody should have it open
+    #[arg(long)]
+    deep: bool,
     /// One JSON object
     #[arg(long)]
     json: bool,
@@ -25,7 +28,11 @@ pub(crate) struct Verify {
 
 impl Verify {
     pub(crate) fn run(self) -> Outcome {
-        tell(&opened::to_read(&self.dir)?.verify()?, self.json)
+        let report = match self.deep {
+            true => inspect::verify(&self.dir)?,
+            false => opened::to_read(&self.dir)?.verify()?,
+        };
+        tell(&report, self.json)
     }
 }
 

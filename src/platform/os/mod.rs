@@ -13,6 +13,7 @@
 //! | `read_ahead` | read what a mapping shows, where the system tells whether it could |
 //! | `share` | have two files share room, where the file system can |
 //! | `punch`, `taken` | give room back, where the system can; how much of it a file takes up |
+//! | `open_files_max`, `page_bytes` | limits, for people |
 //! | `barrier`, `sync` | make contents durable; one call, never made again by itself |
 //! | `word_wiped_on_fork` | a word of this process that is 0 in a forked child, where the system has such |
 
@@ -43,9 +44,11 @@ pub(crate) use crate::platform::os::other::{
     barrier, punch, read_ahead, read_device_at, room, share, sync, word_wiped_on_fork,
 };
 #[cfg(unix)]
-pub(crate) use crate::platform::os::unix::{Dir, allocate, make_private_dir, read_at, sync_dir_at, taken, write_at};
+pub(crate) use crate::platform::os::unix::{
+    Dir, allocate, make_private_dir, open_files_max, page_bytes, read_at, sync_dir_at, taken, write_at,
+};
 #[cfg(windows)]
 pub(crate) use crate::platform::os::windows::{
-    Dir, allocate, barrier, make_private_dir, punch, read_ahead, read_at, read_device_at, share, sync, sync_dir_at,
-    taken, word_wiped_on_fork, write_at,
+    Dir, allocate, barrier, make_private_dir, open_files_max, page_bytes, punch, read_ahead, read_at, read_device_at,
+    share, sync, sync_dir_at, taken, word_wiped_on_fork, write_at,
 };

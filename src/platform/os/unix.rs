@@ -248,6 +248,16 @@ pub(crate) fn taken(file: &fs::File) -> io::Result<u64> {
     Ok(file.metadata()?.blocks() * BLOCK_UNIT)
 }
 
+/// Files that this process may have open, if there is a limit.
+pub(crate) fn open_files_max() -> Option<u64> {
+    getrlimit(Resource::Nofile).current
+}
+
+/// Bytes of a page of memory.
+pub(crate) fn page_bytes() -> Option<u64> {
+    Some(rustix::param::page_size() as u64)
+}
+
 #[cfg(test)]
 mod tests {
     use crate::platform::os::Dir;

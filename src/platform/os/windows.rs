@@ -217,3 +217,13 @@ pub(crate) fn word_wiped_on_fork() -> Option<&'static AtomicU64> {
 pub(crate) fn read_ahead(_map: &MmapRaw, _range: Range<usize>) -> io::Result<()> {
     Ok(())
 }
+
+/// Not asked for: handles are limited by memory.
+pub(crate) fn open_files_max() -> Option<u64> {
+    None
+}
+
+/// Not asked for: no call of the standard library tells.
+pub(crate) fn page_bytes() -> Option<u64> {
+    None
+}

@@ -1,0 +1,279 @@
+//! Tools over a directory that nobody has open: what they find in damaged stores, what they save, and that they write nothing.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+use zipcask::{Db, Durability, ErrorKind, Options, inspect};
+
+use crate::bytes::{FIRST, FOOTER, RECORDS, copy, edit, records};
+
+/// Relative names and contents of all files.
+type Files = BTreeMap<String, Vec<u8>>;
+
+/// Keys and values.
+type Model = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// A record: where, and what it does.
+#[derive(Clone, Debug)]
+struct Record {
+    file: String,
+    at: Range<usize>,
+    seqno: u64,
+    key: Vec<u8>,
+    value: Option<Vec<u8>>,
+}
+
+pub(crate) fn files(dir: &Path) -> Files {
+    fn walk(top: &Path, dir: &Path, files: &mut Files) {
+        for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
+            let (path, kind) = (entry.path(), entry.file_type().unwrap());
+            if kind.is_dir() {
+                walk(top, &path, files);
+            } else {
+                let name = path.strip_prefix(top).unwrap().to_str().unwrap().to_string();
+                files.insert(name, if kind.is_file() { fs::read(&path).unwrap() } else { b"no file".to_vec() });
+            }
+        }
+    }
+    let mut found = Files::new();
+    walk(dir, dir, &mut found);
+    found
+}
+
+/// The records of the segments in files of their own, oldest first.
+fn log(files: &Files) -> Vec<Record> {
+    let mut all = Vec::new();
+    for (file, bytes) in files.iter().filter(|(name, _)| name.ends_with(".seg")) {
+        for at in records(bytes) {
+            let number = |from: usize, len: usize| {
+                bytes[at + from..at + from + len].iter().rev().fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte))
+            };
+            let (key_len, value_len, kind, flags) = (number(14, 2), number(16, 4), number(22, 1), number(23, 1));
+            let key = at + 24 + 8 * (flags >> 1 & 1) as usize + 8 * (flags >> 2 & 1) as usize;
+            let value = (key + key_len as usize).next_multiple_of(8);
+            let end = (value + value_len as usize).next_multiple_of(8);
+            all.push(Record {
+                file: file.clone(),
+                at: at..end,
+                seqno: number(8, 6),
+                key: bytes[key..key + key_len as usize].to_vec(),
+                value: (kind == 1).then(|| bytes[value..value + value_len as usize].to_vec()),
+            });
+        }
+    }
+    all.sort_by_key(|record| record.seqno);
+    all
+}
+
+/// What the records make of an empty store, but for those that `lost` says.
+fn model(log: &[Record], lost: impl Fn(&Record) -> bool) -> Model {
+    let mut model = Model::new();
+    for record in log.iter().filter(|record| !lost(record)) {
+        match &record.value {
+            Some(value) => drop(model.insert(record.key.clone(), value.clone())),
+            None => drop(model.remove(&record.key)),
+        }
+    }
+    model
+}
+
+fn contents(dir: &Path) -> Model {
+    let db = Db::open_read_only(dir).unwrap();
+    db.iter().map(|pair| pair.map(|(key, value)| (key.to_vec(), value.to_vec())).unwrap()).collect()
+}
+
+pub(crate) fn small(dir: &Path) -> Db {
+    Options::new().durability(Durability::Os).segment_size(64 << 10).background(false).open(dir).unwrap()
+}
+
+/// Some records: puts over puts, deletes, a batch.
+fn fill(db: &Db, round: u8) {
+    for i in 0..12_u8 {
+        db.put([b'k', i], vec![round ^ i; 3 + 11 * usize::from(i)]).unwrap();
+    }
+    db.delete([b'k', round]).unwrap();
+    let mut batch = db.batch();
+    batch.put(db, "batch 1", [round; 20]).put(db, "batch 2", [round; 70]).delete(db, [b'k', 11]).put(db, "batch 3", "");
+    batch.commit().unwrap();
+}
+
+/// A closed store of three segments; the last is short.
+fn store(dir: &Path) {
+    let db = small(dir);
+    for round in 0..3 {
+        fill(&db, round);
+        db.seal().unwrap();
+    }
+    fill(&db, 3);
+    db.close().unwrap();
+}
+
+/// A folder for what is saved, and everything that is saved there.
+fn salvaged(dir: &Path) -> (Model, inspect::SalvageReport) {
+    let out = TempDir::new().unwrap();
+    let report = inspect::salvage(dir, out.path()).unwrap();
+    let saved = contents(out.path());
+    assert_eq!(report.keys, saved.len() as u64);
+    (saved, report)
+}
+
+/// Every byte of records and of what is around them, and some of the free space.
+fn places(bytes: &[u8], step: usize) -> Vec<usize> {
+    let end = records(bytes).last().map_or(RECORDS, |last| last + 200).min(bytes.len());
+    let free = (end..bytes.len().saturating_sub(FOOTER)).step_by(4999);
+    let dense = (0..520).chain(RECORDS - 520..end).chain(bytes.len().saturating_sub(FOOTER)..bytes.len());
+    dense.step_by(step).chain(free).filter(|at| *at < bytes.len()).collect()
+}
+
+#[test]
+fn a_whole_store_is_clean_and_is_saved_whole() {
+    let dir = TempDir::new().unwrap();
+    store(dir.path());
+    let before = files(dir.path());
+    let report = inspect::verify(dir.path()).unwrap();
+    assert_eq!(report.problems(), []);
+    assert_eq!(report.records, log(&before).len() as u64);
+    let (saved, report) = salvaged(dir.path());
+    assert_eq!(saved, model(&log(&before), |_| false));
+    assert!(report.is_complete() && report.unfinished == 0, "{report:?}");
+    assert_eq!(files(dir.path()), before, "nothing was written");
+}
+
+/// What `Db` says of a copy of the store: whether it opens and verifies clean.
+fn db_complains(dir: &Path) -> bool {
+    let there = TempDir::new().unwrap();
+    copy(dir, there.path());
+    match Db::open(there.path()) {
+        Ok(db) => !db.verify().unwrap().is_clean(),
+        Err(_) => true,
+    }
+}
+
+#[test]
+fn no_flipped_bit_that_the_store_would_complain_of_is_clean_and_none_costs_more_than_its_record() {
+    let dir = TempDir::new().unwrap();
+    store(dir.path());
+    let whole = files(dir.path());
+    let log = log(&whole);
+    let all = model(&log, |_| false);
+    let (mut flips, mut noticed) = (0, 0);
+    for (name, bytes) in whole.iter().filter(|(name, _)| *name == "ZIPCASK" || name.ends_with(".seg")) {
+        let path = dir.path().join(name);
+        for at in places(bytes, 29) {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1 << (at % 8);
+            fs::write(&path, &flipped).unwrap();
+            let place = format!("{name}, byte {at}");
+            let clean = inspect::verify(dir.path()).unwrap().is_clean();
+            assert!(!clean || !db_complains(dir.path()), "{place}");
+            (flips, noticed) = (flips + 1, noticed + u32::from(!clean));
+            let hit = |record: &Record| record.file == *name && record.at.contains(&at);
+            let (saved, report) = salvaged(dir.path());
+            assert!(saved == model(&log, hit), "{place}: {report:?}");
+            // A rotten value that was overwritten since is no loss.
+            let complete = report.is_complete();
+            assert!(if log.iter().any(hit) { !complete || saved == all } else { complete }, "{place}: {report:?}");
+        }
+        fs::write(&path, bytes).unwrap();
+    }
+    assert_eq!(files(dir.path()), whole);
+    crate::report::report(&format!("inspect: {flips} flips, {noticed} noticed, 0 lost more than their record"));
+}
+
+#[test]
+fn a_store_that_was_killed_or_cut_anywhere_gives_what_is_still_there() {
+    let (dir, killed) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let db = small(dir.path());
+    fill(&db, 0);
+    db.seal().unwrap();
+    fill(&db, 1);
+    copy(dir.path(), killed.path());
+    drop(db);
+    let whole = files(killed.path());
+    let log = log(&whole);
+    assert!(inspect::verify(killed.path()).unwrap().is_clean(), "nobody sealed it, and that is no damage");
+    assert_eq!(salvaged(killed.path()).0, model(&log, |_| false));
+    for (name, bytes) in whole.iter().filter(|(name, _)| name.ends_with(".seg")) {
+        let path = killed.path().join(name);
+        let newest = name != FIRST;
+        for len in (0..RECORDS).step_by(511).chain((RECORDS..RECORDS + 4000).step_by(37)) {
+            fs::write(&path, &bytes[..len]).unwrap();
+            let _ = inspect::verify(killed.path()).unwrap();
+            let (saved, report) = salvaged(killed.path());
+            let gone = |record: &Record| record.file == *name && record.at.end > len;
+            // Where the log ends in a batch, that counts if somebody was told of it, which nobody knows here.
+            let whole_batches =
+                |record: &Record| gone(record) || (newest && report.unfinished > 0 && in_cut_batch(bytes, record, len));
+            assert!(saved == model(&log, whole_batches), "{name}, {len} bytes: {report:?}");
+        }
+        fs::write(&path, bytes).unwrap();
+    }
+}
+
+/// Whether the record is of the file's batch that `len` cuts.
+fn in_cut_batch(bytes: &[u8], record: &Record, len: usize) -> bool {
+    let starts = records(bytes);
+    let Some(nth) = starts.iter().position(|start| *start == record.at.start) else { return false };
+    let follows = |start: &usize| bytes[start + 23] & 1 == 1;
+    let last = (nth..starts.len()).find(|nth| !follows(&starts[*nth])).unwrap();
+    starts.get(last + 1).is_none_or(|end| *end > len) && follows(&starts[nth]) && record.file != FIRST
+}
+
+#[test]
+fn where_no_store_is_both_say_so_and_make_none() {
+    let dir = TempDir::new().unwrap();
+    let out = dir.path().join("out");
+    let both = |dir: &Path, kind| {
+        assert_eq!(inspect::verify(dir).unwrap_err().kind(), kind);
+        assert_eq!(inspect::salvage(dir, &out).unwrap_err().kind(), kind);
+    };
+    both(&dir.path().join("none"), ErrorKind::NotFound);
+    fs::create_dir(dir.path().join("empty")).unwrap();
+    both(&dir.path().join("empty"), ErrorKind::NotFound);
+    fs::create_dir(dir.path().join("other")).unwrap();
+    fs::write(dir.path().join("other/notes.txt"), "mine").unwrap();
+    both(&dir.path().join("other"), ErrorKind::Invalid);
+    both(&dir.path().join("other/notes.txt"), ErrorKind::Invalid);
+    assert!(!out.exists());
+    assert_eq!(files(dir.path()).len(), 1);
+}
+
+#[test]
+fn nothing_is_saved_into_what_is_to_be_saved_or_over_anything() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("store");
+    store(&path);
+    let before = files(dir.path());
+    let inside =
+        [path.clone(), path.join("out"), path.join("a/b/c"), path.join("segments"), path.join("segments/../out")];
+    for out in inside.iter().chain([&dir.path().to_path_buf()]) {
+        let error = inspect::salvage(&path, out).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{}: {error}", out.display());
+    }
+    assert_eq!(files(dir.path()), before);
+    let out: PathBuf = dir.path().join("new/out");
+    inspect::salvage(&path, &out).unwrap();
+    assert_eq!(contents(&out), contents(&path));
+}
+
+#[test]
+fn an_older_value_that_is_taken_is_told_of() {
+    let dir = TempDir::new().unwrap();
+    let db = small(dir.path());
+    db.put("key", "old").unwrap();
+    db.put("other", "there").unwrap();
+    db.put("key", "a newer value").unwrap();
+    db.close().unwrap();
+    edit(&dir.path().join(FIRST), |bytes| {
+        let at = bytes.windows(7).position(|window| window == b"a newer").unwrap();
+        bytes[at] ^= 1;
+    });
+    let (saved, report) = salvaged(dir.path());
+    assert_eq!(saved[&b"key"[..]], b"old");
+    let [damaged] = &report.damaged[..] else { panic!("{report:?}") };
+    assert_eq!((&damaged.key[..], u64::from(damaged.lost), damaged.taken.map(u64::from)), (&b"key"[..], 3, Some(1)));
+    assert!(!report.is_complete() && report.lost.is_empty());
+}
