@@ -7,6 +7,8 @@ mod compact;
 mod db;
 mod error;
 mod format;
+#[cfg(feature = "sim")]
+mod fuzz;
 mod index;
 mod inspect;
 mod limits;
@@ -72,6 +74,11 @@ pub mod archive {
 #[cfg(feature = "sim")]
 #[doc(hidden)]
 pub mod sim {
+    /// What fuzzers look at.
+    pub mod fuzz {
+        pub use crate::fuzz::{checkpoint, hint, identity, manifest, name, open_archive, payload, records, sector};
+    }
+
     pub use crate::platform::sim::Random;
     pub use crate::platform::sim::crash::{Images, Recording};
     pub use crate::platform::sim::disk::{FailedSync, SimDisk};

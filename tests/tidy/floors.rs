@@ -13,7 +13,7 @@ const FLOORS: [&[&str]; 8] = [
     &["commit", "compact"],
     &["txn"],
     &["db", "inspect"],
-    &[BIN, "future", "tier"],
+    &[BIN, "future", "fuzz", "tier"],
 ];
 
 /// The rooms of floor 0 that its other rooms may import.

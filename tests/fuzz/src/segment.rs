@@ -1,0 +1,24 @@
+//! A store with one segment that was changed.
+
+use crate::base::{self, bases};
+use crate::{fix, memory, sparse};
+
+/// In the second byte: the store was closed, not killed; the hint of the segment is kept.
+pub const CLOSED: u8 = 8;
+pub const HINTED: u8 = 16;
+
+pub fn target(data: &[u8]) -> u64 {
+    let Some(([what, which], bytes)) = data.split_first_chunk() else { return 0 };
+    let mut files = if which & CLOSED != 0 { bases().closed.clone() } else { bases().killed.clone() };
+    let count = files.keys().filter(|name| name.starts_with("segments/")).count();
+    let name = format!("segments/{:010}.seg", 1 + usize::from(which & 7) % count);
+    let mut segment = sparse::open(bytes);
+    fix::segment(&mut segment, *what, files.get(&name).map(Vec::as_slice));
+    if which & HINTED == 0 {
+        files.remove(&name.replace("segments", "hints").replace(".seg", ".hint"));
+    }
+    files.insert(name, segment);
+    let written = base::written(&files);
+    let disk = base::disk(&files);
+    memory::bounded(memory::STORE, || base::look(&disk, Some(&written)))
+}
