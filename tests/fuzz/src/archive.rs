@@ -8,7 +8,7 @@ use zipcask::archive::Archive;
 use zipcask::sim::fuzz;
 use zipcask::{Compression, ErrorKind};
 
-use crate::base::{self, Files, Written, bases};
+use crate::base::{self, Facts, Files, Written, bases};
 use crate::{fix, memory, put, sparse, u32_at};
 
 /// In the first byte, what is made right: sums of entries, sums in the manifest, records, headers in the directory.
@@ -37,7 +37,7 @@ pub fn target(data: &[u8]) -> u64 {
             0
         }
     };
-    memory::bounded(memory::STORE, || base::look(&disk, written.as_ref()));
+    memory::bounded(memory::STORE, || base::look(&disk, Facts { written: written.as_ref(), index_made_up: false }));
     taken
 }
 
@@ -55,10 +55,13 @@ fn look(archive: &Archive, files: &Files, written: &mut Option<Written>) -> u64 
     }
     let zip = &files[NAME];
     let mut theirs = zip::ZipArchive::new(Cursor::new(zip)).expect("`zip` reads what we read");
-    let mut names: BTreeSet<String> = theirs.file_names().map(|name| name.expect("a name is text").into_owned()).collect();
+    let mut names: BTreeSet<String> =
+        theirs.file_names().map(|name| name.expect("a name is text").into_owned()).collect();
     let mut segments = Written::new();
     for entry in &facts.entries {
-        let chunks = names.iter().filter(|name| entry.compression != Compression::None && name.starts_with(&format!("{}/", entry.name)));
+        let chunks = names
+            .iter()
+            .filter(|name| entry.compression != Compression::None && name.starts_with(&format!("{}/", entry.name)));
         let mut parts: Vec<String> = chunks.cloned().collect();
         if entry.compression == Compression::None {
             parts.push(entry.name.clone());

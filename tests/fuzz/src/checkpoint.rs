@@ -1,6 +1,6 @@
 //! A store with a written index that was changed.
 
-use crate::base::{self, bases};
+use crate::base::{self, Facts, bases};
 use crate::{fix, memory, sparse};
 
 /// Its name.
@@ -17,6 +17,6 @@ pub fn target(data: &[u8]) -> u64 {
     let taken = memory::bounded(memory::fair(index.len()), || zipcask::sim::fuzz::checkpoint(&index));
     files.insert(NAME.to_owned(), index);
     let disk = base::disk(&files);
-    memory::bounded(memory::STORE, || base::look(&disk, Some(&written)));
+    memory::bounded(memory::STORE, || base::look(&disk, Facts { written: Some(&written), index_made_up: true }));
     taken
 }

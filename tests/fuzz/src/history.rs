@@ -29,8 +29,16 @@ enum Op {
     Write(Write, u8),
     Batch(Vec<Write>, u8),
     /// Reads these, writes those, and meanwhile somebody else puts this.
-    Transaction { reads: Vec<u8>, writes: Vec<Write>, meanwhile: Option<u8> },
-    Swap { key: u8, right: bool, new: Option<u8> },
+    Transaction {
+        reads: Vec<u8>,
+        writes: Vec<Write>,
+        meanwhile: Option<u8>,
+    },
+    Swap {
+        key: u8,
+        right: bool,
+        new: Option<u8>,
+    },
     Increment(u8, i64),
     Stream(u8, u8),
     Snapshot,
@@ -59,9 +67,15 @@ pub fn target(data: &[u8]) -> u64 {
             Err(_) => break,
         }
     }
+    let told = std::env::var_os("ZIPCASK_FUZZ_TOLD").is_some();
     memory::bounded(memory::STORE, || {
         let mut world = World::new(how);
-        ops.iter().for_each(|op| world.step(op));
+        for op in &ops {
+            if told {
+                eprintln!("{:>4} {op:?}", u64::from(world.db().last_seqno()));
+            }
+            world.step(op);
+        }
         world.end();
     });
     ops.len() as u64
@@ -235,20 +249,22 @@ impl World {
             assert_eq!(found.as_deref(), seen.get(&key).map(Vec::as_slice));
             read.push(key);
         }
-        let mut changed = false;
+        let mut changes = BTreeMap::new();
         for write in writes.iter().take(6) {
             let key = base::key(write.key % KEYS);
             match write.len {
                 Some(choice) => {
                     let value = self.value(choice);
                     transaction.put(self.db(), &key, &value).expect("it is taken");
-                    seen.insert(key, value);
-                    changed = true;
+                    seen.insert(key.clone(), value.clone());
+                    changes.insert(key, Some(value));
                 }
                 None => {
                     let was = transaction.delete(self.db(), &key).expect("it is taken");
-                    changed |= was;
                     assert_eq!(was, seen.remove(&key).is_some());
+                    if was {
+                        changes.insert(key.clone(), None);
+                    }
                     read.push(key);
                 }
             }
@@ -268,15 +284,13 @@ impl World {
         }
         match transaction.commit() {
             Ok(_) => {
-                let conflict = others.as_ref().is_some_and(|key| read.contains(key)) && changed;
+                let conflict = others.as_ref().is_some_and(|key| read.contains(key)) && !changes.is_empty();
                 assert!(!conflict, "a key that it read was changed");
-                let base = self.model.clone();
-                let before = others.map(|key| (key.clone(), base.get(&key).cloned()));
-                self.model = seen;
-                if let Some((key, Some(value))) = before
-                    && !writes.iter().take(6).any(|write| base::key(write.key % KEYS) == key)
-                {
-                    self.model.insert(key, value);
+                for (key, change) in changes {
+                    match change {
+                        Some(value) => drop(self.model.insert(key, value)),
+                        None => drop(self.model.remove(&key)),
+                    }
                 }
             }
             Err(error) => {

@@ -1,11 +1,10 @@
 //! A store with one segment that was changed.
 
-use crate::base::{self, bases};
+use crate::base::{self, Facts, bases};
 use crate::{fix, memory, sparse};
 
-/// In the second byte: the store was closed, not killed; the hint of the segment is kept.
+/// In the second byte: the store was closed, not killed.
 pub const CLOSED: u8 = 8;
-pub const HINTED: u8 = 16;
 
 pub fn target(data: &[u8]) -> u64 {
     let Some(([what, which], bytes)) = data.split_first_chunk() else { return 0 };
@@ -14,11 +13,8 @@ pub fn target(data: &[u8]) -> u64 {
     let name = format!("segments/{:010}.seg", 1 + usize::from(which & 7) % count);
     let mut segment = sparse::open(bytes);
     fix::segment(&mut segment, *what, files.get(&name).map(Vec::as_slice));
-    if which & HINTED == 0 {
-        files.remove(&name.replace("segments", "hints").replace(".seg", ".hint"));
-    }
     files.insert(name, segment);
     let written = base::written(&files);
     let disk = base::disk(&files);
-    memory::bounded(memory::STORE, || base::look(&disk, Some(&written)))
+    memory::bounded(memory::STORE, || base::look(&disk, Facts { written: Some(&written), index_made_up: false }))
 }

@@ -23,7 +23,11 @@ fn main() -> ExitCode {
     };
     let Ok(seconds) = first.parse() else {
         let read = |path: &String| (PathBuf::from(path), std::fs::read(path).expect("the file can be read"));
-        return if args[1..].iter().map(read).all(|(path, input)| one(name, *target, &input, &path.display().to_string()).is_some()) {
+        return if args[1..]
+            .iter()
+            .map(read)
+            .all(|(path, input)| one(name, *target, &input, &path.display().to_string()).is_some())
+        {
             println!("{name}: {} inputs, none breaks a rule", args.len() - 1);
             ExitCode::SUCCESS
         } else {
@@ -56,7 +60,10 @@ fn fuzz(name: &str, target: Target, how_long: Duration, seed: u64) -> ExitCode {
         count += 1;
     }
     let seconds = start.elapsed().as_secs_f64();
-    println!("{name}: {count} executions in {seconds:.1} s, {accepted} of them accepted, none breaks a rule (seed {seed}, {} inputs)", corpus.len());
+    println!(
+        "{name}: {count} executions in {seconds:.1} s, {accepted} of them accepted, none breaks a rule (seed {seed}, {} inputs)",
+        corpus.len()
+    );
     ExitCode::SUCCESS
 }
 
@@ -79,7 +86,8 @@ fn one(name: &str, target: Target, input: &[u8], what: &str) -> Option<u64> {
 
 fn corpus(name: &str) -> Vec<(String, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name);
-    let entries = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("no corpus at {}: {error}", folder.display()));
+    let entries =
+        std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("no corpus at {}: {error}", folder.display()));
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("it is listed").path()).collect();
     paths.sort();
     assert!(!paths.is_empty(), "no inputs in {}", folder.display());

@@ -30,25 +30,28 @@ fn main() {
         keep("records", &format!("closed-{number}"), &with(&[!fix::OWNER & !fix::SUMS], &packed));
         let which = number as u8 | segment::CLOSED;
         keep("segment", &format!("closed-{number}"), &with(&[0xff], &with(&[which], &packed)));
-        keep("segment", &format!("closed-hinted-{number}"), &with(&[0xff & !fix::SUMS, which | segment::HINTED], &packed));
     }
     for (number, (_, bytes)) in of(&bases.killed, "segments/").enumerate() {
         let packed = sparse::close(bytes);
         keep("segment", &format!("killed-{number}"), &with(&[0xff & !fix::SUMS, number as u8], &packed));
     }
-    for (number, (_, bytes)) in of(&bases.closed, "hints/").enumerate() {
-        keep("hint", &format!("hint-{number}"), &with(&[3], bytes));
-    }
     let index = sparse::close(&bases.indexed[checkpoint::NAME]);
     keep("checkpoint", "index", &with(&[1], &index));
     keep("decode", "index", &with(&[5, 1], &index));
-    for (which, (name, files)) in [("packed", &bases.packed), ("deflated", &bases.deflated), ("archived", &bases.archived)].into_iter().enumerate() {
+    for (which, (name, files)) in
+        [("packed", &bases.packed), ("deflated", &bases.deflated), ("archived", &bases.archived)]
+            .into_iter()
+            .enumerate()
+    {
         for (number, (_, bytes)) in of(files, "archives/").enumerate() {
             let all = archive::ENTRIES | archive::MANIFEST | archive::RECORDS | archive::DIRECTORY;
             let packed = sparse::close(bytes);
             keep("archive", &format!("{name}-{number}"), &with(&[all & !archive::RECORDS, which as u8], &packed));
             if name == "packed" {
                 keep("archive", &format!("{name}-records-{number}"), &with(&[all, which as u8], &packed));
+            }
+            for (number, hint) in hints(bytes).into_iter().enumerate() {
+                keep("hint", &format!("{name}-{number}"), &with(&[3], hint));
             }
             let json = bytes.windows(12).rposition(|window| window == b"{\n  \"format\"").expect("a manifest");
             let end = bytes[json..].windows(4).position(|window| window == b"PK\x01\x02").expect("a directory");
@@ -62,8 +65,22 @@ fn main() {
     }
 }
 
+/// The hints in an archive.
+fn hints(zip: &[u8]) -> Vec<&[u8]> {
+    let starts = (0..zip.len()).step_by(4096).filter(|start| zip[*start..].starts_with(b"ZCHINTS\n"));
+    let len = |start: usize| zipcask_fuzz::u64_at(zip, start + 88).expect("a whole header") as usize;
+    starts.map(|start| &zip[start..start + len(start)]).collect()
+}
+
 fn decoders() {
-    let names = ["0000000042.seg", "new-0000000042", "0000000042.hint", "0000000007.zip", "00c0ffee00c0ffee", "0000000042-1048576.bin"];
+    let names = [
+        "0000000042.seg",
+        "new-0000000042",
+        "0000000042.hint",
+        "0000000007.zip",
+        "00c0ffee00c0ffee",
+        "0000000042-1048576.bin",
+    ];
     let more = ["0123456789abcdef0123456789abcdef.val", "log/0000000042.seg", "packed/18446744073709551615.seg"];
     for (number, name) in names.into_iter().chain(more).enumerate() {
         keep("decode", &format!("name-{number}"), &with(&[0, 0], name.as_bytes()));
