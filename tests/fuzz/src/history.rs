@@ -368,7 +368,9 @@ impl World {
     }
 
     fn crash(&mut self, choice: u16) {
-        let (point, mut random) = (self.disk.position(), Random::new(u64::from(choice)));
+        self.made += 1;
+        // Each life of a disk has random numbers of its own: no two segments may have the same epoch.
+        let (point, mut random) = (self.disk.position(), Random::new(self.made << 16 | u64::from(choice)));
         let budget = 8;
         let images: Vec<_> = self.disk.images(point, budget, &mut random).collect();
         let image = images[usize::from(choice) % images.len()].clone();
