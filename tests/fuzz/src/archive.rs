@@ -137,7 +137,8 @@ fn fix_archive(zip: &mut [u8], what: u8) {
         if what & MANIFEST != 0 && entry.at != manifest.at {
             let sum = format!("{:08x}", crc32c::crc32c(&zip[range]));
             let text = manifest.data..manifest.data + manifest.packed;
-            let place = String::from_utf8_lossy(&zip[text.clone()]).find(&format!("\"{}\"", entry.name));
+            let name = format!("\"{}\"", entry.name).into_bytes();
+            let place = zip[text.clone()].windows(name.len()).position(|window| window == name);
             let digits = place.and_then(|place| {
                 let rest = &zip[text.start + place..text.end];
                 let at = rest.windows(11).position(|window| window == b"\"crc32c\": \"")?;

@@ -5,6 +5,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Mutex;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use zipcask::sim::Random;
@@ -12,6 +14,25 @@ use zipcask_fuzz::{TARGETS, Target, mutate};
 
 /// An input that takes longer hangs.
 const LONGEST: Duration = Duration::from_secs(10);
+
+/// The input that is run, and since when.
+static RUNNING: Mutex<Option<(Instant, Vec<u8>)>> = Mutex::new(None);
+
+fn running(input: Option<(Instant, Vec<u8>)>) -> Option<(Instant, Vec<u8>)> {
+    std::mem::replace(&mut RUNNING.lock().expect("nobody panics with it"), input)
+}
+
+/// Ends the process over an input that takes too long.
+fn watch(name: &str) {
+    loop {
+        thread::sleep(Duration::from_secs(1));
+        let now = RUNNING.lock().expect("nobody panics with it");
+        if let Some((_, input)) = now.as_ref().filter(|(since, _)| since.elapsed() > LONGEST) {
+            keep(name, input, "an input", "takes too long");
+            std::process::exit(1);
+        }
+    }
+}
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -21,6 +42,8 @@ fn main() -> ExitCode {
         eprintln!("usage: plain {{{}}} SECONDS [SEED] | plain TARGET FILE..", names.join("|"));
         return ExitCode::FAILURE;
     };
+    let watched = *name;
+    thread::spawn(move || watch(watched));
     let Ok(seconds) = first.parse() else {
         let read = |path: &String| (PathBuf::from(path), std::fs::read(path).expect("the file can be read"));
         return if args[1..]
@@ -69,19 +92,18 @@ fn fuzz(name: &str, target: Target, how_long: Duration, seed: u64) -> ExitCode {
 
 /// How much of the input was accepted; `None` if it breaks a rule: it is kept then.
 fn one(name: &str, target: Target, input: &[u8], what: &str) -> Option<u64> {
-    let start = Instant::now();
+    running(Some((Instant::now(), input.to_vec())));
     let outcome = catch_unwind(AssertUnwindSafe(|| target(input)));
-    let slow = start.elapsed() > LONGEST;
-    if let (Ok(taken), false) = (&outcome, slow) {
-        return Some(*taken);
-    }
+    running(None);
+    outcome.inspect_err(|_| keep(name, input, what, "breaks a rule")).ok()
+}
+
+fn keep(name: &str, input: &[u8], what: &str, why: &str) {
     let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("found");
     std::fs::create_dir_all(&kept).expect("the folder can be made");
     let path = kept.join(format!("{name}-{:08x}", crc32c::crc32c(input)));
     std::fs::write(&path, input).expect("the input can be kept");
-    let why = if slow { "takes too long" } else { "breaks a rule" };
     eprintln!("{name}: {what} {why}; it is kept as {}", path.display());
-    None
 }
 
 fn corpus(name: &str) -> Vec<(String, Vec<u8>)> {
