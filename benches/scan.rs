@@ -4,7 +4,6 @@
 //! theirs (`in order`); every value is looked at.
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 
-#[expect(dead_code, reason = "its keys have an order")]
 mod common;
 
 use std::collections::BTreeMap;

@@ -8,6 +8,8 @@ mod compact;
 mod db;
 mod error;
 mod format;
+#[cfg(feature = "sim")]
+mod fuzz;
 mod index;
 mod limits;
 mod model;
@@ -114,6 +116,11 @@ pub mod inspect {
 #[cfg(feature = "sim")]
 #[doc(hidden)]
 pub mod sim {
+    /// What fuzzers look at.
+    pub mod fuzz {
+        pub use crate::fuzz::{checkpoint, hint, identity, manifest, name, open_archive, payload, records, sector};
+    }
+
     pub use crate::platform::sim::Random;
     pub use crate::platform::sim::crash::{Images, Recording};
     pub use crate::platform::sim::disk::{FailedSync, SimDisk};

@@ -1,6 +1,6 @@
 //! Copying what is live of some segments into packed ones, in the entries of an archive.
 //!
-//! Floor 4. Imports `address`, `compact`, `error`, `format`, `limits`, `reclaim`, `segment`, `store`, `zipfile`.
+//! Floor 4. Imports `address`, `compact`, `error`, `format`, `limits`, `reclaim`, `segment`, `store`, `sync`, `zipfile`.
 //!
 //! Memory is a window of the source, a batch of records, a buffer of the output and its hint: bounded, whatever the store's
 //! size (C5). Puts of ordered keyspaces come last, in the order of their keys, which takes 12 bytes a record of the sources: those of one

@@ -154,6 +154,11 @@ impl Word {
     }
 }
 
+/// Whether one of these words, as they lie in memory, is frozen.
+pub(crate) fn any_frozen(words: &[[u8; 8]]) -> bool {
+    words.iter().fold(0, |all, word| all | u64::from_ne_bytes(*word)) & FROZEN != 0
+}
+
 /// What the words of a key have in common, `displacement` buckets behind its home.
 #[inline]
 fn signature(hash: u64, displacement: usize) -> u64 {

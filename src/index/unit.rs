@@ -120,6 +120,13 @@ pub(crate) unsafe fn adopt(start: NonNull<u8>, depth: u32) -> Option<*mut Head> 
     (head == head_bytes(depth)).then(|| named.map_addr(|address| address | IMAGE))
 }
 
+/// Whether no word is frozen of the unit that was written down as these bytes: who meets one waits for the unit's children,
+/// which would never come.
+pub(crate) fn is_at_rest(unit: &[u8]) -> bool {
+    let (buckets, _) = unit.get(HEAD_LEN..).unwrap_or_default().as_chunks::<BUCKET_LEN>();
+    buckets.iter().all(|bucket| !bucket::any_frozen(&bucket.as_chunks().0[..SLOTS]))
+}
+
 /// The head of a unit of this depth that has no chain, as it is in memory: whatever the order of bytes, null is zeros.
 fn head_bytes(depth: u32) -> [u8; HEAD_LEN] {
     let mut bytes = [0; HEAD_LEN];

@@ -13,7 +13,7 @@ use crate::format::compression::Compression;
 use crate::format::names;
 use crate::inspect::newest::{self, Newest, Part};
 use crate::limits::DEFAULT_KEYSPACE;
-use crate::platform::{Disk, real};
+use crate::platform::{Disk, File, real};
 use crate::reclaim::hold::Owner;
 use crate::segment::fetched::Fetched;
 use crate::segment::scan::{Scan, Step, Values};
@@ -103,7 +103,11 @@ impl Archive {
     pub fn open(path: impl AsRef<Path>) -> Result<Archive> {
         let path = path.as_ref();
         let (disk, name, file) = real::open_alone(path).map_err(|error| cannot_open(path, error))?;
-        let disk: Arc<dyn Disk> = Arc::new(disk);
+        Archive::over(Arc::new(disk), name, file)
+    }
+
+    /// The same of the open file `name` of a disk.
+    pub(crate) fn over(disk: Arc<dyn Disk>, name: String, file: Arc<dyn File>) -> Result<Archive> {
         let path = disk.path().join(&name).display().to_string();
         let archive = archived::Archive::alone(file, name, path)?;
         let (mut parts, mut next) = (Vec::new(), 0);

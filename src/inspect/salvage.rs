@@ -1,6 +1,6 @@
 //! Saving what is left: a new store of every record whose checksums hold.
 //!
-//! Floor 7. Imports `address`, `commit`, `db`, `error`, `format`, `inspect`, `store`.
+//! Floor 7. Imports `address`, `commit`, `db`, `error`, `format`, `inspect`, `limits`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;

@@ -15,7 +15,7 @@ use crate::format::record::Kind;
 use crate::format::{checksum, names};
 use crate::index::image::{Extent, Image, Memory};
 use crate::index::table::Table;
-use crate::index::unit::UNIT_LEN;
+use crate::index::unit::{self, UNIT_LEN};
 use crate::limits::{INDEX_PIECE_LEN, SECTOR};
 use crate::platform::{Access, Disk, File};
 use crate::store::failed;
@@ -235,7 +235,8 @@ fn checked_units(file: &dyn File, lists: &Lists, end: usize, threads: usize) -> 
     let bytes = unsafe { std::slice::from_raw_parts(start.as_ptr(), end - skipped) };
     let each = lists.units.len().div_ceil(threads).max(1);
     let is_whole = |(units, listed): (&[u8], &[ListedUnit])| {
-        units.chunks_exact(UNIT_LEN).zip(listed).all(|(unit, listed)| checksum::crc(unit) == listed.crc)
+        let mut pairs = units.chunks_exact(UNIT_LEN).zip(listed);
+        pairs.all(|(unit, listed)| checksum::crc(unit) == listed.crc && unit::is_at_rest(unit))
     };
     let mut parts = bytes.chunks(each * UNIT_LEN).zip(lists.units.chunks(each));
     let first = parts.next();
@@ -256,11 +257,13 @@ mod tests {
     use super::{Facts, ImagedSpace, Opened, listed_space, open, write};
     use crate::address::{LargeId, Location, SegmentId, Seqno};
     use crate::error::{Error, ErrorKind};
-    use crate::format::checkpoint::{ListedFile, ListedLarge, Lists};
+    use crate::format::checkpoint::{Header, ListedFile, ListedLarge, Lists};
+    use crate::format::checksum;
     use crate::format::identity::{HashKind, Identity};
     use crate::format::names;
     use crate::format::segment::SegmentKind;
     use crate::index::table::{Probe, Table};
+    use crate::index::unit::UNIT_LEN;
     use crate::platform::memory::MemoryDisk;
     use crate::platform::sim::disk::SimDisk;
     use crate::platform::{Access, Disk};
@@ -373,6 +376,32 @@ mod tests {
         }
         disk.write_file(names::IMAGE, &[&whole[..], &[0]].concat());
         assert!(open(&disk, &identity(), false).is_none(), "a byte too many");
+    }
+
+    #[test]
+    fn a_word_that_waits_for_its_unit_to_be_split_is_none_whatever_the_checksums() {
+        let disk = SimDisk::new(1);
+        write_down(&disk, &table(5_000));
+        let mut bytes = disk.read_file(names::IMAGE).unwrap();
+        let header = Header::decode(&bytes[..512]).unwrap();
+        let at = header.lists();
+        let mut lists = Lists::decode(&header, &bytes[at.start as usize..]).unwrap();
+        let mut made_up = |bucket: usize, word: usize| {
+            bytes[4096 + 64 + bucket * 64 + word * 8 + 7] ^= 0x80;
+            lists.units[0].crc = checksum::crc(&bytes[4096..4096 + UNIT_LEN]);
+            let encoded = lists.encode();
+            let hash = (header.hash_kind, header.hash_seed);
+            let made_up = Header::of(&lists, &encoded, hash, header.database, header.from).unwrap();
+            let Header { key_count, id, until, .. } = header;
+            bytes[..512].copy_from_slice(&Header { key_count, id, until, ..made_up }.encode());
+            bytes.splice(at.start as usize.., encoded);
+            disk.write_file(names::IMAGE, &bytes);
+            open(&disk, &identity(), false).is_some()
+        };
+        assert!(made_up(0, 7), "the top bit of a control word is no slot's");
+        assert!(!made_up(255, 6));
+        assert!(made_up(255, 6), "and back");
+        assert!(!made_up(0, 0));
     }
 
     #[test]

@@ -25,8 +25,7 @@ const UNITS: usize = (PLACE_LEN / RECORD_ALIGN) as usize;
 
 /// Where the records of a pass lie, and what keeps them there.
 pub(crate) struct Pass {
-    /// By place, the units in it, in no order. Those of places gone through are empty.
-    places: Vec<Vec<u32>>,
+    places: Places,
     next_place: usize,
     /// The units to come of the last place gone to, a bit each: those of `words` from `next_word` on, and of `word`.
     words: Box<[u64]>,
@@ -41,10 +40,44 @@ pub(crate) struct Pass {
     large: Arc<LargeFolder>,
 }
 
+/// By place, the units in it, in no order. Those of places gone through are empty.
+///
+/// In parts, so that it is not the highest place that says how much memory that takes: an index that somebody made up may name any.
+#[derive(Default)]
+struct Places(Vec<Vec<Vec<u32>>>);
+
+/// Places of a part.
+const PART: usize = 1 << 10;
+
+impl Places {
+    #[inline]
+    fn push(&mut self, place: usize, unit: u32) {
+        let (part, within) = (place / PART, place % PART);
+        if self.0.len() <= part {
+            self.0.resize_with(part + 1, Vec::new);
+        }
+        let part = &mut self.0[part];
+        if part.len() <= within {
+            part.resize_with(within + 1, Vec::new);
+        }
+        part[within].push(unit);
+    }
+
+    /// The first place from `from` on that has any, and its units.
+    fn take_next(&mut self, from: usize) -> Option<(usize, Vec<u32>)> {
+        let (first, within) = (from / PART, from % PART);
+        self.0.iter_mut().enumerate().skip(first).find_map(|(number, part)| {
+            let skipped = if number == first { within } else { 0 };
+            let at = (skipped..part.len()).find(|at| !part[*at].is_empty())?;
+            Some((number * PART + at, std::mem::take(&mut part[at])))
+        })
+    }
+}
+
 impl Pass {
     fn empty(store: &Store) -> Pass {
         Pass {
-            places: Vec::new(),
+            places: Places::default(),
             next_place: 0,
             words: vec![0; UNITS / 64].into_boxed_slice(),
             next_word: UNITS / 64,
@@ -92,11 +125,7 @@ impl Pass {
 
     #[inline]
     fn add(&mut self, location: Location) {
-        let place = location.place() as usize;
-        if self.places.len() <= place {
-            self.places.resize_with(place + 1, Vec::new);
-        }
-        self.places[place].push((location.unit() % UNITS as u64) as u32);
+        self.places.push(location.place() as usize, (location.unit() % UNITS as u64) as u32);
         self.left += 1;
     }
 
@@ -153,10 +182,10 @@ impl Pass {
 
     /// Sorts the units of the next place that has any.
     fn turn_to_next_place(&mut self) -> Option<()> {
-        let place = (self.next_place..self.places.len()).find(|place| !self.places[*place].is_empty())?;
+        let (place, units) = self.places.take_next(self.next_place)?;
         self.next_place = place + 1;
         self.words.fill(0);
-        for unit in std::mem::take(&mut self.places[place]) {
+        for unit in units {
             self.words[unit as usize / 64] |= 1 << (unit % 64);
         }
         self.word = self.words[0];
@@ -232,4 +261,27 @@ pub(super) fn pair(segment: &Hold<Segment>, offset: u64, large: &LargeFolder) ->
     }
     let record = Fetched::read(segment, offset)?;
     Ok((Value::fetched(&record, Fetched::key), large.value(&record)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PART, Places};
+    use crate::limits::PLACE_COUNT;
+
+    #[test]
+    fn the_last_place_of_all_takes_little_memory_and_places_come_in_their_order() {
+        let mut places = Places::default();
+        let last = PLACE_COUNT as usize - 1;
+        for place in [last, PART, 3, PART - 1, 3] {
+            places.push(place, place as u32);
+        }
+        let lists: usize = places.0.iter().map(|part| 1 + part.capacity()).sum();
+        assert!(lists <= PLACE_COUNT as usize / PART + 8 * PART, "{lists} lists");
+        let (mut from, mut found) = (0, Vec::new());
+        while let Some((place, units)) = places.take_next(from) {
+            found.push((place, units.len()));
+            from = place + 1;
+        }
+        assert_eq!(found, [(3, 2), (PART - 1, 1), (PART, 1), (last, 1)]);
+    }
 }

@@ -132,7 +132,10 @@ fn what_is_said_of_a_keyspace_is_not_ignored_where_it_is_damaged() {
     let db = small(dir.path());
     db.keyspace("users").unwrap().put("key", "value").unwrap();
     db.close().unwrap();
-    edit(&dir.path().join(FIRST), |bytes| bytes[records(bytes)[0] + 24 + 8 + 4] ^= 1);
+    edit(&dir.path().join(FIRST), |bytes| {
+        let at = records(bytes)[0];
+        bytes[at + 24 + 8 + 4] ^= 1;
+    });
     let before = tree(dir.path());
     let error = Db::open(dir.path()).expect_err("it is refused");
     assert_eq!(error.kind(), ErrorKind::Corruption, "{error}");

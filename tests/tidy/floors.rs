@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::source::{Source, Tree};
 
 /// The rooms of each floor, from floor 0 up.
-const FLOORS: [&[&str]; 8] = [
+const FLOORS: [&[&str]; 9] = [
     &["address", "error", "limits", "model", "prefetch", "sabotage", "sync"],
     &["crypto", "format", "platform", "reclaim"],
     &["index", "segment", "zipfile"],
@@ -14,6 +14,7 @@ const FLOORS: [&[&str]; 8] = [
     &["txn"],
     &["db"],
     &[BIN, "future", "inspect", "tier"],
+    &["fuzz"],
 ];
 
 /// The rooms of floor 0 that its other rooms may import.

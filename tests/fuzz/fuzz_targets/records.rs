@@ -1,0 +1,3 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| zipcask_fuzz::run(zipcask_fuzz::records::target, data));
