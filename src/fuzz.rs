@@ -168,7 +168,7 @@ pub fn hint(bytes: &[u8]) -> u64 {
     let mut builder = Builder::default();
     let large: Vec<_> = hint.large().collect();
     if listed.iter().filter(|record| record.kind == ListedKind::PutLarge).count() != large.len() {
-        // That many are named as are listed is seen by whoever looks at all records (`store::hinted`).
+        // `open` looks at no block, so it does not know how many of the records are of large values.
         return 0;
     }
     let mut large = large.into_iter();
