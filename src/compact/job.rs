@@ -174,6 +174,7 @@ impl<'a> Job<'a> {
             first_seqno,
             last_seqno,
             as_of,
+            keyspaces: self.store.spaces().names(),
             entries: rewritten.entries.clone(),
         };
         writer.finish(&manifest)?;

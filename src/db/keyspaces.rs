@@ -46,6 +46,15 @@ impl KeyspaceOptions {
         self
     }
 
+    /// As they were kept.
+    pub(crate) fn of(kept: &SpaceOptions) -> KeyspaceOptions {
+        KeyspaceOptions {
+            ordered: kept.ordered,
+            value_align: Some(kept.value_align.into()),
+            default_ttl: kept.default_ttl_ms.map(Duration::from_millis),
+        }
+    }
+
     /// # Errors
     /// `Invalid` if one of them is out of range.
     pub(crate) fn checked(self) -> Result<SpaceOptions> {

@@ -18,6 +18,7 @@
 //!   "first_seqno": 1,
 //!   "last_seqno": 5000,
 //!   "as_of": 5120,
+//!   "keyspaces": [[1, "users"], [2, "of \"all\" kinds"]],
 //!   "entries": [
 //!     {"name": "log/0000000041.seg", "offset": 4096, "len": 1000000, "crc32c": "e3069283"},
 //!     {"name": "hints/log/0000000041.hint", "offset": 1007616, "len": 2000, "crc32c": "00c0ffee"},
@@ -34,6 +35,7 @@ use std::ops::RangeInclusive;
 use crate::address::{ArchiveId, SegmentId, Seqno};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::VERSION;
+use crate::format::catalogue::NAME_LEN_MAX;
 use crate::format::compression::Compression;
 use crate::format::names::{self, SegmentEntry};
 use crate::limits::{ENTRY_ALIGN, MANIFEST_LEN_MAX, SEQNO_MAX};
@@ -60,6 +62,8 @@ pub(crate) struct Manifest {
     pub(crate) last_seqno: Seqno,
     /// No record was left out for one that is newer than this: `last_seqno` where segments were packed as they were. Not below that.
     pub(crate) as_of: Seqno,
+    /// What the keyspaces were called, but for the default one, ascending by their numbers.
+    pub(crate) keyspaces: Vec<(u16, String)>,
     /// All entries but the manifest, as they lie in the archive: segments, each with its hint behind it.
     pub(crate) entries: Vec<ManifestEntry>,
 }
@@ -103,8 +107,11 @@ impl Manifest {
         let (covers, replaces) = (list(covers, COVERS), list(replaces, REPLACES));
         let as_of = self.as_of;
         let seqnos = format!("  \"first_seqno\": {first},\n  \"last_seqno\": {last},\n  \"as_of\": {as_of},\n");
+        let keyspaces = self.keyspaces.iter().map(|(id, name)| format!("[{id}, {}]", spelled(name)));
+        let keyspaces = list(keyspaces, KEYSPACES);
         let entries = list(entries, ENTRIES);
-        write!(text, "{covers},\n{replaces},\n{seqnos}{entries}\n}}\n").expect("a string takes everything");
+        write!(text, "{covers},\n{replaces},\n{seqnos}{keyspaces},\n{entries}\n}}\n")
+            .expect("a string takes everything");
         text.into_bytes()
     }
 
@@ -151,6 +158,12 @@ impl Manifest {
                 return Err(format!("archive {} replaces {}, out of order", self.archive.0, id.0));
             }
             replaced = *id;
+        }
+        let pairs = self.keyspaces.iter().zip(self.keyspaces.iter().skip(1));
+        if pairs.into_iter().any(|(one, next)| one.0 >= next.0)
+            || self.keyspaces.first().is_some_and(|first| first.0 == 0)
+        {
+            return Err("its keyspaces are out of order".to_owned());
         }
         let (first, last) = (u64::from(self.first_seqno), u64::from(self.last_seqno));
         if first == 0 || first > SEQNO_MAX || last > SEQNO_MAX || last.checked_add(1).is_none_or(|end| end < first) {
@@ -221,7 +234,22 @@ struct List {
 
 const COVERS: List = List { name: "  \"covers\": [", around: ["", ", ", "]"] };
 const REPLACES: List = List { name: "  \"replaces\": [", around: ["", ", ", "]"] };
+const KEYSPACES: List = List { name: "  \"keyspaces\": [", around: ["", ", ", "]"] };
 const ENTRIES: List = List { name: "  \"entries\": [", around: ["\n    ", ",\n    ", "\n  ]"] };
+
+/// A name as JSON has it, in one spelling.
+fn spelled(name: &str) -> String {
+    let mut text = String::from('"');
+    for letter in name.chars() {
+        match letter {
+            '"' | '\\' => text.extend(['\\', letter]),
+            control if control < ' ' => text.push_str(&format!("\\u{:04x}", control as u32)),
+            letter => text.push(letter),
+        }
+    }
+    text.push('"');
+    text
+}
 
 /// The text of a list.
 fn list(items: impl Iterator<Item = String>, List { name, around: [before, between, behind] }: List) -> String {
@@ -268,12 +296,21 @@ impl<'a> Text<'a> {
         let last_seqno = Seqno::from(self.number_of(",\n  \"last_seqno\": ")?);
         let as_of = Seqno::from(self.number_of(",\n  \"as_of\": ")?);
         self.expect(",\n")?;
+        let keyspaces = self.list(KEYSPACES, |text| {
+            let id = u16::try_from(text.number_of("[")?).map_err(|_| "no keyspace has such a number".to_owned())?;
+            text.expect(", ")?;
+            let name = text.name()?;
+            text.expect("]")?;
+            Ok((id, name))
+        })?;
+        self.expect(",\n")?;
         let entries = self.list(ENTRIES, Text::entry)?;
         self.expect("\n}\n")?;
         if !self.bytes.is_empty() {
             return Err(format!("{} bytes follow its end", self.bytes.len()));
         }
-        let manifest = Manifest { database, archive, index, covers, replaces, first_seqno, last_seqno, as_of, entries };
+        let manifest =
+            Manifest { database, archive, index, covers, replaces, first_seqno, last_seqno, as_of, keyspaces, entries };
         manifest.check()?;
         Ok(manifest)
     }
@@ -316,6 +353,37 @@ impl<'a> Text<'a> {
                 return Ok(items);
             }
         }
+    }
+
+    /// A name as `spelled` spells it.
+    fn name(&mut self) -> Result<String, String> {
+        let (mut name, mut escaped) = (String::new(), true);
+        let end = self.bytes.iter().take(6 * NAME_LEN_MAX + 2).position(|byte| {
+            let ends = *byte == b'"' && !escaped;
+            // The first quote opens the name.
+            escaped = *byte == b'\\' && !escaped;
+            ends
+        });
+        let spelling = end.and_then(|end| self.bytes.get(1..=end)).and_then(|bytes| str::from_utf8(bytes).ok());
+        let mut letters = spelling.ok_or_else(|| "a name has no end".to_owned())?.chars();
+        loop {
+            name.push(match letters.next() {
+                Some('"') => break,
+                Some('\\') => match letters.next() {
+                    Some('u') => {
+                        let digits: String = letters.by_ref().take(4).collect();
+                        let control = u32::from_str_radix(&digits, 16).ok().and_then(char::from_u32);
+                        control.ok_or_else(|| "a name has no letter there".to_owned())?
+                    }
+                    Some(letter) => letter,
+                    None => return Err("a name is cut short".to_owned()),
+                },
+                Some(letter) if name.len() <= NAME_LEN_MAX => letter,
+                _ => return Err("a name is cut short, or too long".to_owned()),
+            });
+        }
+        self.expect(&spelled(&name))?;
+        Ok(name)
     }
 
     fn accept(&mut self, literal: &str) -> bool {

@@ -27,6 +27,7 @@ fn example() -> Manifest {
         first_seqno: Seqno::from(1),
         last_seqno: Seqno::from(5000),
         as_of: Seqno::from(5120),
+        keyspaces: vec![(1, "users".to_owned()), (2, "of \"all\" kinds\n\\".to_owned())],
         entries: vec![
             entry("log/0000000041.seg", 4096, 1_000_000, 0xe306_9283),
             entry("hints/log/0000000041.hint", 1_007_616, 2000, 0x00c0_ffee),
@@ -50,6 +51,7 @@ const EXAMPLE: &str = r#"{
   "first_seqno": 1,
   "last_seqno": 5000,
   "as_of": 5120,
+  "keyspaces": [[1, "users"], [2, "of \"all\" kinds\u000a\\"]],
   "entries": [
     {"name": "log/0000000041.seg", "offset": 4096, "len": 1000000, "crc32c": "e3069283"},
     {"name": "hints/log/0000000041.hint", "offset": 1007616, "len": 2000, "crc32c": "00c0ffee"},
@@ -71,7 +73,14 @@ fn a_manifest_is_spelled_as_documented() {
 
 #[test]
 fn an_archive_without_entries_has_a_manifest() {
-    let none = Manifest { covers: vec![], replaces: vec![], entries: vec![], last_seqno: Seqno::from(0), ..example() };
+    let none = Manifest {
+        keyspaces: vec![],
+        covers: vec![],
+        replaces: vec![],
+        entries: vec![],
+        last_seqno: Seqno::from(0),
+        ..example()
+    };
     let text = String::from_utf8(none.encode()).unwrap();
     for line in ["  \"covers\": [],\n", "  \"replaces\": [],\n", "  \"entries\": []\n}\n"] {
         assert!(text.contains(line), "{text}");
@@ -269,6 +278,7 @@ fn manifests() -> impl Strategy<Value = Manifest> {
                 first_seqno: Seqno::from(first),
                 last_seqno: Seqno::from((first - 1).saturating_add(more).min(SEQNO_MAX)),
                 as_of: Seqno::from(SEQNO_MAX),
+                keyspaces: vec![(first as u16 | 1, format!("\u{1}{first}\"\u{e4}\\"))],
                 entries: list,
             }
         },

@@ -156,14 +156,20 @@ impl Archive {
     /// `NotFound` if the value is a large one: that is in a file of its own beside the archives of the store, which the error names.
     /// `Corruption` if the record is damaged, or the chain of records is, so that nobody can tell which is the newest; `FormatVersion`; `Io`.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
-        let key = key.as_ref();
-        for unit in self.inner.newest()?.find(key) {
+        self.find(DEFAULT_KEYSPACE, key.as_ref())
+    }
+
+    fn find(&self, keyspace: u16, key: &[u8]) -> Result<Option<Value>> {
+        for unit in self.inner.newest()?.find(keyspace, key) {
             let (segment, offset) = self.inner.resolve(unit)?;
-            let hit = match segment.put_of(offset, DEFAULT_KEYSPACE, key) {
+            let hit = match segment.put_of(offset, keyspace, key) {
                 Some(hit) => Some(hit),
-                None => segment.locate(offset, DEFAULT_KEYSPACE, key)?,
+                None => segment.locate(offset, keyspace, key)?,
             };
             let Some(hit) = hit else { continue };
+            if segment.has_expired(offset, self.inner.now_ms()) {
+                return Ok(None);
+            }
             return match segment.value(&hit)? {
                 Some(value) => Ok(Some(Value::mapped(segment.hold(), value))),
                 None => self.inner.fetched(segment, offset).map(|(_, value)| Some(value)),
@@ -174,12 +180,17 @@ impl Archive {
 
     /// As [`get`](Archive::get), in the keyspace of this name; `None` too if the archive has no such keyspace.
     ///
-    /// The keyspace that a [`Db`](crate::Db) itself is has the name "default", and this version makes no other.
+    /// The keyspace that a [`Db`](crate::Db) itself is has the name "default". Others have the names that they had when the archive was made.
     ///
     /// # Errors
     /// As `get`.
     pub fn get_in(&self, keyspace: &str, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
-        if keyspace == DEFAULT_NAME { self.get(key) } else { Ok(None) }
+        let named = self.inner.archive.manifest().keyspaces.iter().find(|(_, name)| name == keyspace);
+        match named {
+            _ if keyspace == DEFAULT_NAME => self.get(key),
+            Some((id, _)) => self.find(*id, key.as_ref()),
+            None => Ok(None),
+        }
     }
 
     /// The keys that [`get`](Archive::get) finds and their values, each once, in the order in which they were written.
@@ -188,7 +199,7 @@ impl Archive {
     pub fn iter(&self) -> impl Iterator<Item = Result<(Value, Value)>> + Send + 'static + use<> {
         let inner = Arc::clone(&self.inner);
         let (units, broken) = match inner.newest() {
-            Ok(newest) => (newest.in_order(), None),
+            Ok(newest) => (inner.shown(newest), None),
             Err(error) => (Vec::new(), Some(Err(error))),
         };
         broken.into_iter().chain(units.into_iter().map(move |unit| {
@@ -205,7 +216,7 @@ impl Archive {
     /// # Errors
     /// As `get`.
     pub fn keys(&self) -> Result<u64> {
-        self.inner.newest().map(|newest| newest.len() as u64)
+        self.inner.newest().map(|newest| self.inner.shown(newest).len() as u64)
     }
 
     /// Reads the whole file, from the device where the system lets us, and checks every checksum. Damage is in the report, not an error.
@@ -228,6 +239,22 @@ impl Archive {
 }
 
 impl Inner {
+    fn now_ms(&self) -> u64 {
+        self.disk.clock().wall_ms()
+    }
+
+    /// Where the keys of the default keyspace are that have not expired; those that cannot be read are among them.
+    fn shown(&self, newest: &Newest) -> Vec<u64> {
+        let (mut units, now) = (newest.in_order(), self.now_ms());
+        units.retain(|unit| {
+            self.resolve(*unit).is_ok_and(|(segment, offset)| {
+                let own = segment.record(offset).map_or(true, |header| header.keyspace == DEFAULT_KEYSPACE);
+                own && !segment.has_expired(offset, now)
+            })
+        });
+        units
+    }
+
     /// Made when it is first asked for; what failed is tried again.
     fn newest(&self) -> Result<&Newest> {
         if let Some(newest) = self.newest.get() {

@@ -6,6 +6,7 @@
 //! of the store, whose seed stays with the store, so that nobody who gets an archive learns which keys collide there.
 
 use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::fmt::Display;
 
 use crate::address::{Location, Seqno};
@@ -33,6 +34,8 @@ pub(super) struct Newest {
     hasher: Hasher,
     /// Of each key that was not deleted.
     all: Vec<Entry>,
+    /// Up to where keyspaces were cleared or dropped.
+    emptied: HashMap<u16, Seqno>,
 }
 
 /// A record. They are sorted by hash, and for those of one hash the newest is first: places of one key ascend as seqnos do.
@@ -83,7 +86,7 @@ impl Newest {
         let mut seed = [0; 16];
         disk.random(&mut seed).map_err(|error| Error::io("cannot get random bytes", error))?;
         // Nobody can choose keys that collide.
-        let mut newest = Newest { hasher: Hasher::sip(seed), all: Vec::new() };
+        let mut newest = Newest { hasher: Hasher::sip(seed), all: Vec::new(), emptied: HashMap::new() };
         let mut last = Seqno::default();
         for Part { segment, last: (said, count) } in parts {
             let found = newest.walk(segment, last, *said)?;
@@ -96,6 +99,7 @@ impl Newest {
             }
             last = last.max(*said);
         }
+        newest.forget_emptied(parts);
         newest.all.sort_unstable_by_key(|entry| (entry.hash, Reverse(entry.place)));
         newest.keep_newest(parts)?;
         Ok(newest)
@@ -126,13 +130,35 @@ impl Newest {
                     }
                     (last, count) = (last.max(header.seqno), count + 1);
                     if matches!(header.kind, Kind::Put | Kind::PutLarge | Kind::Delete) {
-                        self.all.push(Entry::new(self.hasher.hash(record.key()), location, header.kind));
+                        let hash = self.hash(header.keyspace, record.key());
+                        self.all.push(Entry::new(hash, location, header.kind));
+                    }
+                    if matches!(header.kind, Kind::KeyspaceClear | Kind::KeyspaceDrop) {
+                        let emptied = self.emptied.entry(header.keyspace).or_default();
+                        *emptied = header.seqno.max(*emptied);
                     }
                 }
                 Step::Stop(flaw) => return Err(damaged(&flaw)),
             }
         }
         Ok((last, count))
+    }
+
+    /// The hash of a key of a keyspace.
+    fn hash(&self, keyspace: u16, key: &[u8]) -> u64 {
+        self.hasher.hash(key).wrapping_add(u64::from(keyspace).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
+    /// Lets go of what keyspaces had that were cleared or dropped later in the archive.
+    fn forget_emptied(&mut self, parts: &[Part]) {
+        if self.emptied.is_empty() {
+            return;
+        }
+        let emptied = std::mem::take(&mut self.emptied);
+        self.all.retain(|entry| {
+            let header = resolve(parts, entry.place >> 1).and_then(|(segment, offset)| segment.record(offset).ok());
+            header.is_none_or(|header| emptied.get(&header.keyspace).is_none_or(|until| header.seqno > *until))
+        });
     }
 
     /// Of each key keeps the newest record, and that only if it is no delete.
@@ -143,16 +169,16 @@ impl Newest {
             let hash = first.hash;
             let end = start + all[start..].iter().take_while(|entry| entry.hash == hash).count();
             // Keys of one hash: but for chance there is one.
-            let mut seen: Vec<Vec<u8>> = Vec::new();
+            let mut seen: Vec<(u16, Vec<u8>)> = Vec::new();
             for at in start..end {
                 let entry = all[at];
                 if end - start > 1 {
                     let (segment, offset) = resolve(parts, entry.place >> 1).expect("the walk was there");
-                    let key = segment.key(offset)?;
-                    if seen.iter().any(|seen| *seen == *key) {
+                    let key = (segment.record(offset)?.keyspace, segment.key(offset)?.into_owned());
+                    if seen.contains(&key) {
                         continue;
                     }
-                    seen.push(key.into_owned());
+                    seen.push(key);
                 }
                 if !entry.is_delete() {
                     // Never ahead of `at`.
@@ -167,14 +193,9 @@ impl Newest {
         Ok(())
     }
 
-    /// How many keys there are.
-    pub(super) fn len(&self) -> usize {
-        self.all.len()
-    }
-
     /// The places of the records whose keys have the hash of this one.
-    pub(super) fn find(&self, key: &[u8]) -> impl Iterator<Item = u64> {
-        let hash = self.hasher.hash(key);
+    pub(super) fn find(&self, keyspace: u16, key: &[u8]) -> impl Iterator<Item = u64> {
+        let hash = self.hash(keyspace, key);
         let start = self.all.partition_point(|entry| entry.hash < hash);
         self.all[start..].iter().take_while(move |entry| entry.hash == hash).map(|entry| entry.place >> 1)
     }

@@ -1,7 +1,8 @@
 //! Saving what is left: a new store of every record whose checksums hold.
 //!
-//! Floor 7. Imports `address`, `commit`, `db`, `error`, `format`, `inspect`, `limits`.
+//! Floor 7. Imports `address`, `commit`, `db`, `error`, `format`, `inspect`, `limits`, `store`.
 
+use std::collections::hash_map::Entry::{Occupied, Vacant};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::io::Write as _;
@@ -10,9 +11,11 @@ use std::path::Path;
 use crate::address::{ArchiveId, SegmentId, Seqno};
 use crate::commit::durability::Durability;
 use crate::db::Db;
+use crate::db::keyspace::Keyspace;
+use crate::db::keyspaces::KeyspaceOptions;
 use crate::db::options::Options;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::catalogue::CatalogueRecord;
+use crate::format::catalogue::{CatalogueRecord, KeyspaceCreate};
 use crate::format::checksum;
 use crate::format::identity::HashKind;
 use crate::format::large::LargeValue;
@@ -23,6 +26,8 @@ use crate::inspect::bytes::{Bytes, WINDOW_LEN};
 use crate::inspect::survey::{self, Home, Part, Survey};
 use crate::inspect::walk::{Found, Lost, Piece, Walk};
 use crate::limits::DEFAULT_KEYSPACE;
+use crate::store::DEFAULT_NAME;
+use crate::store::space::SpaceOptions;
 
 /// What [`salvage`](crate::inspect::salvage) found, wrote and left behind.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -44,7 +49,7 @@ pub struct SalvageReport {
     pub cut_batches: u64,
     /// Records at the end of the log whose batch was never finished, and which nobody was told were durable. They are left out.
     pub unfinished: u64,
-    /// What is in other keyspaces than the default one, or has an expiry, and was not written: this version cannot.
+    /// What has an expiry, and was not written: that it may have expired, by which clock, is for whoever saves it to judge.
     pub left_out: Vec<LeftOut>,
 }
 
@@ -148,6 +153,14 @@ fn check_out(survey: &Survey, out: &Path) -> Result<()> {
 /// A key of a keyspace.
 type Key = (u16, Vec<u8>);
 
+/// What is known of a keyspace.
+#[derive(Default)]
+struct Made {
+    seqno: Seqno,
+    name: String,
+    options: SpaceOptions,
+}
+
 /// The newest intact record of a key.
 #[derive(Clone, Copy)]
 struct Newest {
@@ -175,7 +188,7 @@ struct Gathered {
     damaged: HashMap<Key, Seqno>,
     /// Up to where a keyspace was dropped or cleared.
     emptied: HashMap<u16, Seqno>,
-    names: HashMap<u16, (Seqno, String)>,
+    names: HashMap<u16, Made>,
     /// Large values that were looked at, and whether they are whole.
     whole: HashMap<[u8; 16], bool>,
     report: SalvageReport,
@@ -291,8 +304,10 @@ impl Gathered {
             (Kind::KeyspaceCreate, _) => {
                 if let Ok(CatalogueRecord::Create(create)) = CatalogueRecord::decode(&header, &payload) {
                     let known = self.names.entry(keyspace).or_default();
-                    if seqno >= known.0 {
-                        *known = (seqno, create.name.to_owned());
+                    if seqno >= known.seqno {
+                        let KeyspaceCreate { name, ordered, value_align, default_ttl_ms, .. } = create;
+                        let options = SpaceOptions { ordered, value_align, default_ttl_ms };
+                        *known = Made { seqno, name: name.to_owned(), options };
                     }
                 }
                 return;
@@ -327,6 +342,7 @@ impl Gathered {
         }
         self.report.damaged.sort_by_key(|damaged| damaged.lost);
         let mut left_out: BTreeMap<u16, u64> = BTreeMap::new();
+        let mut targets: HashMap<u16, Keyspace> = HashMap::new();
         let newest = std::mem::take(&mut self.newest);
         let kept = newest.into_iter().filter(|((keyspace, _), newest)| !is_gone(*keyspace, newest.seqno));
         let mut kept: Vec<_> = kept.filter(|(_, newest)| !matches!(newest.does, Does::Delete)).collect();
@@ -334,9 +350,13 @@ impl Gathered {
         kept.sort_unstable_by_key(|(_, newest)| newest.seqno);
         let mut walk: Option<(usize, Walk)> = None;
         for ((keyspace, key), newest) in kept {
-            let Some(target) = target(db, keyspace).filter(|_| !matches!(newest.does, Does::Expires)) else {
+            if matches!(newest.does, Does::Expires) {
                 *left_out.entry(keyspace).or_default() += 1;
                 continue;
+            }
+            let target = match targets.entry(keyspace) {
+                Occupied(known) => known.into_mut(),
+                Vacant(new) => new.insert(target(db, keyspace, self.names.get(&keyspace))?),
             };
             if walk.as_ref().is_none_or(|(part, _)| *part != newest.part) {
                 walk = survey.parts.get(newest.part).map(|part| (newest.part, part.walk()));
@@ -354,7 +374,7 @@ impl Gathered {
                 None => self.report.damaged.push(DamagedKey { keyspace, key, lost: newest.seqno, taken: None }),
             }
         }
-        let name = |keyspace: &u16| self.names.get(keyspace).map(|(_, name)| name.clone());
+        let name = |keyspace: &u16| self.names.get(keyspace).map(|made| made.name.clone());
         let counts =
             left_out.iter().map(|(keyspace, keys)| LeftOut { keyspace: *keyspace, name: name(keyspace), keys: *keys });
         self.report.left_out = counts.collect();
@@ -362,14 +382,17 @@ impl Gathered {
     }
 }
 
-/// KEYSPACES: where the records of a keyspace go in the new store; `None` if they cannot be written. This is the only place that
-/// knows which keyspaces there are.
-fn target(db: &Db, keyspace: u16) -> Option<&Db> {
-    (keyspace == DEFAULT_KEYSPACE).then_some(db)
+/// Where the records of a keyspace go in the new store. One whose making is lost has its number for a name.
+fn target(db: &Db, keyspace: u16, made: Option<&Made>) -> Result<Keyspace> {
+    match made {
+        _ if keyspace == DEFAULT_KEYSPACE => db.keyspace(DEFAULT_NAME),
+        Some(Made { name, options, .. }) => db.keyspace_with(name, KeyspaceOptions::of(options)),
+        None => db.keyspace(&format!("lost-{keyspace}")),
+    }
 }
 
 /// Puts the value of the record at `offset`, if it is still intact; its length.
-fn copy(walk: &mut Option<(usize, Walk)>, offset: u64, db: &Db, key: &[u8]) -> Result<Option<u64>> {
+fn copy(walk: &mut Option<(usize, Walk)>, offset: u64, db: &Keyspace, key: &[u8]) -> Result<Option<u64>> {
     let pair = walk.as_mut().and_then(|(_, walk)| walk.pair_at(offset)).filter(|(found, _)| found == key);
     let Some((_, value)) = pair else { return Ok(None) };
     db.put(key, &value)?;
@@ -377,7 +400,7 @@ fn copy(walk: &mut Option<(usize, Walk)>, offset: u64, db: &Db, key: &[u8]) -> R
 }
 
 /// The same of a large value.
-fn copy_large(survey: &Survey, db: &Db, key: &[u8], large: &LargeValue) -> Result<Option<u64>> {
+fn copy_large(survey: &Survey, db: &Keyspace, key: &[u8], large: &LargeValue) -> Result<Option<u64>> {
     let mut writer = db.put_writer(key, large.len)?;
     let mut failed = None;
     let whole = read_large(survey, large, |piece| {

@@ -286,6 +286,11 @@ impl Spaces {
         others
     }
 
+    /// What those that are not the default one are called, by their ids.
+    pub(crate) fn names(&self) -> Vec<(u16, String)> {
+        self.all().iter().skip(1).map(|space| (space.id, space.name.to_string())).collect()
+    }
+
     /// Those that have their keys in order.
     pub(crate) fn ordered(&self) -> Vec<Arc<Space>> {
         let mut all = self.all();

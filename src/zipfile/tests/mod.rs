@@ -61,6 +61,7 @@ fn manifest(entries: Vec<ManifestEntry>) -> Manifest {
         first_seqno: Seqno::from(1),
         last_seqno: Seqno::from(1000),
         as_of: Seqno::from(1000),
+        keyspaces: vec![],
         entries,
     }
 }
