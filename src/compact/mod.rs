@@ -111,6 +111,12 @@ pub(crate) enum Task {
 }
 
 impl Task {
+    /// Up to which segment records of ordered keyspaces are to be sorted: what is sealed meanwhile is not, or there might be no end to it.
+    fn sorts(self, store: &Store) -> Option<SegmentId> {
+        let sorts = matches!(self, Task::Compact(_)) && !store.ordered_keyspaces().is_empty();
+        store.units().last().map(|unit| unit.ids().1).filter(|_| sorts)
+    }
+
     fn goal(self, store: &Store, candidates: &[Candidate]) -> Goal {
         let (rewrite, pack, dead_share) = match self {
             Task::Archive => (false, true, 1.0),
@@ -180,11 +186,9 @@ fn run_all(
     report: &mut CompactionReport,
     next: &mut Option<ArchiveId>,
 ) -> Result<Ran> {
-    let mut lean = false;
+    let (mut lean, sorted) = (false, task.sorts(store));
     // Those that could not be read, by their first id: they stay as they are.
     let mut damaged = Vec::new();
-    // What is sealed meanwhile is not sorted as well: there might be no end to it.
-    let last = store.units().last().map_or(SegmentId(0), |unit| unit.ids().1);
     loop {
         pace.check()?;
         store.check_poison()?;
@@ -193,7 +197,7 @@ fn run_all(
         }
         let Some(id) = *next else { return Err(stuck(store)) };
         let units = store.units();
-        let candidates = candidates(store, &units, &damaged, matches!(task, Task::Compact(_)).then_some(last));
+        let candidates = candidates(store, &units, &damaged, sorted);
         let decision = decide(&candidates, &Goal { lean, ..task.goal(store, &candidates) });
         pace.rest(rest(task, &candidates));
         report.decisions.count(decision.reason);
