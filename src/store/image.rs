@@ -321,9 +321,9 @@ mod tests {
             lists.units[0].crc = checksum::crc(&bytes[4096..4096 + UNIT_LEN]);
             let encoded = lists.encode();
             let hash = (header.hash_kind, header.hash_seed);
-            let made_up = Header::of(&lists, &encoded, hash, header.database, header.from).unwrap();
-            let Header { key_count, id, until, .. } = header;
-            bytes[..512].copy_from_slice(&Header { key_count, id, until, ..made_up }.encode());
+            let mut made_up = Header::of(&lists, &encoded, hash, header.database, header.from).unwrap();
+            (made_up.key_count, made_up.id, made_up.until) = (header.key_count, header.id, header.until);
+            bytes[..512].copy_from_slice(&made_up.encode());
             bytes.splice(at.start as usize.., encoded);
             disk.write_file(names::IMAGE, &bytes);
             open(&disk, &identity(), false).is_some()
