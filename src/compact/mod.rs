@@ -113,7 +113,7 @@ pub(crate) enum Task {
 impl Task {
     /// Up to which segment records of ordered keyspaces are to be sorted: what is sealed meanwhile is not, or there might be no end to it.
     fn sorts(self, store: &Store) -> Option<SegmentId> {
-        let sorts = matches!(self, Task::Compact(_)) && !store.ordered_keyspaces().is_empty();
+        let sorts = matches!(self, Task::Compact(_)) && !store.spaces().ordered().is_empty();
         store.units().last().map(|unit| unit.ids().1).filter(|_| sorts)
     }
 
