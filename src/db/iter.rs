@@ -20,6 +20,8 @@ use crate::txn::pending::PendingPass;
 pub struct Iter {
     /// Or why there is nothing to show.
     of: std::result::Result<Of, Option<Error>>,
+    /// What the address of each value is a multiple of.
+    align: usize,
 }
 
 /// What is gone through.
@@ -37,19 +39,20 @@ impl Iter {
             let _log = store.log();
             Pass::new(store, space)
         });
-        Iter { of: pass.map(Of::Now).map_err(Some) }
+        Iter { of: pass.map(Of::Now).map_err(Some), align: space.align() }
     }
 
     pub(super) fn ordered(range: Result<Range>) -> Iter {
-        Iter { of: range.map(Of::Ordered).map_err(Some) }
+        // The range sees to it.
+        Iter { of: range.map(Of::Ordered).map_err(Some), align: 1 }
     }
 
-    pub(super) fn past(pass: Result<PastPass>) -> Iter {
-        Iter { of: pass.map(Of::Moment).map_err(Some) }
+    pub(super) fn past(pass: Result<PastPass>, space: &Space) -> Iter {
+        Iter { of: pass.map(Of::Moment).map_err(Some), align: space.align() }
     }
 
-    pub(super) fn pending(pass: Result<PendingPass>) -> Iter {
-        Iter { of: pass.map(Of::Transaction).map_err(Some) }
+    pub(super) fn pending(pass: Result<PendingPass>, space: &Space) -> Iter {
+        Iter { of: pass.map(Of::Transaction).map_err(Some), align: space.align() }
     }
 }
 
@@ -57,13 +60,15 @@ impl Iterator for Iter {
     type Item = Result<(Value, Value)>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        match &mut self.of {
+        let pair = match &mut self.of {
             Ok(Of::Now(pass)) => pass.next_pair(),
             Ok(Of::Moment(pass)) => pass.next_pair(),
             Ok(Of::Transaction(pass)) => pass.next_pair(),
             Ok(Of::Ordered(range)) => range.next(),
             Err(refused) => refused.take().map(Err),
-        }
+        };
+        let align = self.align;
+        pair.map(|pair| pair.map(|(key, value)| (key, value.aligned_to(align))))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

@@ -88,7 +88,8 @@ impl Keyspace {
     /// `Corruption` if the bytes on disk are not what was written: for this key alone. `Io` with positioned reads, and of a
     /// large value; `ResourceLimit` without a descriptor or the memory to read either. `Closed`, `Forked`.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
-        self.open_store()?.get(&self.space, key.as_ref())
+        let found = self.open_store()?.get(&self.space, key.as_ref())?;
+        Ok(found.map(|value| value.aligned_to(self.space.align())))
     }
 
     /// The part of the value of `key` that lies in `bytes`: cut off at its end, and empty where it starts behind that, or
@@ -323,7 +324,7 @@ impl Keyspace {
     }
 
     fn scan(&self, bounds: &Bounds) -> Result<Range> {
-        MomentRange::now(self.open_store()?, &self.space, bounds).map(Range::new)
+        MomentRange::now(self.open_store()?, &self.space, bounds).map(|scan| Range::new(scan, self))
     }
 
     pub(super) fn is_ordered(&self) -> bool {

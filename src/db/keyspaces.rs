@@ -34,7 +34,8 @@ impl KeyspaceOptions {
         self
     }
 
-    /// What the address of each value is a multiple of: a power of two from 1 to 4096. Default: 8, which is the least.
+    /// What the address of each [`Value`](crate::Value) is a multiple of: a power of two from 1 to 4096. Default: 8, which is the least. One that does not
+    /// lie so in its file is copied.
     pub fn value_align(mut self, bytes: usize) -> Self {
         self.value_align = Some(bytes);
         self

@@ -10,6 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::segment::value::Value;
 use crate::store::merge::Side;
 use crate::store::range::Bounds;
+use crate::txn::pending_range::PendingRange;
 use crate::txn::range::MomentRange;
 
 /// Keys within bounds with their values, each once, in the order of the keys' bytes, as of the call that made it: from below, from
@@ -18,12 +19,34 @@ use crate::txn::range::MomentRange;
 /// A damaged record is an `Err`, in its place where its key can be read, and the rest goes on. It owns what it needs, and outlives the
 /// store's handles; while it is there, writers keep what they replace, as for a [`Snapshot`](crate::Snapshot).
 pub struct Range {
-    scan: MomentRange,
+    of: Of,
+    /// What the address of each value is a multiple of.
+    align: usize,
+}
+
+/// What is gone through.
+enum Of {
+    Moment(MomentRange),
+    Transaction(PendingRange),
 }
 
 impl Range {
-    pub(super) fn new(scan: MomentRange) -> Range {
-        Range { scan }
+    pub(super) fn new(scan: MomentRange, keyspace: &Keyspace) -> Range {
+        Range { of: Of::Moment(scan), align: keyspace.space.align() }
+    }
+
+    pub(super) fn pending(scan: PendingRange, keyspace: &Keyspace) -> Range {
+        Range { of: Of::Transaction(scan), align: keyspace.space.align() }
+    }
+
+    #[inline]
+    fn next_from(&mut self, side: Side) -> Option<Result<(Value, Value)>> {
+        let pair = match &mut self.of {
+            Of::Moment(scan) => scan.next_pair(side),
+            Of::Transaction(scan) => scan.next_pair(side),
+        };
+        let align = self.align;
+        pair.map(|pair| pair.map(|(key, value)| (key, value.aligned_to(align))))
     }
 }
 
@@ -32,14 +55,14 @@ impl Iterator for Range {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        self.scan.next_pair(Side::Below)
+        self.next_from(Side::Below)
     }
 }
 
 impl DoubleEndedIterator for Range {
     #[inline]
     fn next_back(&mut self) -> Option<Self::Item> {
-        self.scan.next_pair(Side::Above)
+        self.next_from(Side::Above)
     }
 }
 

@@ -52,7 +52,11 @@ impl Snapshot {
     /// As [`Keyspace::get`], and `Corruption` also if the record was damaged already when it was replaced. `Invalid` if the keyspace is of another store.
     pub fn get(&self, keyspace: impl AsRef<Keyspace>, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
         let keyspace = keyspace.as_ref();
-        Ok(self.moment(keyspace)?.get(&keyspace.space, key.as_ref())?.0)
+        Ok(self
+            .moment(keyspace)?
+            .get(&keyspace.space, key.as_ref())?
+            .0
+            .map(|value| value.aligned_to(keyspace.space.align())))
     }
 
     /// Whether `key` was there.
@@ -72,7 +76,7 @@ impl Snapshot {
         if keyspace.is_ordered() {
             return Iter::ordered(self.scan(keyspace, &range::ALL));
         }
-        Iter::past(self.moment(keyspace).and_then(|moment| moment.pass(&keyspace.space)))
+        Iter::past(self.moment(keyspace).and_then(|moment| moment.pass(&keyspace.space)), &keyspace.space)
     }
 
     /// The keys within bounds with the values that they had, as [`Keyspace::range`] has them.
@@ -94,7 +98,8 @@ impl Snapshot {
     }
 
     fn scan(&self, keyspace: &Keyspace, bounds: &Bounds) -> Result<Range> {
-        MomentRange::at(self.moment(keyspace)?, &keyspace.space, bounds).map(Range::new)
+        let scan = MomentRange::at(self.moment(keyspace)?, &keyspace.space, bounds)?;
+        Ok(Range::new(scan, keyspace))
     }
 
     /// The last write that it shows.

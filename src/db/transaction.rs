@@ -3,6 +3,7 @@
 //! Floor 6. Imports `address`, `commit`, `db`, `error`, `segment`, `sync`, `txn`.
 
 use std::fmt;
+use std::ops::RangeBounds;
 
 use crate::address::Seqno;
 use crate::commit::durability::Durability;
@@ -10,8 +11,10 @@ use crate::db::Shared;
 use crate::db::iter::Iter;
 use crate::db::keyspace::Keyspace;
 use crate::db::options::PutOptions;
+use crate::db::range::{self, Range};
 use crate::error::{Error, ErrorKind, Result};
 use crate::segment::value::Value;
+use crate::store::range::Bounds;
 use crate::sync::Arc;
 use crate::txn::pending::Pending;
 
@@ -58,7 +61,8 @@ impl Transaction {
     /// As [`Snapshot::get`](crate::Snapshot::get).
     pub fn get(&self, keyspace: impl AsRef<Keyspace>, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
         let keyspace = keyspace.as_ref();
-        self.pending(keyspace)?.get(&keyspace.space, key.as_ref())
+        let found = self.pending(keyspace)?.get(&keyspace.space, key.as_ref())?;
+        Ok(found.map(|value| value.aligned_to(keyspace.space.align())))
     }
 
     /// Whether `key` is there.
@@ -115,12 +119,40 @@ impl Transaction {
         self.pending_mut(keyspace)?.delete(&keyspace.space, key.as_ref())
     }
 
-    /// Every key with its value, each once, as of this call, in no order.
+    /// Every key with its value, each once, as of this call: in the order of the keys if the keyspace is ordered, else in none.
     ///
     /// Whatever is written to the keyspace after the transaction began is a conflict from here on.
     pub fn iter(&self, keyspace: impl AsRef<Keyspace>) -> Iter {
         let keyspace = keyspace.as_ref();
-        Iter::pending(self.pending(keyspace).and_then(|pending| pending.pass(&keyspace.space)))
+        if keyspace.is_ordered() {
+            return Iter::ordered(self.scan(keyspace, &range::ALL));
+        }
+        Iter::pending(self.pending(keyspace).and_then(|pending| pending.pass(&keyspace.space)), &keyspace.space)
+    }
+
+    /// The keys within bounds with their values, as [`Keyspace::range`] has them, and its own writes among them.
+    ///
+    /// Whatever is written to the keyspace after the transaction began is a conflict from here on, also outside of the bounds.
+    ///
+    /// # Errors
+    /// `Invalid` if the keyspace is not ordered, or of another store; else as [`Transaction::get`].
+    pub fn range<K: AsRef<[u8]>>(&self, keyspace: impl AsRef<Keyspace>, range: impl RangeBounds<K>) -> Result<Range> {
+        range::check_ordered(keyspace.as_ref())?;
+        self.scan(keyspace.as_ref(), &range::bounds_of(&range))
+    }
+
+    /// The keys that begin with `prefix`, as [`Transaction::range`] has them.
+    ///
+    /// # Errors
+    /// As [`Transaction::range`].
+    pub fn prefix(&self, keyspace: impl AsRef<Keyspace>, prefix: impl AsRef<[u8]>) -> Result<Range> {
+        range::check_ordered(keyspace.as_ref())?;
+        self.scan(keyspace.as_ref(), &range::bounds_of_prefix(prefix.as_ref()))
+    }
+
+    fn scan(&self, keyspace: &Keyspace, bounds: &Bounds) -> Result<Range> {
+        let scan = self.pending(keyspace)?.range(&keyspace.space, bounds)?;
+        Ok(Range::pending(scan, keyspace))
     }
 
     /// Writes all of it, or nothing. Without writes there is nothing to do, and the answer is the last write that it saw.

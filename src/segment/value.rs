@@ -14,7 +14,8 @@ use crate::sync::Arc;
 /// The bytes of a value (or of a key that an iterator shows), without a copy where the store is mapped.
 ///
 /// It stays what it was when it was read, whatever happens to its key afterwards, and outlives the store's handles.
-/// Cloning is cheap. The address of a whole value is a multiple of 8.
+/// Cloning is cheap. The address of a whole value is a multiple of 8, or of more where its keyspace asks for that
+/// ([`KeyspaceOptions::value_align`](crate::KeyspaceOptions::value_align)): then it may be a copy.
 #[derive(Clone)]
 pub struct Value {
     bytes: NonNull<u8>,
@@ -65,6 +66,23 @@ impl Value {
         let words = Arc::new(words);
         let start = NonNull::from(fetched::bytes(&words)).cast();
         Value { bytes: start, len: bytes.len(), _keep: Keep::Fetched(words) }
+    }
+
+    /// The same at an address that is a multiple of `align`, a power of two: a copy, if need be.
+    #[inline]
+    pub(crate) fn aligned_to(self, align: usize) -> Value {
+        if self.len == 0 || self.bytes.addr().get() & (align - 1) == 0 { self } else { self.moved_to(align) }
+    }
+
+    #[cold]
+    fn moved_to(&self, align: usize) -> Value {
+        let mut words = vec![0; (self.len + align).div_ceil(8)].into_boxed_slice();
+        let room = fetched::bytes_mut(&mut words);
+        let skipped = room.as_ptr().addr().wrapping_neg() & (align - 1);
+        room[skipped..skipped + self.len].copy_from_slice(self);
+        let words = Arc::new(words);
+        let start = NonNull::from(&fetched::bytes(&words)[skipped..]).cast();
+        Value { bytes: start, len: self.len, _keep: Keep::Fetched(words) }
     }
 
     /// What `part` shows of a record that was fetched.

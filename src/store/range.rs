@@ -295,7 +295,8 @@ fn is_inverted(bounds: &Bounds) -> bool {
     }
 }
 
-fn contains(bounds: &Bounds, key: &[u8]) -> bool {
+/// Whether a key lies within.
+pub(crate) fn contains(bounds: &Bounds, key: &[u8]) -> bool {
     let above = match &bounds[0] {
         Bound::Unbounded => true,
         Bound::Included(start) => **start <= *key,

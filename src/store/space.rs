@@ -49,6 +49,8 @@ pub(crate) struct Space {
     /// The last write to it.
     written: AtomicU64,
     dropped: AtomicBool,
+    /// What the address of each value is a multiple of.
+    align: AtomicU64,
     /// Whether keys of it may expire, as far as is known.
     expiring: AtomicBool,
     /// Keys that had expired when they were counted last, and when that was, in milliseconds since 1970.
@@ -90,6 +92,7 @@ impl Space {
             floor: AtomicU64::new(floor.into()),
             written: AtomicU64::new(0),
             dropped: AtomicBool::new(false),
+            align: AtomicU64::new(8),
             expiring: AtomicBool::new(false),
             expired: AtomicU64::new(0),
             counted_ms: AtomicU64::new(0),
@@ -111,6 +114,7 @@ impl Space {
 
     fn say(&self, create: &KeyspaceCreate<'_>, created: Seqno) {
         let KeyspaceCreate { ordered, value_align, default_ttl_ms, .. } = *create;
+        self.align.store(value_align.into(), Ordering::Relaxed);
         let _ = self.said.set((SpaceOptions { ordered, value_align, default_ttl_ms }, created));
     }
 
@@ -145,6 +149,12 @@ impl Space {
     /// The table, for longer than a pin should live.
     pub(crate) fn whole_table(&self) -> Arc<Table> {
         self.table.whole()
+    }
+
+    /// What the address of each value is a multiple of.
+    #[inline]
+    pub(crate) fn align(&self) -> usize {
+        self.align.load(Ordering::Relaxed) as usize
     }
 
     /// No record up to this one counts (K1).

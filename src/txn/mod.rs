@@ -8,6 +8,7 @@
 pub(crate) mod change;
 pub(crate) mod moment;
 pub(crate) mod pending;
+pub(crate) mod pending_range;
 pub(crate) mod range;
 
 use crate::commit;

@@ -16,14 +16,17 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::segment::value::Value;
 use crate::store::Store;
 use crate::store::past::PastPass;
+use crate::store::range::{self, Bounds};
 use crate::store::space::Space;
 use crate::sync::Arc;
 use crate::sync::plain::{Mutex, MutexGuard, PoisonError};
 use crate::txn::Writing;
 use crate::txn::moment::Moment;
+use crate::txn::pending_range::PendingRange;
+use crate::txn::range::MomentRange;
 
 pub(crate) struct Pending {
-    moment: Moment,
+    moment: Arc<Moment>,
     seen: Mutex<Seen>,
     /// By keyspace and key; `None` deletes it.
     writes: BTreeMap<u16, BTreeMap<Vec<u8>, Option<Own>>>,
@@ -51,7 +54,12 @@ impl Pending {
     /// # Errors
     /// As `Moment::now`.
     pub(crate) fn begin(store: &Arc<Store>) -> Result<Pending> {
-        Ok(Pending { moment: Moment::now(store)?, seen: Mutex::default(), writes: BTreeMap::new(), told: false })
+        Ok(Pending {
+            moment: Arc::new(Moment::now(store)?),
+            seen: Mutex::default(),
+            writes: BTreeMap::new(),
+            told: false,
+        })
     }
 
     pub(crate) fn moment(&self) -> &Moment {
@@ -110,6 +118,19 @@ impl Pending {
         let pass = self.moment.pass(space)?;
         self.seen().all.insert(space.id());
         Ok(PendingPass { pass, own: self.writes.get(&space.id()).cloned().unwrap_or_default() })
+    }
+
+    /// The keys within bounds of an ordered keyspace, in their order. Whatever is written to the keyspace from the moment on is a conflict.
+    ///
+    /// # Errors
+    /// `Forked`; `Io`, `ResourceLimit`.
+    pub(crate) fn range(&self, space: &Arc<Space>, bounds: &Bounds) -> Result<PendingRange> {
+        let scan = MomentRange::at(&self.moment, space, bounds)?;
+        self.seen().all.insert(space.id());
+        let own = self.writes.get(&space.id()).into_iter().flatten();
+        let own = own.filter(|(key, _)| range::contains(bounds, key));
+        let own = own.map(|(key, own)| (key.clone(), own.as_ref().map(|own| own.value.clone())));
+        Ok(PendingRange::new(scan, own.collect()))
     }
 
     /// # Errors

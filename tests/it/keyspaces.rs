@@ -245,3 +245,27 @@ fn writers_of_many_keyspaces_at_once_lose_nothing() {
     db.close().unwrap();
     check(&open(dir.path()));
 }
+
+#[test]
+fn values_lie_where_their_keyspace_wants_them() {
+    let db = Options::new().open_in_memory().unwrap();
+    for align in [8, 64, 4096] {
+        let options = KeyspaceOptions::new().value_align(align).ordered(align == 64);
+        let keyspace = db.keyspace_with(&align.to_string(), options).unwrap();
+        for key in 0..20_u8 {
+            keyspace.put([key], vec![key; 100]).unwrap();
+        }
+        let (snapshot, transaction) = (db.snapshot(), db.begin());
+        let lies = |value: &[u8], key: u8| {
+            assert_eq!((value.as_ptr().addr() % align, value), (0, &vec![key; 100][..]));
+        };
+        for key in 0..20_u8 {
+            lies(&keyspace.get([key]).unwrap().unwrap(), key);
+            lies(&snapshot.get(&keyspace, [key]).unwrap().unwrap(), key);
+            lies(&transaction.get(&keyspace, [key]).unwrap().unwrap(), key);
+        }
+        for (key, value) in keyspace.iter().chain(snapshot.iter(&keyspace)).map(Result::unwrap) {
+            lies(&value, key[0]);
+        }
+    }
+}

@@ -384,3 +384,48 @@ fn an_answer_that_has_nothing_to_write_is_as_durable_as_one_that_has() {
     after_any_power_cut(deleted, updated, |value| value.is_none());
     after_any_power_cut(deleted, transaction, |value| value.is_none());
 }
+
+#[test]
+fn ranges_of_a_transaction_have_its_own_writes_from_both_ends_and_are_part_of_what_it_read() {
+    let db = Options::new().open_in_memory().unwrap();
+    let ordered = db.keyspace_with("ordered", zipcask::KeyspaceOptions::new().ordered(true)).unwrap();
+    for key in ["b", "d", "f", "h"] {
+        ordered.put(key, "old").unwrap();
+    }
+    let mut transaction = db.begin();
+    for key in ["a", "d", "e", "z"] {
+        transaction.put(&ordered, key, "own").unwrap();
+    }
+    transaction.delete(&ordered, "f").unwrap();
+    let keys = |pairs: Vec<zipcask::Result<(zipcask::Value, zipcask::Value)>>| {
+        pairs
+            .into_iter()
+            .map(|pair| pair.map(|(key, value)| format!("{}{}", key[0] as char, value[0] as char)).unwrap())
+            .collect::<Vec<_>>()
+    };
+    let forth = ["ao", "bo", "do", "eo", "ho", "zo"];
+    let back: Vec<_> = forth.iter().rev().copied().collect();
+    assert_eq!(keys(transaction.iter(&ordered).collect()), forth);
+    assert_eq!(keys(transaction.range::<&str>(&ordered, ..).unwrap().collect()), forth);
+    assert_eq!(keys(transaction.range::<&str>(&ordered, ..).unwrap().rev().collect()), back);
+    assert_eq!(keys(transaction.range(&ordered, "b"..="e").unwrap().collect()), forth[1..4]);
+    assert_eq!(keys(transaction.prefix(&ordered, "z").unwrap().collect()), ["zo"]);
+    // By turns, whichever end begins.
+    for start in [0, 1] {
+        let mut range = transaction.range::<&str>(&ordered, ..).unwrap();
+        let (mut low, mut high, mut turn) = (Vec::new(), Vec::new(), start);
+        while let Some(pair) = if turn % 2 == 0 { range.next() } else { range.next_back() } {
+            if turn % 2 == 0 {
+                low.push(pair)
+            } else {
+                high.push(pair)
+            }
+            turn += 1;
+        }
+        high.reverse();
+        assert_eq!(keys(low.into_iter().chain(high).collect()), forth);
+    }
+    assert_eq!(transaction.range::<&str>(&db, ..).unwrap_err().kind(), ErrorKind::Invalid);
+    ordered.put("c", "phantom").unwrap();
+    assert_eq!(transaction.commit().unwrap_err().kind(), ErrorKind::Conflict);
+}
