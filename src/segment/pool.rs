@@ -203,7 +203,9 @@ impl Maker {
     /// As the system says; nothing is left then, as far as possible.
     fn try_make(&self, len: u64) -> Result<Option<Blank>> {
         let disk = &*self.disk;
-        if let (true, Some(spare)) = (planted(Sabotage::RecycledSpare), recycled(disk, len)) {
+        if planted(Sabotage::RecycledSpare)
+            && let Some(spare) = recycled(disk, len)
+        {
             return Ok(Some(spare));
         }
         let spare = Blank::create(disk, self.new_name()?, len)?.good_as_it_is();

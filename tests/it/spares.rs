@@ -117,6 +117,22 @@ fn zeros_are_written_into_spares_and_where_there_was_none_ahead_of_the_records_o
     }
 }
 
+/// A writer that has taken a spare, and not named it yet, found it twice as long as its header says, and the store did not open again.
+#[test]
+fn making_a_spare_leaves_other_files_of_the_folder_alone() {
+    let (disk, faults) = new_disk();
+    let db = open(&faults);
+    db.put("first", "1").unwrap();
+    assert!(make_spare(&db));
+    db.seal().unwrap();
+    db.put("second", "2").unwrap();
+    assert_eq!(spares(&disk), [""; 0], "it was taken");
+    disk.write_file("spare/0123456789abcdef", &[0; 4096]);
+    assert!(make_spare(&db));
+    assert_eq!(disk.read_file("spare/0123456789abcdef").unwrap().len(), 4096);
+    assert_eq!(spares(&disk).len(), 2);
+}
+
 #[test]
 fn a_spare_that_is_too_short_for_a_batch_waits_for_its_turn() {
     let (inside, disk) = new_disk();
