@@ -1,6 +1,6 @@
 //! Reads and writes that count as one step.
 //!
-//! Floor 6. Imports `address`, `commit`, `db`, `error`, `segment`, `sync`, `txn`.
+//! Floor 6. Imports `address`, `commit`, `db`, `error`, `segment`, `store`, `sync`, `txn`.
 
 use std::fmt;
 use std::ops::RangeBounds;

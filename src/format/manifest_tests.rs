@@ -97,7 +97,8 @@ fn other_programs_read_the_same_values() {
     assert_eq!(json["covers"], serde_json::json!([[1, 41], [44, 44]]));
     assert_eq!(json["entries"][1]["offset"], 1_007_616);
     assert_eq!(json["entries"][0]["crc32c"], "e3069283");
-    assert_eq!(json.as_object().unwrap().len(), 11);
+    assert_eq!(json["keyspaces"], serde_json::json!([[1, "users"], [2, "of \"all\" kinds\n\\"]]));
+    assert_eq!(json.as_object().unwrap().len(), 12);
     assert_eq!(json["as_of"], 5120);
 }
 

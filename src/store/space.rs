@@ -115,6 +115,8 @@ impl Space {
     fn say(&self, create: &KeyspaceCreate<'_>, created: Seqno) {
         let KeyspaceCreate { ordered, value_align, default_ttl_ms, .. } = *create;
         self.align.store(value_align.into(), Ordering::Relaxed);
+        // Of the default keyspace it is said before anything is written.
+        self.floor.fetch_max(created.into(), Ordering::Relaxed);
         let _ = self.said.set((SpaceOptions { ordered, value_align, default_ttl_ms }, created));
     }
 
