@@ -29,7 +29,7 @@ enum Of {
     Now(Pass),
     Moment(PastPass),
     Transaction(PendingPass),
-    Ordered(Range),
+    Ordered(Box<Range>),
 }
 
 impl Iter {
@@ -44,7 +44,7 @@ impl Iter {
 
     pub(super) fn ordered(range: Result<Range>) -> Iter {
         // The range sees to it.
-        Iter { of: range.map(Of::Ordered).map_err(Some), align: 1 }
+        Iter { of: range.map(Box::new).map(Of::Ordered).map_err(Some), align: 1 }
     }
 
     pub(super) fn past(pass: Result<PastPass>, space: &Space) -> Iter {
