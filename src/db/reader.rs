@@ -24,7 +24,7 @@ const GROUP: usize = 32;
 /// It sees the newest published state of each key at the moment it looks, takes no lock, and hands out bytes that stay where
 /// they are until [`Reader::refresh`], or until it is dropped. A reader that is parked keeps the files that it has shown
 /// something of, and holds up nothing else; of what is not mapped ([`ReadMode::Positioned`](crate::ReadMode::Positioned)) it
-/// keeps a copy of every value that it has shown, and of large values their files, each once. It is a handle of the store, like a [`Keyspace`](crate::Keyspace): may
+/// keeps a copy of every value that it has shown, and of large values their files, each once. It is a handle of the store, like a [`Keyspace`]: may
 /// be sent to another thread, but not shared with one.
 ///
 /// ```

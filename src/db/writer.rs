@@ -19,7 +19,7 @@ const GATHERED_LEN: usize = 256 * 1024;
 /// were announced, then [`PutWriter::finish`]. Dropped before that, it leaves nothing.
 ///
 /// A write that fails has taken nothing of its bytes: they may be given again. One that would pass the announced
-/// length is `InvalidInput`. It is a handle of the store, like a [`Keyspace`](crate::Keyspace).
+/// length is `InvalidInput`. It is a handle of the store, like a [`Keyspace`].
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

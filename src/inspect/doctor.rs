@@ -19,7 +19,7 @@ const FLUSHES_MAX: u64 = 64;
 /// No more flushes are begun after this.
 const MEASURED_NS_MAX: u64 = 2_000_000_000;
 
-/// What [`doctor`](crate::inspect::doctor) found out.
+/// What [`doctor`](crate::inspect::doctor()) found out.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct DoctorReport {

@@ -67,7 +67,7 @@ pub struct Record {
 }
 
 /// What lies in a store, from file to file and from record to record: segments in the order of their age, those of archives among them,
-/// then the files around them. Made by [`dump`](crate::inspect::dump).
+/// then the files around them. Made by [`dump`](crate::inspect::dump()).
 pub struct Dump {
     survey: Survey,
     ready: VecDeque<Item>,

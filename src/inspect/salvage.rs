@@ -29,7 +29,7 @@ use crate::limits::DEFAULT_KEYSPACE;
 use crate::store::DEFAULT_NAME;
 use crate::store::space::SpaceOptions;
 
-/// What [`salvage`](crate::inspect::salvage) found, wrote and left behind.
+/// What [`salvage`](crate::inspect::salvage()) found, wrote and left behind.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct SalvageReport {
