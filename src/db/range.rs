@@ -3,7 +3,7 @@
 //! Floor 6. Imports `db`, `error`, `segment`, `store`, `txn`.
 
 use std::fmt;
-use std::ops::{Bound, RangeBounds};
+use std::ops::{Bound, ControlFlow, RangeBounds};
 
 use crate::db::keyspace::Keyspace;
 use crate::error::{Error, ErrorKind, Result};
@@ -37,6 +37,21 @@ impl Range {
 
     pub(super) fn pending(scan: PendingRange, keyspace: &Keyspace) -> Range {
         Range { of: Of::Transaction(scan), align: keyspace.space.align() }
+    }
+
+    /// Calls `each` with every key that is left and its value, from below, until it breaks: the fastest ordered pass. What it did not
+    /// come to can be taken afterwards.
+    ///
+    /// # Errors
+    /// Those of the first record that cannot be read; the pass ends there, and what is behind can be taken afterwards.
+    pub fn visit(&mut self, mut each: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<()> {
+        while let Some(pair) = self.next_from(Side::Below) {
+            let (key, value) = pair?;
+            if each(&key, &value).is_break() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     #[inline]

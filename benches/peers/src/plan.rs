@@ -14,6 +14,8 @@ pub(crate) struct Work {
     pub(crate) floor: &'static str,
     /// What is written between the reads, if anything.
     pub(crate) mix: Option<Mix>,
+    /// Pairs of a range at most, where ranges are read.
+    pub(crate) range_len: usize,
     pub(crate) about: &'static str,
 }
 
@@ -32,6 +34,8 @@ pub(crate) enum Update {
     Blind,
     /// What is made of the value, which is got before; both together are one operation.
     Modify,
+    /// A key that is new.
+    Insert,
 }
 
 /// Floors that are no engines.
@@ -42,12 +46,13 @@ const TWO_MISSES: &str = "two bare misses";
 
 const MAP: &str = "HashMap";
 const SHARED: &str = "DashMap";
+const LMDB: &str = "LMDB (heed 0.22)";
 
 /// Lengths of values, in the order in which the stores are made and measured.
 pub(crate) const VALUE_LENS: [usize; 3] = [VALUE_LEN, 4 << 10, 64 << 10];
 
 const fn work(name: &'static str, threads: usize, count: usize, floor: &'static str, about: &'static str) -> Work {
-    Work { name, value_len: VALUE_LEN, threads, count, floor, mix: None, about }
+    Work { name, value_len: VALUE_LEN, threads, count, floor, mix: None, range_len: 0, about }
 }
 
 const fn large(value_len: usize, about: &'static str) -> Work {
@@ -56,6 +61,10 @@ const fn large(value_len: usize, about: &'static str) -> Work {
 
 const fn mixed(name: &'static str, one_in: usize, update: Update, about: &'static str) -> Work {
     Work { mix: Some(Mix { one_in, update }), ..work(name, 2, 50_000, SHARED, about) }
+}
+
+const fn ranges(name: &'static str, threads: usize, count: usize, mix: Option<Mix>, about: &'static str) -> Work {
+    Work { mix, range_len: 100, ..work(name, threads, count, LMDB, about) }
 }
 
 /// Those that read come before those that write, which leave logs longer and trees split.
@@ -67,10 +76,19 @@ pub(crate) const WORKS: &[Work] = &[
     work("absent", 1, 100_000, MAP, "get of absent keys, 1 thread"),
     work("absent", 2, 100_000, MAP, "get of absent keys, 2 threads"),
     work("pass", 1, 0, MAP, "full pass over all keys"),
+    work("scan", 1, 0, LMDB, "full pass in the order of the keys"),
+    ranges("range", 1, 1_000, None, "range of 100 keys, 1 thread"),
     work("ycsb-c", 2, 50_000, SHARED, "YCSB C, 2 threads"),
     mixed("ycsb-b", 20, Update::Blind, "YCSB B (5 % updates, OS), 2 threads"),
     mixed("ycsb-a", 2, Update::Blind, "YCSB A (50 % updates, OS), 2 threads"),
     mixed("ycsb-f", 2, Update::Modify, "YCSB F (50 % read-modify-write, OS), 2 threads"),
+    ranges(
+        "ycsb-e",
+        2,
+        1_000,
+        Some(Mix { one_in: 20, update: Update::Insert }),
+        "YCSB E (ranges of 1 to 100, 5 % inserts, OS), 2 threads",
+    ),
     work("os", 1, 10_000, BARE_LOG, "single writes to the OS, 1 thread"),
     work("os", 2, 5_000, BARE_LOG, "single writes to the OS, 2 threads"),
     work("os", 4, 2_500, BARE_LOG, "single writes to the OS, 4 threads"),
@@ -84,7 +102,12 @@ pub(crate) const WORKS: &[Work] = &[
 impl Work {
     /// Whether it is a read that nothing is written beside.
     pub(crate) fn reads_only(&self) -> bool {
-        matches!(self.name, "get" | "dependent" | "absent" | "pass" | "large" | "ycsb-c")
+        matches!(self.name, "get" | "dependent" | "absent" | "pass" | "scan" | "range" | "large" | "ycsb-c")
+    }
+
+    /// Whether it is asked only of those that have an order.
+    pub(crate) fn wants_order(&self) -> bool {
+        matches!(self.name, "scan" | "range" | "ycsb-e")
     }
 
     /// Whether single writes are handed to the operating system, with reads between them or without.

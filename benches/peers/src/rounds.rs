@@ -10,10 +10,10 @@ use tempfile::TempDir;
 use crate::bare::BareLog;
 use crate::clock::together;
 use crate::common::data::{Key, VALUE_LEN};
-use crate::engines::{Engine, KINDS, Kind, Mode, Way};
+use crate::engines::{Engine, KINDS, Kind, Mode, Way, zipcask};
 use crate::load;
 use crate::options::Options;
-use crate::plan::{VALUE_LENS, WORKS, Work, keys_of};
+use crate::plan::{Mix, VALUE_LENS, WORKS, Work, keys_of};
 use crate::raw::TwoMisses;
 use crate::runs::{self, Zipf};
 use crate::turn::{Task, Turn};
@@ -121,7 +121,8 @@ impl<'a> Bench<'a> {
         let names: Vec<_> = sides.iter().map(|&side| self.name(side, work)).collect();
         let of = |name: &str| names.iter().position(|it| it == name).map_or_else(Vec::new, |at| ns[at].clone());
         let floor_ns = of(work.floor);
-        let zipcask_ns = [READER, ZIPCASK].map(of).into_iter().find(|ns| !ns.is_empty()).unwrap_or_default();
+        let zipcask_ns =
+            [READER, ZIPCASK, zipcask::VISITED].map(of).into_iter().find(|ns| !ns.is_empty()).unwrap_or_default();
         let row = |(engine, ns): (&String, &Vec<f64>)| Row {
             work: work.about,
             engine: engine.clone(),
@@ -143,6 +144,7 @@ impl<'a> Bench<'a> {
         match side {
             Side::Store(at, Way::Plain) => self.stores[at].kind.name.to_owned(),
             Side::Store(_, Way::Reader) => READER.to_owned(),
+            Side::Store(at, Way::Visit) => format!("{}, visited", self.stores[at].kind.name),
             Side::Store(_, Way::Many(keys)) => format!("zipcask get_many, {keys}"),
             Side::Floor => work.floor.to_owned(),
         }
@@ -178,6 +180,9 @@ impl<'a> Bench<'a> {
     }
 
     fn task(&self, work: &Work, version: u64) -> Task<'_> {
+        if let (Some(Mix { one_in, .. }), len @ 1..) = (work.mix, work.range_len) {
+            return Task::Scans { len, one_in, new: self.keys + version };
+        }
         if let Some(mix) = work.mix {
             return Task::Mixed { mix, version };
         }
@@ -186,6 +191,8 @@ impl<'a> Bench<'a> {
             "absent" => Task::Absent,
             "dependent" => Task::Dependent { ids: self.keys },
             "pass" => Task::Pass(self.all),
+            "scan" => Task::InOrder(self.all),
+            "range" => Task::Ranges { len: work.range_len },
             "ycsb-c" => Task::FoundNewest,
             "large" => Task::Large { value_len: self.value_len },
             name => unreachable!("{name} is no work that reads"),
@@ -243,7 +250,7 @@ impl<'a> Bench<'a> {
             match work.name {
                 "absent" => runs::absent(&mut rng, count, 2 * work.count),
                 name if name.starts_with("ycsb") => self.zipf.keys(&mut rng, 2 * work.count),
-                "get" | "dependent" | "large" => runs::uniform(&mut rng, count, 2 * work.count),
+                "get" | "dependent" | "large" | "range" => runs::uniform(&mut rng, count, 2 * work.count),
                 _ => runs::of_thread(&mut rng, count, work.count, thread, threads),
             }
         };

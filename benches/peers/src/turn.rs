@@ -1,7 +1,7 @@
 //! What a thread reads in a turn: warming up, then what is timed.
 
 use crate::clock::Clock;
-use crate::common::data::{Key, check, value};
+use crate::common::data::{Key, check, mix, value};
 use crate::engines::Engine;
 use crate::large;
 use crate::plan::{Mix, Update};
@@ -24,6 +24,12 @@ pub(crate) enum Task<'a> {
     Mixed { mix: Mix, version: u64 },
     /// They have these versions.
     Versions(&'a [u64]),
+    /// They are there, each the first of a range of so many pairs.
+    Ranges { len: usize },
+    /// As above, of 1 to so many pairs; one operation of `one_in` puts a key that is new, from this id on.
+    Scans { len: usize, one_in: usize, new: u64 },
+    /// All keys in their order, whatever is asked for.
+    InOrder(Tally),
     /// All keys at once, whatever is asked for.
     Pass(Tally),
 }
@@ -43,13 +49,17 @@ pub(crate) struct Turn<'a> {
 impl Turn<'_> {
     /// Whether a transaction would show too old a state if it served more than one get.
     pub(crate) fn wants_the_newest(&self) -> bool {
-        matches!(self.task, Task::FoundNewest | Task::Mixed { .. } | Task::Versions(_))
+        matches!(self.task, Task::FoundNewest | Task::Mixed { .. } | Task::Scans { .. } | Task::Versions(_))
     }
 
     /// Reads through `view`, which is made, and refreshed for the first time, before the clock starts.
     pub(crate) fn go<V: View>(&self, mut view: V) {
         if !self.warm.is_empty() {
-            let task = if matches!(self.task, Task::Mixed { .. }) { Task::FoundNewest } else { self.task };
+            let task = match self.task {
+                Task::Mixed { .. } => Task::FoundNewest,
+                Task::Scans { len, .. } => Task::Ranges { len },
+                task => task,
+            };
             self.read(&view, task, self.warm);
             view.refresh();
         }
@@ -74,6 +84,18 @@ impl Turn<'_> {
                     assert_eq!(found, Some(version), "key {} has another value than the last", key.id);
                 }
             }
+            Task::Ranges { len } => keys.iter().for_each(|key| view::range(view, key, len)),
+            Task::Scans { len, one_in, new } => {
+                for (at, key) in keys.iter().enumerate() {
+                    if at % one_in == one_in - 1 {
+                        let id = new + at as u64;
+                        self.engine.put(Key::new(id).as_bytes(), &value(id, 0));
+                    } else {
+                        view::range(view, key, 1 + (mix(key.id ^ at as u64) % len as u64) as usize);
+                    }
+                }
+            }
+            Task::InOrder(all) => view::in_order(view, all),
             Task::Pass(all) => view::pass(view, all),
         }
     }
@@ -90,6 +112,7 @@ fn mixed(view: &impl View, engine: &dyn Engine, keys: &[Key], mix: Mix, version:
             }
             Update::Blind => version + at as u64,
             Update::Modify => get(key) + 1,
+            Update::Insert => unreachable!("keys that are new are no part of this task"),
         };
         engine.put(key.as_bytes(), &value(key.id, version));
     }

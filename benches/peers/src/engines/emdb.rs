@@ -3,7 +3,7 @@
 use emdb::Emdb;
 
 use crate::common::data::Key;
-use crate::engines::{Engine, Kind, Mode, Way, all, plain};
+use crate::engines::{Engine, Kind, Mode, Way, plain, unordered};
 use crate::turn::Turn;
 use crate::view::View;
 
@@ -16,7 +16,7 @@ pub(crate) const KIND: Kind = Kind {
         let db = Emdb::builder().path(dir.join("store.emdb")).build().expect("emdb opens");
         Box::new(Store { db, mode: Mode::Sync })
     },
-    takes: all,
+    takes: unordered,
     ways: plain,
 };
 

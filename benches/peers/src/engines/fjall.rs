@@ -38,6 +38,13 @@ impl View for &Store {
             each(&key, &value);
         }
     }
+
+    fn range(&self, from: &[u8], most: usize, mut each: impl FnMut(&[u8], &[u8])) {
+        for pair in self.keyspace.range(from..).take(most) {
+            let (key, value) = pair.into_inner().expect("fjall iterates");
+            each(&key, &value);
+        }
+    }
 }
 
 impl Engine for Store {

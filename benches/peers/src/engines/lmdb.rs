@@ -1,5 +1,6 @@
 //! LMDB, by heed.
 
+use std::ops::Bound;
 use std::path::Path;
 
 use heed::types::Bytes;
@@ -63,6 +64,14 @@ impl View for AtOnce<'_> {
             each(key, value);
         }
     }
+
+    fn range(&self, from: &[u8], most: usize, mut each: impl FnMut(&[u8], &[u8])) {
+        let bounds = (Bound::Included(from), Bound::Unbounded);
+        for pair in self.store.db.range(&self.txn, &bounds).expect("LMDB iterates").take(most) {
+            let (key, value) = pair.expect("LMDB iterates");
+            each(key, value);
+        }
+    }
 }
 
 impl Store {
@@ -80,6 +89,10 @@ impl View for &Store {
 
     fn pass(&self, each: impl FnMut(&[u8], &[u8])) {
         self.begin().pass(each);
+    }
+
+    fn range(&self, from: &[u8], most: usize, each: impl FnMut(&[u8], &[u8])) {
+        self.begin().range(from, most, each);
     }
 }
 

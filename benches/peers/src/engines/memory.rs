@@ -15,7 +15,7 @@ pub(crate) const PLAIN: Kind = Kind {
     name: "HashMap",
     about: "std `HashMap<Vec<u8>, Vec<u8>>` without a lock, where nothing is written; keeps nothing",
     open: |_, _| Box::new(Plain(HashMap::new())),
-    takes: |work| work.name == "load" || work.reads_only(),
+    takes: |work| work.name == "load" || (work.reads_only() && !work.wants_order()),
     ways: plain,
 };
 
@@ -23,7 +23,7 @@ pub(crate) const LOCKED: Kind = Kind {
     name: "RwLock<HashMap>",
     about: "the same in a std `RwLock`, for two threads; keeps nothing",
     open: |_, _| Box::new(Locked(RwLock::new(HashMap::new()))),
-    takes: |work| work.name == "load" || (work.threads == 2 && work.name != "os"),
+    takes: |work| work.name == "load" || (work.threads == 2 && !matches!(work.name, "os" | "ycsb-e")),
     ways: plain,
 };
 
@@ -31,7 +31,9 @@ pub(crate) const SHARDED: Kind = Kind {
     name: "DashMap",
     about: "`DashMap<Vec<u8>, Vec<u8>>` 6; keeps nothing",
     open: |_, _| Box::new(Sharded(DashMap::new())),
-    takes: |work| matches!(work.name, "load" | "dependent") || (work.threads == 2 && work.name != "os"),
+    takes: |work| {
+        matches!(work.name, "load" | "dependent") || (work.threads == 2 && !matches!(work.name, "os" | "ycsb-e"))
+    },
     ways: plain,
 };
 

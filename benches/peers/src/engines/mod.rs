@@ -8,7 +8,7 @@ mod redb;
 #[cfg(feature = "rocksdb")]
 mod rocksdb;
 mod sled;
-mod zipcask;
+pub(crate) mod zipcask;
 
 use std::path::Path;
 
@@ -32,6 +32,8 @@ pub(crate) enum Way {
     Plain,
     /// zipcask's `Reader`.
     Reader,
+    /// Its `Range::visit`.
+    Visit,
     /// Its `get_many`, so many keys at a time.
     Many(usize),
 }
@@ -76,6 +78,10 @@ fn all(_: &Work) -> bool {
     true
 }
 
+fn unordered(work: &Work) -> bool {
+    !work.wants_order()
+}
+
 fn plain(_: &Work) -> &'static [Way] {
     &[Way::Plain]
 }
@@ -83,6 +89,8 @@ fn plain(_: &Work) -> &'static [Way] {
 /// All of them, zipcask first.
 pub(crate) const KINDS: &[Kind] = &[
     zipcask::KIND,
+    zipcask::ORDERED,
+    zipcask::COMPACTED,
     emdb::KIND,
     lmdb::KIND,
     lmdb::WRITABLE,

@@ -45,6 +45,13 @@ impl View for AtOnce {
             each(key.value(), value.value());
         }
     }
+
+    fn range(&self, from: &[u8], most: usize, mut each: impl FnMut(&[u8], &[u8])) {
+        for pair in ReadableTable::range(self, from..).expect("redb iterates").take(most) {
+            let (key, value) = pair.expect("redb iterates");
+            each(key.value(), value.value());
+        }
+    }
 }
 
 /// A transaction for each get.
@@ -56,6 +63,10 @@ impl View for &Store {
 
     fn pass(&self, each: impl FnMut(&[u8], &[u8])) {
         self.begin().pass(each);
+    }
+
+    fn range(&self, from: &[u8], most: usize, each: impl FnMut(&[u8], &[u8])) {
+        View::range(&self.begin(), from, most, each);
     }
 }
 

@@ -1,6 +1,6 @@
 //! RocksDB.
 
-use rocksdb::{DB, IteratorMode, Options, WriteBatch, WriteOptions};
+use rocksdb::{DB, Direction, IteratorMode, Options, WriteBatch, WriteOptions};
 
 use crate::common::data::Key;
 use crate::engines::{Engine, Kind, Mode, Way, all, plain};
@@ -33,6 +33,13 @@ impl View for &Store {
 
     fn pass(&self, mut each: impl FnMut(&[u8], &[u8])) {
         for pair in self.db.iterator(IteratorMode::Start) {
+            let (key, value) = pair.expect("RocksDB iterates");
+            each(&key, &value);
+        }
+    }
+
+    fn range(&self, from: &[u8], most: usize, mut each: impl FnMut(&[u8], &[u8])) {
+        for pair in self.db.iterator(IteratorMode::From(from, Direction::Forward)).take(most) {
             let (key, value) = pair.expect("RocksDB iterates");
             each(&key, &value);
         }

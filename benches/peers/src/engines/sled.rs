@@ -37,6 +37,13 @@ impl View for &Store {
             each(&key, &value);
         }
     }
+
+    fn range(&self, from: &[u8], most: usize, mut each: impl FnMut(&[u8], &[u8])) {
+        for pair in self.db.range(from..).take(most) {
+            let (key, value) = pair.expect("sled iterates");
+            each(&key, &value);
+        }
+    }
 }
 
 impl Engine for Store {

@@ -1,10 +1,13 @@
 //! zipcask.
 
-use zipcask::{Db, Durability, PutOptions, Stats};
+use std::path::Path;
+
+use zipcask::{Db, Durability, KeyspaceOptions, Options, PutOptions, Stats};
 
 use crate::common::data::Key;
-use crate::engines::{Engine, Kind, Mode, Way, all};
-use crate::ours::Many;
+use crate::engines::{Engine, Kind, Mode, Way, unordered};
+use crate::ours::{Many, Visit};
+use crate::plan::Work;
 use crate::turn::Turn;
 
 pub(crate) const KIND: Kind = Kind {
@@ -15,9 +18,9 @@ pub(crate) const KIND: Kind = Kind {
             load: `Batch` with `Durability::Os`, then `sync`",
     open: |dir, _| {
         let db = Db::open(dir.join("store")).expect("zipcask opens");
-        Box::new(Store { db, put: PutOptions::new() })
+        Box::new(Store { db, put: PutOptions::new(), compacts: false })
     },
-    takes: all,
+    takes: unordered,
     ways: |work| match work.name {
         "get" => &[Way::Plain, Way::Reader, Way::Many(16), Way::Many(64), Way::Many(256)],
         _ if work.reads_only() || work.mix.is_some() => &[Way::Plain, Way::Reader],
@@ -25,9 +28,35 @@ pub(crate) const KIND: Kind = Kind {
     },
 };
 
+pub(crate) const ORDERED: Kind = Kind {
+    name: "zipcask, ordered",
+    about: "the same with an ordered keyspace, as it is after loading in no order; `range`; visited: `Range::visit`",
+    open: |dir, _| open_ordered(dir, false),
+    takes: Work::wants_order,
+    ways: |_| &[Way::Plain, Way::Visit],
+};
+
+pub(crate) const COMPACTED: Kind = Kind {
+    name: "zipcask, compacted",
+    about: "the same after `compact()`, called once, when it has been loaded",
+    open: |dir, _| open_ordered(dir, true),
+    ..ORDERED
+};
+
+/// As `COMPACTED` is held against others.
+pub(crate) const VISITED: &str = "zipcask, compacted, visited";
+
 struct Store {
     db: Db,
     put: PutOptions,
+    /// Whether the next `sync` compacts.
+    compacts: bool,
+}
+
+fn open_ordered(dir: &Path, compacts: bool) -> Box<dyn Engine> {
+    let options = Options::new().default_keyspace(KeyspaceOptions::new().ordered(true));
+    let db = options.open(dir.join("store")).expect("zipcask opens");
+    Box::new(Store { db, put: PutOptions::new(), compacts })
 }
 
 impl Engine for Store {
@@ -35,6 +64,7 @@ impl Engine for Store {
         match way {
             Way::Plain => turn.go(&self.db),
             Way::Reader => turn.go(self.db.reader()),
+            Way::Visit => turn.go(Visit(&self.db)),
             Way::Many(batch) => turn.go(Many { reader: self.db.reader(), batch }),
         }
     }
@@ -60,6 +90,9 @@ impl Engine for Store {
 
     fn sync(&mut self) {
         self.db.sync().expect("zipcask syncs");
+        if std::mem::take(&mut self.compacts) {
+            self.db.compact().expect("zipcask compacts");
+        }
     }
 
     fn stats(&self) -> Option<Stats> {
