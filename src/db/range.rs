@@ -45,7 +45,11 @@ impl Range {
     /// # Errors
     /// Those of the first record that cannot be read; the pass ends there, and what is behind can be taken afterwards.
     pub fn visit(&mut self, mut each: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<()> {
-        while let Some(pair) = self.next_from(Side::Below) {
+        let scan = match &mut self.of {
+            Of::Moment(scan) => return scan.visit(&mut each),
+            Of::Transaction(scan) => scan,
+        };
+        while let Some(pair) = scan.next_pair(Side::Below) {
             let (key, value) = pair?;
             if each(&key, &value).is_break() {
                 break;

@@ -16,13 +16,15 @@ use crate::segment::scan::{Scan, Step, Values};
 use crate::segment::source::Source;
 
 /// Most records between a fence and the next.
-pub(crate) const BLOCK_RECORDS: usize = 32;
+pub(crate) const BLOCK_RECORDS: usize = 16;
 
 /// Of records that all were there when it was made; nothing of it ever changes.
 #[derive(Debug)]
 pub(crate) struct Part {
-    /// Bytes that all keys begin with.
-    shared: usize,
+    /// What all keys begin with.
+    shared: Vec<u8>,
+    /// Of the first and the last key.
+    words: (u64, u64),
     len: u32,
     /// Where its last record ends.
     end: u64,
@@ -74,6 +76,21 @@ impl Edge<'_> {
 pub(crate) struct Block {
     numbers: Range<u32>,
     units: Vec<u32>,
+}
+
+/// Where a walk from below has got to.
+#[derive(Debug, Default)]
+pub(crate) struct Walked {
+    /// The number of the record that is next, where it lies, unless others do before it, and the fence behind it.
+    number: u32,
+    offset: u64,
+    fence: usize,
+}
+
+impl Walked {
+    fn at(fences: &[Fence], fence: usize) -> Walked {
+        Walked { number: fences[fence].number, offset: offset_of(fences[fence].unit), fence: fence + 1 }
+    }
 }
 
 /// Records of a segment as a walk found them: in the order of the log.
@@ -133,13 +150,15 @@ impl Found {
 
     /// The part that these make, which are not none.
     pub(super) fn into_part(self, segment: &Segment) -> Part {
-        let (shared, len, end) = (self.shared, self.units.len() as u32, self.end);
-        let word = |number: usize| word_of(self.key(segment, number), shared);
+        let (skip, len, end) = (self.shared, self.units.len() as u32, self.end);
+        let word = |number: usize| word_of(self.key(segment, number), skip);
+        let shared = self.key(segment, 0).get(..skip).unwrap_or_default().to_vec();
         // Who walks from fence to fence passes the others, too.
         if self.ascending && self.others <= u64::from(len) {
             let fence = |number| Fence { word: word(number), unit: self.units[number], number: number as u32 };
             let fences = (0..self.units.len()).step_by(BLOCK_RECORDS).map(fence).collect();
-            return Part { shared, len, end, entries: Entries::Fences(fences) };
+            let words = (word(0), word(self.units.len() - 1));
+            return Part { shared, words, len, end, entries: Entries::Fences(fences) };
         }
         let mut sorted: Vec<(u64, u32)> = (0..len).map(|number| (word(number as usize), number)).collect();
         sorted.sort_unstable_by(|a, b| {
@@ -147,12 +166,21 @@ impl Found {
             a.0.cmp(&b.0).then_with(keys).then(b.1.cmp(&a.1))
         });
         let units = sorted.iter().map(|(_, number)| self.units[*number as usize]).collect();
-        let words = sorted.into_iter().map(|(word, _)| word).collect();
-        Part { shared, len, end, entries: Entries::All { words, units } }
+        Part::of_all(shared, sorted.into_iter().map(|(word, _)| word).collect(), units, end)
     }
 }
 
 impl Part {
+    fn of_all(shared: Vec<u8>, words: Vec<u64>, units: Vec<u32>, end: u64) -> Part {
+        let ends = (words.first().copied().unwrap_or(0), words.last().copied().unwrap_or(0));
+        Part { shared, words: ends, len: units.len() as u32, end, entries: Entries::All { words, units } }
+    }
+
+    /// What all of its keys begin with.
+    pub(crate) fn shared(&self) -> &[u8] {
+        &self.shared
+    }
+
     /// How many records it has.
     pub(crate) fn len(&self) -> u32 {
         self.len
@@ -165,30 +193,28 @@ impl Part {
     pub(crate) fn seek(&self, segment: &Segment, keyspace: u16, edge: Edge<'_>) -> Result<u32> {
         let mut block = Block::default();
         let key = edge.key();
-        if self.shared > 0 {
-            let first = self.key(segment, keyspace, 0, &mut block)?;
-            let (head, bound) = (&first[..self.shared.min(first.len())], &key[..key.len().min(self.shared)]);
-            match bound.cmp(head) {
-                Ordering::Less => return Ok(0),
-                Ordering::Greater => return Ok(self.len),
-                Ordering::Equal => {}
-            }
+        let word = word_of(key, self.shared.len());
+        let head = key[..key.len().min(self.shared.len())].cmp(&self.shared);
+        match head.then_with(|| word.cmp(&self.words.0)) {
+            Ordering::Less => return Ok(0),
+            _ if head == Ordering::Greater || word > self.words.1 => return Ok(self.len),
+            _ => {}
         }
-        let word = word_of(key, self.shared);
         let (from, to) = match &self.entries {
             Entries::All { words, .. } => {
                 let from = words.partition_point(|other| *other < word);
-                (from, from + words[from..].partition_point(|other| *other == word))
+                (from as u32, (from + words[from..].partition_point(|other| *other == word)) as u32)
             }
             Entries::Fences(fences) => {
-                let from = fences.partition_point(|fence| fence.word < word);
-                let to = from + fences[from..].partition_point(|fence| fence.word == word);
-                let first = |fence: usize| fences.get(fence).map_or(self.len, |fence| fence.number) as usize;
-                // What is in front of a fence may have its word, too.
-                (first(from.saturating_sub(1)), first(to))
+                let Some(fence) = seek_fence(segment, fences, word, edge)?.checked_sub(1) else { return Ok(0) };
+                if segment.is_mapped() {
+                    return self.seek_in_block(segment, keyspace, fences, fence, edge);
+                }
+                let Range { start, end } = self.numbers(fences, fence);
+                (start, end)
             }
         };
-        let (mut from, mut to) = (from as u32, to as u32);
+        let (mut from, mut to) = (from, to);
         while from < to {
             let middle = from + (to - from) / 2;
             let found = self.key(segment, keyspace, middle, &mut block)?;
@@ -199,6 +225,26 @@ impl Part {
             }
         }
         Ok(from)
+    }
+
+    /// How many keys are below `edge`, which lies in this block or at its end; no record behind is looked at.
+    fn seek_in_block(
+        &self,
+        segment: &Segment,
+        keyspace: u16,
+        fences: &[Fence],
+        fence: usize,
+        edge: Edge<'_>,
+    ) -> Result<u32> {
+        let end = self.numbers(fences, fence).end;
+        let mut at = Walked::at(fences, fence);
+        while at.number < end {
+            let offset = self.walk_on(segment, keyspace, fences, &mut at)?;
+            if !edge.is_above((*segment.key_of_put(offset)?).cmp(edge.key())) {
+                return Ok(at.number - 1);
+            }
+        }
+        Ok(end)
     }
 
     fn key<'s>(&self, segment: &'s Segment, keyspace: u16, number: u32, block: &mut Block) -> Result<Cow<'s, [u8]>> {
@@ -220,6 +266,76 @@ impl Part {
                 Ok(offset_of(block.units[(number - block.numbers.start) as usize]))
             }
         }
+    }
+
+    /// The same for who takes the records from below, one after the other, of a segment that is mapped.
+    ///
+    /// # Errors
+    /// As `offset`.
+    #[inline]
+    pub(crate) fn next_offset(&self, segment: &Segment, keyspace: u16, number: u32, at: &mut Walked) -> Result<u64> {
+        match &self.entries {
+            Entries::All { units, .. } => Ok(offset_of(units[number as usize])),
+            Entries::Fences(fences) => {
+                if at.number != number || number == 0 {
+                    *at = self.walk_up_to(segment, keyspace, fences, number)?;
+                }
+                self.walk_on(segment, keyspace, fences, at)
+            }
+        }
+    }
+
+    /// What is behind the number that all keys begin with, if that many bytes are skipped; nobody looks at the record for it.
+    #[inline]
+    pub(crate) fn word(&self, number: u32, skip: usize) -> Option<u64> {
+        match &self.entries {
+            Entries::All { words, .. } if skip == self.shared.len() => Some(words[number as usize]),
+            _ => None,
+        }
+    }
+
+    fn walk_up_to(&self, segment: &Segment, keyspace: u16, fences: &[Fence], number: u32) -> Result<Walked> {
+        let mut at = Walked::at(fences, fence_of(fences, number));
+        while at.number < number {
+            self.walk_on(segment, keyspace, fences, &mut at)?;
+        }
+        Ok(at)
+    }
+
+    /// Goes behind the next record, and says where it lies.
+    #[inline]
+    fn walk_on(&self, segment: &Segment, keyspace: u16, fences: &[Fence], at: &mut Walked) -> Result<u64> {
+        let next = fences.get(at.fence);
+        if let Some(fence) = next.filter(|fence| fence.number == at.number) {
+            (at.offset, at.fence) = (self.walk_to_fence(segment, keyspace, at, offset_of(fence.unit))?, at.fence + 1);
+        }
+        let end = fences.get(at.fence).map_or(self.end, |fence| offset_of(fence.unit));
+        while at.offset < end {
+            let (found, len) = segment.step_in_place(at.offset)?;
+            at.offset += len;
+            if found == Some(keyspace) {
+                at.number += 1;
+                return Ok(at.offset - len);
+            }
+        }
+        Err(Error::corruption(segment.path(), end, "records of the keyspace that lay before are not there"))
+    }
+
+    /// From behind the last record before a fence up to that: others may lie between, and none of the keyspace.
+    #[inline]
+    fn walk_to_fence(&self, segment: &Segment, keyspace: u16, at: &Walked, fence: u64) -> Result<u64> {
+        let mut offset = at.offset;
+        while offset < fence {
+            let (found, len) = segment.step_in_place(offset)?;
+            if found == Some(keyspace) {
+                break;
+            }
+            offset += len;
+        }
+        if offset != fence {
+            return Err(Error::corruption(segment.path(), fence, "other records lie before than did"));
+        }
+        Ok(fence)
     }
 
     /// The numbers of the records that are found together with this one.
@@ -274,19 +390,21 @@ impl Part {
         let (last, first) = (older.len - 1, 0);
         let before = older.key(segment, keyspace, last, &mut blocks[0])?;
         let after = newer.key(segment, keyspace, first, &mut blocks[1])?;
-        let shared = common(&before, &after).min(older.shared).min(newer.shared);
+        let skip = common(&before, &after).min(older.shared.len()).min(newer.shared.len());
+        let shared = older.shared[..skip].to_vec();
         if let (Entries::Fences(a), Entries::Fences(b)) = (&older.entries, &newer.entries)
             && before < after
         {
             let behind = b.iter().map(|fence| Fence { number: fence.number + older.len, ..*fence });
             let mut fences: Vec<Fence> = a.iter().copied().chain(behind).collect();
-            for fence in fences.iter_mut().filter(|_| shared < older.shared.max(newer.shared)) {
-                fence.word = word_of(&segment.key_of_put(offset_of(fence.unit))?, shared);
+            for fence in fences.iter_mut().filter(|_| skip < older.shared.len().max(newer.shared.len())) {
+                fence.word = word_of(&segment.key_of_put(offset_of(fence.unit))?, skip);
             }
-            let len = older.len + newer.len;
-            return Ok(Part { shared, len, end: newer.end, entries: Entries::Fences(fences) });
+            let last = newer.key(segment, keyspace, newer.len - 1, &mut blocks[1])?;
+            let (words, len) = ((fences[0].word, word_of(&last, skip)), older.len + newer.len);
+            return Ok(Part { shared, words, len, end: newer.end, entries: Entries::Fences(fences) });
         }
-        let (older, newer) = (older.all(segment, keyspace, shared)?, newer.all(segment, keyspace, shared)?);
+        let (older, newer) = (older.all(segment, keyspace, skip)?, newer.all(segment, keyspace, skip)?);
         let (mut all, mut newer) = (Vec::with_capacity(older.len() + newer.len()), newer.into_iter().peekable());
         for (word, unit) in older {
             while let Some((other, at)) = newer.peek().copied() {
@@ -305,25 +423,18 @@ impl Part {
         all.extend(newer);
         let end = offset_of(all.iter().map(|(_, unit)| *unit).max().unwrap_or(0));
         let (words, units) = all.into_iter().unzip();
-        Ok(Part { shared, len: 0, end, entries: Entries::All { words, units } }.counted())
+        Ok(Part::of_all(shared, words, units, end))
     }
 
-    fn counted(mut self) -> Part {
-        if let Entries::All { units, .. } = &self.entries {
-            self.len = units.len() as u32;
-        }
-        self
-    }
-
-    /// Its entries one by one, with words that begin behind `shared` bytes.
-    fn all(&self, segment: &Segment, keyspace: u16, shared: usize) -> Result<Vec<(u64, u32)>> {
+    /// Its entries one by one, with words that begin behind `skip` bytes.
+    fn all(&self, segment: &Segment, keyspace: u16, skip: usize) -> Result<Vec<(u64, u32)>> {
         let mut block = Block::default();
         let mut all = Vec::with_capacity(self.len as usize);
         for number in 0..self.len {
             let offset = self.offset(segment, keyspace, number, &mut block)?;
             let word = match &self.entries {
-                Entries::All { words, .. } if shared == self.shared => words[number as usize],
-                _ => word_of(&segment.key_of_put(offset)?, shared),
+                Entries::All { words, .. } if skip == self.shared.len() => words[number as usize],
+                _ => word_of(&segment.key_of_put(offset)?, skip),
             };
             all.push((word, unit_of(offset)));
         }
@@ -333,6 +444,22 @@ impl Part {
 
 fn fence_of(fences: &[Fence], number: u32) -> usize {
     fences.partition_point(|fence| fence.number <= number) - 1
+}
+
+/// How many fences are below `edge`, which has this word.
+fn seek_fence(segment: &Segment, fences: &[Fence], word: u64, edge: Edge<'_>) -> Result<usize> {
+    let same = fences.partition_point(|fence| fence.word < word);
+    let (mut from, mut to) = (same, same + fences[same..].partition_point(|fence| fence.word == word));
+    while from < to {
+        let middle = from + (to - from) / 2;
+        let found = segment.key_of_put(offset_of(fences[middle].unit))?;
+        if edge.is_above((*found).cmp(edge.key())) {
+            from = middle + 1;
+        } else {
+            to = middle;
+        }
+    }
+    Ok(from)
 }
 
 fn walk_in_place(segment: &Segment, keyspace: u16, range: Range<u64>, units: &mut Vec<u32>) -> Result<()> {

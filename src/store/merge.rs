@@ -12,7 +12,7 @@ use std::ops::{Bound, Range};
 use crate::error::{Error, Result};
 use crate::reclaim::hold::Hold;
 use crate::segment::Segment;
-use crate::segment::part::{Block, Edge, Part, common, word_of};
+use crate::segment::part::{Block, Edge, Part, Walked, common, word_of};
 use crate::store::versions::Was;
 use crate::sync::Arc;
 
@@ -62,6 +62,7 @@ enum Items {
 #[derive(Default)]
 struct Head {
     block: Block,
+    walked: Walked,
     offset: u64,
     word: u64,
     /// The key, where it is not read in place.
@@ -115,6 +116,18 @@ impl Lane {
         }
     }
 
+    /// What all of its keys begin with.
+    fn shared(&self) -> &[u8] {
+        match &self.items {
+            Items::Of(_, part, _) => part.shared(),
+            Items::Kept(all) => match &all[..] {
+                [] => &[],
+                [(first, _), .., (last, _)] => &first[..common(first, last)],
+                [(only, _)] => only,
+            },
+        }
+    }
+
     /// Makes the next record the head. What cannot be read is left out, with everything that is found together with it.
     fn load(&mut self, side: Side, skip: usize) -> Option<Error> {
         let number = match side {
@@ -132,8 +145,18 @@ impl Lane {
                 return None;
             }
         };
-        let found = part.offset(segment, keyspace, number, &mut head.block).and_then(|offset| {
+        let offset = match side {
+            Side::Below if segment.is_mapped() => part.next_offset(segment, keyspace, number, &mut head.walked),
+            _ => part.offset(segment, keyspace, number, &mut head.block),
+        };
+        let found = offset.and_then(|offset| {
             head.offset = offset;
+            if let Some(word) = part.word(number, skip)
+                && segment.is_mapped()
+            {
+                head.word = word;
+                return Ok(());
+            }
             match segment.key_of_put(offset)? {
                 Cow::Borrowed(key) => head.word = word_of(key, skip),
                 Cow::Owned(key) => (head.word, head.key) = (word_of(&key, skip), key),
@@ -174,8 +197,8 @@ impl Lane {
 /// All lanes.
 pub(crate) struct Merge {
     lanes: Vec<Lane>,
-    /// Those that have records left, for each side: the next one is last.
-    order: [Vec<u32>; 2],
+    /// Those that have records left, for each side: the next one is last. `None` as long as nobody has asked for that side.
+    order: [Option<Vec<u32>>; 2],
     /// What keys in all lanes begin with; their words are of the bytes behind.
     skip: usize,
     /// What could not be read.
@@ -188,29 +211,31 @@ pub(crate) struct Merge {
 impl Merge {
     pub(crate) fn new(lanes: Vec<Lane>, failed: Vec<Error>) -> Merge {
         let lanes: Vec<Lane> = lanes.into_iter().filter(|lane| !lane.is_empty()).collect();
-        let mut merge = Merge { lanes, order: Default::default(), skip: 0, failed, key: Vec::new(), word: 0 };
-        merge.load_all();
-        // What the first and the last begin with, all do; with the words of what is behind, fewer of them are the same.
-        let first = merge.lanes.iter().filter(|lane| !lane.is_empty()).map(|lane| lane.key(Side::Below)).min();
-        let last = merge.lanes.iter().filter(|lane| !lane.is_empty()).map(|lane| lane.key(Side::Above)).max();
-        merge.skip = first.zip(last).map_or(0, |(first, last)| common(first, last));
-        if merge.skip > 0 {
-            merge.load_all();
-        }
-        for side in [Side::Below, Side::Above] {
-            for lane in 0..merge.lanes.len() as u32 {
-                merge.enter(side, lane);
-            }
-        }
-        merge
+        let shared = lanes.iter().map(Lane::shared).reduce(|a, b| &a[..common(a, b)]);
+        // With the words of what is behind, fewer of them are the same.
+        let skip = shared.map_or(0, <[u8]>::len);
+        Merge { lanes, order: [None, None], skip, failed, key: Vec::new(), word: 0 }
     }
 
-    fn load_all(&mut self) {
-        for lane in 0..self.lanes.len() {
-            for side in [Side::Below, Side::Above] {
-                self.load(side, lane);
-            }
+    /// Has the lanes stand in order on a side that is asked for.
+    #[inline]
+    fn line_up(&mut self, side: Side) {
+        if self.order[side as usize].is_none() {
+            self.line_all_up(side);
         }
+    }
+
+    #[cold]
+    fn line_all_up(&mut self, side: Side) {
+        self.order[side as usize] = Some(Vec::with_capacity(self.lanes.len()));
+        for lane in 0..self.lanes.len() {
+            self.load(side, lane);
+            self.enter(side, lane as u32);
+        }
+    }
+
+    fn order(&mut self, side: Side) -> &mut Vec<u32> {
+        self.order[side as usize].get_or_insert_default()
     }
 
     /// Makes the head of a lane one that can be read, if any is left.
@@ -248,25 +273,26 @@ impl Merge {
         if self.lanes[lane as usize].is_empty() {
             return;
         }
-        let order = &self.order[side as usize];
+        let order = self.order[side as usize].as_deref().unwrap_or_default();
         let at = match order.last() {
             Some(last) if self.compare(side, lane, *last) == Ordering::Greater => {
                 order.partition_point(|other| self.compare(side, *other, lane) == Ordering::Greater)
             }
             _ => order.len(),
         };
-        self.order[side as usize].insert(at, lane);
+        self.order(side).insert(at, lane);
     }
 
     /// Takes the next key from a side, with all of its records, in no order. `false` if there is none.
     pub(crate) fn take(&mut self, side: Side, taken: &mut Vec<Taken>) -> bool {
         taken.clear();
+        self.line_up(side);
         let Some(lane) = self.next_lane(side) else { return false };
         self.take_head(side, lane, taken);
         self.take_same(side, lane, taken);
         while let Some(next) = self.next_lane(side) {
             if !self.is_same(side, next, taken[0]) {
-                self.order[side as usize].push(next);
+                self.order(side).push(next);
                 break;
             }
             self.take_same(side, next, taken);
@@ -274,10 +300,34 @@ impl Merge {
         true
     }
 
+    /// Takes the next key from a side, if its lane has nothing but live records and no other lane can have it.
+    #[inline]
+    pub(crate) fn take_live(&mut self, side: Side) -> Option<Taken> {
+        let [before @ .., number] = self.order[side as usize].as_deref()? else { return None };
+        let (number, lane) = (*number, &self.lanes[*number as usize]);
+        let word = before.last().map(|lane| self.lanes[*lane as usize].heads[side as usize].word);
+        let is_before = |lane: &Lane| {
+            let head = lane.heads[side as usize].word;
+            word.is_none_or(|word| if side == Side::Below { head < word } else { head > word })
+        };
+        if !lane.is_live || lane.is_empty() || !is_before(lane) {
+            return None;
+        }
+        let taken = Taken { lane: number, offset: lane.heads[side as usize].offset };
+        self.lanes[number as usize].advance(side);
+        self.load(side, number as usize);
+        let lane = &self.lanes[number as usize];
+        if lane.is_empty() || !is_before(lane) {
+            self.order(side).pop();
+            self.enter(side, number);
+        }
+        Some(taken)
+    }
+
     /// The lane with the next key, out of the order.
     fn next_lane(&mut self, side: Side) -> Option<u32> {
         loop {
-            let lane = self.order[side as usize].pop()?;
+            let lane = self.order(side).pop()?;
             // The other side may have taken the rest.
             if !self.lanes[lane as usize].is_empty() {
                 return Some(lane);
@@ -310,15 +360,15 @@ impl Merge {
     #[inline]
     fn is_same(&self, side: Side, lane: u32, first: Taken) -> bool {
         let lane = &self.lanes[lane as usize];
-        lane.heads[side as usize].word == self.word && self.key(first) == lane.key(side)
+        lane.heads[side as usize].word == self.word && self.key(first).unwrap_or_default() == lane.key(side)
     }
 
-    /// The key that is being taken, by the record that was taken first.
-    pub(crate) fn key(&self, first: Taken) -> &[u8] {
+    /// The key that is being taken, by the record that was taken first; `None` if that makes no sense where it lies.
+    pub(crate) fn key(&self, first: Taken) -> Option<&[u8]> {
         match &self.lanes[first.lane as usize].items {
-            Items::Of(segment, ..) if segment.is_mapped() => segment.key_in_place(first.offset).unwrap_or_default(),
-            Items::Of(..) => &self.key,
-            Items::Kept(all) => &all[first.offset as usize].0,
+            Items::Of(segment, ..) if segment.is_mapped() => segment.key_in_place(first.offset),
+            Items::Of(..) => Some(&self.key),
+            Items::Kept(all) => Some(&all[first.offset as usize].0),
         }
     }
 }

@@ -209,14 +209,7 @@ impl Pass {
         let large = Arc::clone(&self.large);
         while let Some(next) = self.next() {
             let (segment, offset) = next?;
-            let shown = match segment.pair(offset)? {
-                Some((key, value)) => each(key, value),
-                None => {
-                    let record = Fetched::read(segment, offset)?;
-                    each(record.key(), &large.value(&record)?)
-                }
-            };
-            if let ControlFlow::Break(with) = shown {
+            if let ControlFlow::Break(with) = show_pair(segment, offset, &large, &mut each)? {
                 return Ok(Some(with));
             }
         }
@@ -249,6 +242,24 @@ impl Pass {
     pub(super) fn large(&self) -> &LargeFolder {
         &self.large
     }
+}
+
+/// Shows key and value of the put at `offset`.
+///
+/// # Errors
+/// As `pair`.
+#[inline(always)]
+pub(super) fn show_pair<R>(
+    segment: &Hold<Segment>,
+    offset: u64,
+    large: &LargeFolder,
+    each: &mut impl FnMut(&[u8], &[u8]) -> R,
+) -> Result<R> {
+    if let Some((key, value)) = segment.pair(offset)? {
+        return Ok(each(key, value));
+    }
+    let record = Fetched::read(segment, offset)?;
+    Ok(each(record.key(), &large.value(&record)?))
 }
 
 /// Key and value of the put at `offset`.

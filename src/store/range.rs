@@ -6,8 +6,9 @@
 //! was kept for moments. Of a segment that the index points at every record of there is nothing to ask: what was written since
 //! is none of the moment, so its records are still what they were.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
-use std::ops::Bound;
+use std::ops::{Bound, ControlFlow};
 
 use crate::address::{Location, Seqno};
 use crate::error::{Error, Result};
@@ -38,7 +39,7 @@ pub(crate) struct RangePass {
     /// What had expired by then is not shown; in milliseconds since 1970.
     time_ms: u64,
     /// What is to be shown next, by side, each in the order in which that side goes.
-    ready: [VecDeque<Ready>; 2],
+    ready: [VecDeque<Result<Ready>>; 2],
     /// How many keys the next batch has.
     batch: usize,
     taken: Vec<Taken>,
@@ -49,13 +50,12 @@ pub(crate) struct RangePass {
 enum Ready {
     At(Taken),
     Was(Was),
-    Failed(Error),
 }
 
 /// A key whose record is known, or looked for.
 struct Asked {
     newest: Taken,
-    /// `None` if that is the one.
+    /// With its hash; `None` if that is the one.
     key: Option<(u64, Vec<u8>)>,
 }
 
@@ -178,40 +178,79 @@ impl RangePass {
     /// The next key from a side, with its value; nothing once both sides have met.
     ///
     /// A record that cannot be read is an error, and the rest goes on.
+    #[inline]
     pub(crate) fn next_pair(&mut self, store: &Store, side: Side) -> Option<Result<(Value, Value)>> {
+        let ready = self.next_ready(store, side)?;
+        Some(ready.and_then(|ready| {
+            let (segment, offset) = self.place(&ready);
+            pass::pair(segment, offset, &self.large)
+        }))
+    }
+
+    /// Shows what is left to `each` from below, until it breaks.
+    ///
+    /// # Errors
+    /// Those of the first record that cannot be read; what is behind is left.
+    pub(crate) fn visit(
+        &mut self,
+        store: &Store,
+        each: &mut impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<()> {
+        while let Some(ready) = self.next_ready(store, Side::Below) {
+            let ready = ready?;
+            let (segment, offset) = self.place(&ready);
+            if pass::show_pair(segment, offset, &self.large, each)?.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn place<'a>(&'a self, ready: &'a Ready) -> (&'a Hold<Segment>, u64) {
+        match ready {
+            Ready::At(taken) => self.merge.lane(*taken).place(*taken),
+            Ready::Was(was) => (&was.segment, was.offset),
+        }
+    }
+
+    /// The record that is next from a side.
+    #[inline]
+    fn next_ready(&mut self, store: &Store, side: Side) -> Option<Result<Ready>> {
         loop {
             if let Some(error) = self.merge.failed() {
                 return Some(Err(error));
             }
             if let Some(ready) = self.ready[side as usize].pop_front() {
-                return Some(self.show(ready));
+                return Some(ready);
+            }
+            if let Some(taken) = self.merge.take_live(side) {
+                match self.is_shown(taken) {
+                    Ok(true) => return Some(Ok(Ready::At(taken))),
+                    Ok(false) => continue,
+                    Err(error) => return Some(Err(error)),
+                }
             }
             if !self.merge.take(side, &mut self.taken) {
                 if self.merge.has_failed() {
                     continue;
                 }
                 // The other side has looked ahead.
-                return self.ready[side.other() as usize].pop_back().map(|ready| self.show(ready));
+                return self.ready[side.other() as usize].pop_back();
             }
             match self.judge(store) {
                 Ok(None) => {}
-                Ok(Some(Asked { newest, key: None })) => return Some(self.show(Ready::At(newest))),
+                Ok(Some(Asked { newest, key: None })) => return Some(Ok(Ready::At(newest))),
                 Ok(Some(asked)) => self.look_up(store, side, asked),
                 Err(error) => return Some(Err(error)),
             }
         }
     }
 
+    /// Whether a record that is what its key is, if it is no newer than the moment, is shown.
     #[inline]
-    fn show(&self, ready: Ready) -> Result<(Value, Value)> {
-        match ready {
-            Ready::At(taken) => {
-                let (segment, offset) = self.merge.lane(taken).place(taken);
-                pass::pair(segment, offset, &self.large)
-            }
-            Ready::Was(was) => pass::pair(&was.segment, was.offset, &self.large),
-            Ready::Failed(error) => Err(error),
-        }
+    fn is_shown(&self, taken: Taken) -> Result<bool> {
+        let (segment, offset) = self.merge.lane(taken).place(taken);
+        Ok(segment.seqno_of_put(offset)? <= self.moment && !segment.has_expired(offset, self.time_ms))
     }
 
     /// Looks a key up together with those that follow from its side.
@@ -242,11 +281,13 @@ impl RangePass {
         if segment.has_expired(offset, self.time_ms) && self.merge.lane(newest).is_live {
             return Ok(None);
         }
-        let key = (!self.merge.lane(newest).is_live).then(|| {
-            let key = self.merge.key(self.taken[0]);
-            (store.hash(key), key.to_vec())
-        });
-        Ok(Some(Asked { newest, key }))
+        if self.merge.lane(newest).is_live {
+            return Ok(Some(Asked { newest, key: None }));
+        }
+        // Of a record that nobody has looked at yet.
+        let key =
+            self.merge.key(self.taken[0]).map_or_else(|| segment.key_of_put(offset), |key| Ok(Cow::Borrowed(key)))?;
+        Ok(Some(Asked { newest, key: Some((store.hash(&key), key.into_owned())) }))
     }
 
     /// Asks the index for the keys that are not known.
@@ -266,11 +307,7 @@ impl RangePass {
                 let Some((was, _)) = store.was_at(&space, &key, self.moment)? else { return Ok(None) };
                 Ok((!was.segment.has_expired(was.offset, self.time_ms)).then_some(Ready::Was(was)))
             });
-            match ready {
-                Ok(None) => {}
-                Ok(Some(ready)) => self.ready[side as usize].push_back(ready),
-                Err(error) => self.ready[side as usize].push_back(Ready::Failed(error)),
-            }
+            self.ready[side as usize].extend(ready.transpose());
         }
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Floor 5. Imports `error`, `segment`, `store`, `sync`, `txn`.
 
+use std::ops::ControlFlow;
+
 use crate::error::Result;
 use crate::segment::value::Value;
 use crate::store::Store;
@@ -42,6 +44,14 @@ impl MomentRange {
     fn of(moment: &Arc<Moment>, space: &Arc<Space>, bounds: &Bounds, changes: Option<u64>) -> Result<MomentRange> {
         let pass = moment.store()?.range_at(space, bounds, (moment.seqno(), moment.time_ms()), changes)?;
         Ok(MomentRange { pass, moment: Arc::clone(moment), refused: false })
+    }
+
+    /// Shows what is left to `each` from below, until it breaks.
+    ///
+    /// # Errors
+    /// Those of the first record that cannot be read; `Forked`.
+    pub(crate) fn visit(&mut self, each: &mut impl FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<()> {
+        self.pass.visit(self.moment.store()?, each)
     }
 
     /// The next from a side; nothing once both have met.
