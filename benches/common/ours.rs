@@ -22,37 +22,6 @@ impl View for &Db {
             each(&key, &value);
         }
     }
-
-    fn range(&self, from: &[u8], most: usize, mut each: impl FnMut(&[u8], &[u8])) {
-        for pair in Keyspace::range(self, from..).expect("it is ordered").take(most) {
-            let (key, value) = pair.expect("zipcask iterates");
-            each(&key, &value);
-        }
-    }
-}
-
-/// Ranges without a handle for each key and value.
-pub(crate) struct Visit<'a>(pub(crate) &'a Db);
-
-impl View for Visit<'_> {
-    #[inline]
-    fn get<R>(&self, key: &[u8], f: impl FnOnce(Option<&[u8]>) -> R) -> R {
-        View::get(&self.0, key, f)
-    }
-
-    fn pass(&self, each: impl FnMut(&[u8], &[u8])) {
-        View::pass(&self.0, each);
-    }
-
-    fn range(&self, from: &[u8], most: usize, mut each: impl FnMut(&[u8], &[u8])) {
-        let mut left = most;
-        let shown = Keyspace::range(self.0, from..).expect("it is ordered").visit(|key, value| {
-            each(key, value);
-            left -= 1;
-            if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        });
-        shown.expect("zipcask shows all");
-    }
 }
 
 impl View for Reader {

@@ -21,12 +21,6 @@ pub(crate) trait View {
     /// Shows every key and its value.
     fn pass(&self, each: impl FnMut(&[u8], &[u8]));
 
-    /// Shows so many keys and values in the order of the keys, from the first that is not below `from` on; only of those that have an
-    /// order.
-    fn range(&self, _from: &[u8], _most: usize, _each: impl FnMut(&[u8], &[u8])) {
-        unreachable!("there is no order to ask for");
-    }
-
     /// Lets go of what was shown.
     fn refresh(&mut self) {}
 }
@@ -71,34 +65,6 @@ pub(crate) fn pass(view: &impl View, all: Tally) {
     assert_eq!(seen, all, "a pass shows each key once");
 }
 
-/// Reads everything in order.
-pub(crate) fn in_order(view: &impl View, all: Tally) {
-    let (mut seen, mut before) = (Tally::default(), None);
-    view.range(&[0], usize::MAX, |key, value| seen.add(in_turn(key, value, &mut before), key.len()));
-    assert_eq!(seen, all, "a pass shows each key once");
-}
-
-/// Reads `most` pairs from a key on that is there. Where fewer come, there are no more.
-pub(crate) fn range(view: &impl View, from: &Key, most: usize) {
-    let (mut count, mut before) = (0, None);
-    view.range(from.as_bytes(), most, |key, value| {
-        let id = in_turn(key, value, &mut before);
-        assert!(count > 0 || id == from.id, "the range begins with another key");
-        count += 1;
-    });
-    assert!((1..=most).contains(&count));
-}
-
-/// The id of a pair that is whole, and behind the one before.
-#[inline]
-fn in_turn(key: &[u8], value: &[u8], before: &mut Option<u64>) -> u64 {
-    let (id, word) = (first_word(value), u64::from_be_bytes(key[..8].try_into().expect("eight bytes")));
-    check(id, value);
-    assert_eq!(word.swap_bytes(), mix(id), "a key with the value of another");
-    assert!(before.replace(word) < Some(word), "keys come in their order");
-    id
-}
-
 /// The id after `id` on one round trip through all of `0..ids`: a full-period congruence, its steps beyond `ids` left out.
 #[inline]
 fn next(id: u64, ids: u64) -> u64 {
@@ -129,7 +95,7 @@ impl Tally {
     }
 
     #[inline]
-    fn add(&mut self, id: u64, key_len: usize) {
+    pub(crate) fn add(&mut self, id: u64, key_len: usize) {
         self.count += 1;
         self.ids ^= mix(id);
         self.key_bytes += key_len as u64;
@@ -137,6 +103,6 @@ impl Tally {
 }
 
 #[inline]
-fn first_word(bytes: &[u8]) -> u64 {
+pub(crate) fn first_word(bytes: &[u8]) -> u64 {
     u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes"))
 }

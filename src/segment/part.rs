@@ -18,6 +18,9 @@ use crate::segment::source::Source;
 /// Most records between a fence and the next.
 pub(crate) const BLOCK_RECORDS: usize = 16;
 
+/// Words of which one is looked at first: a few lines of the cache.
+const SAMPLED: usize = 64;
+
 /// Of records that all were there when it was made; nothing of it ever changes.
 #[derive(Debug)]
 pub(crate) struct Part {
@@ -33,8 +36,8 @@ pub(crate) struct Part {
 
 #[derive(Debug)]
 enum Entries {
-    /// In order: bytes of the key, and where the record lies; of one key the newest comes first.
-    All { words: Vec<u64>, units: Vec<u32> },
+    /// In order: bytes of the key, and where the record lies; of one key the newest comes first. One word of so many is a sample, too.
+    All { words: Vec<u64>, units: Vec<u32>, samples: Vec<u64> },
     /// The records lie in that order themselves, and each key is there once.
     Fences(Vec<Fence>),
 }
@@ -173,7 +176,8 @@ impl Found {
 impl Part {
     fn of_all(shared: Vec<u8>, words: Vec<u64>, units: Vec<u32>, end: u64) -> Part {
         let ends = (words.first().copied().unwrap_or(0), words.last().copied().unwrap_or(0));
-        Part { shared, words: ends, len: units.len() as u32, end, entries: Entries::All { words, units } }
+        let samples = words.iter().copied().step_by(SAMPLED).collect();
+        Part { shared, words: ends, len: units.len() as u32, end, entries: Entries::All { words, units, samples } }
     }
 
     /// What all of its keys begin with.
@@ -201,9 +205,14 @@ impl Part {
             _ => {}
         }
         let (from, to) = match &self.entries {
-            Entries::All { words, .. } => {
-                let from = words.partition_point(|other| *other < word);
-                (from as u32, (from + words[from..].partition_point(|other| *other == word)) as u32)
+            Entries::All { words, samples, .. } => {
+                let same = |edge: fn(u64, u64) -> bool| {
+                    let sample = samples.partition_point(|other| edge(*other, word));
+                    let from = sample.saturating_sub(1) * SAMPLED;
+                    let to = words.len().min(sample * SAMPLED);
+                    (from + words[from..to].partition_point(|other| edge(*other, word))) as u32
+                };
+                (same(|other, word| other < word), same(|other, word| other <= word))
             }
             Entries::Fences(fences) => {
                 let Some(fence) = seek_fence(segment, fences, word, edge)?.checked_sub(1) else { return Ok(0) };

@@ -176,6 +176,15 @@ impl Lane {
         Some(error)
     }
 
+    /// Asks for the records that `load` asks for no more, since it is to come to them first.
+    fn prefetch_first(&self, side: Side) {
+        let Items::Of(segment, part, _) = &self.items else { return };
+        for nth in 0..AHEAD.min(self.left.len() as u32) {
+            let number = if side == Side::Below { self.left.start + nth } else { self.left.end - 1 - nth };
+            part.prefetch(segment, number);
+        }
+    }
+
     /// Goes on behind the head.
     fn advance(&mut self, side: Side) {
         match side {
@@ -228,6 +237,7 @@ impl Merge {
     #[cold]
     fn line_all_up(&mut self, side: Side) {
         self.order[side as usize] = Some(Vec::with_capacity(self.lanes.len()));
+        self.lanes.iter().for_each(|lane| lane.prefetch_first(side));
         for lane in 0..self.lanes.len() {
             self.load(side, lane);
             self.enter(side, lane as u32);

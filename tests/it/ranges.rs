@@ -1,7 +1,7 @@
 //! Scans in the order of keys, of the store as it is and as it was.
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
+use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -61,6 +61,24 @@ fn shown(mut range: Range, random: &mut Random) -> Vec<(Vec<u8>, Vec<u8>)> {
     below
 }
 
+/// The same, visited a few at a time, and taken now and then.
+fn visited(mut range: Range, random: &mut Random) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut all = Vec::new();
+    loop {
+        let (before, most) = (all.len(), random.below(9) as usize);
+        let visit = |key: &[u8], value: &[u8]| {
+            all.push((key.to_vec(), value.to_vec()));
+            if all.len() - before > most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        range.visit(visit).unwrap();
+        if all.len() - before <= most {
+            assert!(range.next().is_none() && range.next_back().is_none());
+            return all;
+        }
+        all.extend(range.next().map(Result::unwrap).map(|(key, value)| (key.to_vec(), value.to_vec())));
+    }
+}
+
 /// Checks some scans of what `range` and `prefix` show against the model.
 fn check(
     model: &Model,
@@ -73,6 +91,7 @@ fn check(
         let bounds = (bound(random), bound(random));
         let expected = if is_inverted(&bounds) { Vec::new() } else { pairs(model.range(bounds.clone())) };
         assert_eq!(shown(range(bounds.clone()).unwrap(), random), expected, "{bounds:?}");
+        assert_eq!(visited(range(bounds.clone()).unwrap(), random), expected, "visited: {bounds:?}");
         let begin = key(random);
         let expected = pairs(model.iter().filter(|(key, _)| key.starts_with(&begin)));
         assert_eq!(shown(prefix(&begin).unwrap(), random), expected, "{begin:?}");

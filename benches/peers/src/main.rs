@@ -15,6 +15,7 @@ mod index;
 mod large;
 mod load;
 mod options;
+mod order;
 #[path = "../../common/ours.rs"]
 mod ours;
 mod plan;

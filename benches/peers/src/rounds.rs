@@ -204,7 +204,8 @@ impl<'a> Bench<'a> {
         let engine = &*self.stores[at].engine;
         together(runs.len(), |thread, clock| {
             let (warm, keys) = runs[thread].split_at(runs[thread].len() / 2);
-            engine.read(way, &Turn { task: task(thread), warm, keys, clock, engine });
+            let turn = Turn { task: task(thread), warm, keys, clock, engine };
+            if turn.wants_order() { engine.read_in_order(way, &turn) } else { engine.read(way, &turn) }
         })
     }
 

@@ -4,6 +4,7 @@ use crate::clock::Clock;
 use crate::common::data::{Key, check, mix, value};
 use crate::engines::Engine;
 use crate::large;
+use crate::order::{self, Ordered};
 use crate::plan::{Mix, Update};
 use crate::view::{self, Tally, View};
 
@@ -47,6 +48,11 @@ pub(crate) struct Turn<'a> {
 }
 
 impl Turn<'_> {
+    /// Whether it asks for an order.
+    pub(crate) fn wants_order(&self) -> bool {
+        matches!(self.task, Task::Ranges { .. } | Task::Scans { .. } | Task::InOrder(_))
+    }
+
     /// Whether a transaction would show too old a state if it served more than one get.
     pub(crate) fn wants_the_newest(&self) -> bool {
         matches!(self.task, Task::FoundNewest | Task::Mixed { .. } | Task::Scans { .. } | Task::Versions(_))
@@ -55,11 +61,7 @@ impl Turn<'_> {
     /// Reads through `view`, which is made, and refreshed for the first time, before the clock starts.
     pub(crate) fn go<V: View>(&self, mut view: V) {
         if !self.warm.is_empty() {
-            let task = match self.task {
-                Task::Mixed { .. } => Task::FoundNewest,
-                Task::Scans { len, .. } => Task::Ranges { len },
-                task => task,
-            };
+            let task = if matches!(self.task, Task::Mixed { .. }) { Task::FoundNewest } else { self.task };
             self.read(&view, task, self.warm);
             view.refresh();
         }
@@ -84,19 +86,38 @@ impl Turn<'_> {
                     assert_eq!(found, Some(version), "key {} has another value than the last", key.id);
                 }
             }
-            Task::Ranges { len } => keys.iter().for_each(|key| view::range(view, key, len)),
+            Task::Pass(all) => view::pass(view, all),
+            Task::Ranges { .. } | Task::Scans { .. } | Task::InOrder(_) => unreachable!("they are read in order"),
+        }
+    }
+
+    /// As `go`, of what is read in order.
+    pub(crate) fn go_in_order(&self, view: impl Ordered) {
+        let task = match self.task {
+            Task::Scans { len, .. } => Task::Ranges { len },
+            task => task,
+        };
+        if !self.warm.is_empty() {
+            self.read_in_order(&view, task, self.warm);
+        }
+        self.clock.time(|| self.read_in_order(&view, self.task, self.keys));
+    }
+
+    fn read_in_order(&self, view: &impl Ordered, task: Task<'_>, keys: &[Key]) {
+        match task {
+            Task::Ranges { len } => keys.iter().for_each(|key| order::range(view, key, len)),
             Task::Scans { len, one_in, new } => {
                 for (at, key) in keys.iter().enumerate() {
                     if at % one_in == one_in - 1 {
                         let id = new + at as u64;
                         self.engine.put(Key::new(id).as_bytes(), &value(id, 0));
                     } else {
-                        view::range(view, key, 1 + (mix(key.id ^ at as u64) % len as u64) as usize);
+                        order::range(view, key, 1 + (mix(key.id ^ at as u64) % len as u64) as usize);
                     }
                 }
             }
-            Task::InOrder(all) => view::in_order(view, all),
-            Task::Pass(all) => view::pass(view, all),
+            Task::InOrder(all) => order::in_order(view, all),
+            _ => unreachable!("it is read in any order"),
         }
     }
 }

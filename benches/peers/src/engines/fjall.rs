@@ -4,6 +4,7 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
 use crate::common::data::Key;
 use crate::engines::{Engine, Kind, Mode, Way, all, plain};
+use crate::order::Ordered;
 use crate::turn::Turn;
 use crate::view::View;
 
@@ -38,7 +39,9 @@ impl View for &Store {
             each(&key, &value);
         }
     }
+}
 
+impl Ordered for &Store {
     fn range(&self, from: &[u8], most: usize, mut each: impl FnMut(&[u8], &[u8])) {
         for pair in self.keyspace.range(from..).take(most) {
             let (key, value) = pair.into_inner().expect("fjall iterates");
@@ -50,6 +53,10 @@ impl View for &Store {
 impl Engine for Store {
     fn read(&self, _: Way, turn: &Turn<'_>) {
         turn.go(self);
+    }
+
+    fn read_in_order(&self, _: Way, turn: &Turn<'_>) {
+        turn.go_in_order(self);
     }
 
     fn prepare(&mut self, mode: Mode) {

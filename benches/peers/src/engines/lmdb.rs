@@ -8,6 +8,7 @@ use heed::{Database, Env, EnvFlags, EnvOpenOptions, FlagSetMode, RoTxn, WithTls}
 
 use crate::common::data::Key;
 use crate::engines::{Engine, Kind, Mode, Way, all, plain};
+use crate::order::Ordered;
 use crate::turn::Turn;
 use crate::view::View;
 
@@ -64,7 +65,9 @@ impl View for AtOnce<'_> {
             each(key, value);
         }
     }
+}
 
+impl Ordered for AtOnce<'_> {
     fn range(&self, from: &[u8], most: usize, mut each: impl FnMut(&[u8], &[u8])) {
         let bounds = (Bound::Included(from), Bound::Unbounded);
         for pair in self.store.db.range(&self.txn, &bounds).expect("LMDB iterates").take(most) {
@@ -90,7 +93,9 @@ impl View for &Store {
     fn pass(&self, each: impl FnMut(&[u8], &[u8])) {
         self.begin().pass(each);
     }
+}
 
+impl Ordered for &Store {
     fn range(&self, from: &[u8], most: usize, each: impl FnMut(&[u8], &[u8])) {
         self.begin().range(from, most, each);
     }
@@ -99,6 +104,10 @@ impl View for &Store {
 impl Engine for Store {
     fn read(&self, _: Way, turn: &Turn<'_>) {
         if turn.wants_the_newest() { turn.go(self) } else { turn.go(self.begin()) }
+    }
+
+    fn read_in_order(&self, _: Way, turn: &Turn<'_>) {
+        if turn.wants_the_newest() { turn.go_in_order(self) } else { turn.go_in_order(self.begin()) }
     }
 
     fn prepare(&mut self, mode: Mode) {

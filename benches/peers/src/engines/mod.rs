@@ -44,6 +44,11 @@ pub(crate) trait Engine: Sync {
     /// gets, unless the turn wants the newest.
     fn read(&self, way: Way, turn: &Turn<'_>);
 
+    /// The same through a view that has an order.
+    fn read_in_order(&self, _: Way, _: &Turn<'_>) {
+        unreachable!("it has no order");
+    }
+
     /// Says what the single writes that follow wait for.
     fn prepare(&mut self, mode: Mode);
 

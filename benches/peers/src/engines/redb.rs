@@ -4,6 +4,7 @@ use redb::{Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable,
 
 use crate::common::data::Key;
 use crate::engines::{Engine, Kind, Mode, Way, all, plain};
+use crate::order::Ordered;
 use crate::turn::Turn;
 use crate::view::View;
 
@@ -45,7 +46,9 @@ impl View for AtOnce {
             each(key.value(), value.value());
         }
     }
+}
 
+impl Ordered for AtOnce {
     fn range(&self, from: &[u8], most: usize, mut each: impl FnMut(&[u8], &[u8])) {
         for pair in ReadableTable::range(self, from..).expect("redb iterates").take(most) {
             let (key, value) = pair.expect("redb iterates");
@@ -64,9 +67,11 @@ impl View for &Store {
     fn pass(&self, each: impl FnMut(&[u8], &[u8])) {
         self.begin().pass(each);
     }
+}
 
+impl Ordered for &Store {
     fn range(&self, from: &[u8], most: usize, each: impl FnMut(&[u8], &[u8])) {
-        View::range(&self.begin(), from, most, each);
+        Ordered::range(&self.begin(), from, most, each);
     }
 }
 
@@ -92,6 +97,10 @@ impl Store {
 impl Engine for Store {
     fn read(&self, _: Way, turn: &Turn<'_>) {
         if turn.wants_the_newest() { turn.go(self) } else { turn.go(self.begin()) }
+    }
+
+    fn read_in_order(&self, _: Way, turn: &Turn<'_>) {
+        if turn.wants_the_newest() { turn.go_in_order(self) } else { turn.go_in_order(self.begin()) }
     }
 
     fn prepare(&mut self, mode: Mode) {

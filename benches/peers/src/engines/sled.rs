@@ -4,6 +4,7 @@ use sled::{Batch, Db};
 
 use crate::common::data::Key;
 use crate::engines::{Engine, Kind, Mode, Way, all, plain};
+use crate::order::Ordered;
 use crate::turn::Turn;
 use crate::view::View;
 
@@ -37,7 +38,9 @@ impl View for &Store {
             each(&key, &value);
         }
     }
+}
 
+impl Ordered for &Store {
     fn range(&self, from: &[u8], most: usize, mut each: impl FnMut(&[u8], &[u8])) {
         for pair in self.db.range(from..).take(most) {
             let (key, value) = pair.expect("sled iterates");
@@ -49,6 +52,10 @@ impl View for &Store {
 impl Engine for Store {
     fn read(&self, _: Way, turn: &Turn<'_>) {
         turn.go(self);
+    }
+
+    fn read_in_order(&self, _: Way, turn: &Turn<'_>) {
+        turn.go_in_order(self);
     }
 
     fn prepare(&mut self, mode: Mode) {

@@ -6,7 +6,8 @@ use zipcask::{Db, Durability, KeyspaceOptions, Options, PutOptions, Stats};
 
 use crate::common::data::Key;
 use crate::engines::{Engine, Kind, Mode, Way, unordered};
-use crate::ours::{Many, Visit};
+use crate::order::Visit;
+use crate::ours::Many;
 use crate::plan::Work;
 use crate::turn::Turn;
 
@@ -64,9 +65,13 @@ impl Engine for Store {
         match way {
             Way::Plain => turn.go(&self.db),
             Way::Reader => turn.go(self.db.reader()),
-            Way::Visit => turn.go(Visit(&self.db)),
             Way::Many(batch) => turn.go(Many { reader: self.db.reader(), batch }),
+            Way::Visit => unreachable!("it is asked for ranges only"),
         }
+    }
+
+    fn read_in_order(&self, way: Way, turn: &Turn<'_>) {
+        if way == Way::Visit { turn.go_in_order(Visit(&self.db)) } else { turn.go_in_order(&self.db) }
     }
 
     fn prepare(&mut self, mode: Mode) {
