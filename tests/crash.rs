@@ -22,8 +22,12 @@ mod report;
 mod rot;
 #[path = "crash/since.rs"]
 mod since;
+#[path = "crash/spaces.rs"]
+mod spaces;
 #[path = "crash/storm.rs"]
 mod storm;
+#[path = "crash/world.rs"]
+mod world;
 
 use history::Kind;
 use power::{Counts, Effort};
@@ -96,6 +100,37 @@ fn a_power_cut_at_any_point_loses_nothing_acknowledged_and_tears_nothing() {
         assert!(sum.spares >= 50, "too few spare segments to mean much");
         assert!(sum.jobs >= 100 && sum.merged >= 30, "too few jobs to mean much");
         assert!(sum.indexes >= 50, "too few indexes to mean much");
+    }
+}
+
+fn effort_of_spaces() -> spaces::Effort {
+    let histories = number("ZIPCASK_CRASH_HISTORIES", HISTORIES);
+    spaces::Effort { seed: number("ZIPCASK_SEED", 1), histories, steps: 40, images: 12 }
+}
+
+#[test]
+fn keyspaces_times_and_transactions_survive_a_power_cut_at_any_point() {
+    let effort = effort_of_spaces();
+    let counts = spaces::run(effort, None).unwrap_or_else(|what| panic!("{what}"));
+    report(&format!(
+        "crash, keyspaces: {} created, {} dropped, {} cleared, {} keys expired, {} transactions, {} of them in conflict, \
+         {} snapshots, {} archives written; {} points, {} images: 0 lost, 0 torn, 0 wrong, 0 refused (seed {})",
+        counts.created,
+        counts.dropped,
+        counts.cleared,
+        counts.expired,
+        counts.transactions,
+        counts.conflicts,
+        counts.snapshots,
+        counts.jobs,
+        counts.points,
+        counts.images,
+        effort.seed
+    ));
+    if effort.histories >= HISTORIES {
+        assert!(counts.images >= 20_000, "too few images to mean much");
+        assert!(counts.created.min(counts.cleared) >= 40 && counts.dropped >= 20, "too few keyspaces to mean much");
+        assert!(counts.expired.min(counts.conflicts).min(counts.jobs) >= 40, "too little happened to mean much");
     }
 }
 
