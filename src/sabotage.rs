@@ -60,6 +60,12 @@ pub enum Sabotage {
     GoneFilesKept,
     /// A delete that a job kept counts whatever newer the written index has.
     OldDeleteWins,
+    /// What expired leaves the index at once, and with it the records before it come back.
+    ExpiredHidesNothing,
+    /// A transaction is committed whatever has become of what it read.
+    ReadsUnvalidated,
+    /// Records of a scan are taken for the newest of their keys.
+    StaleInOrder,
 }
 
 #[cfg(feature = "sim")]

@@ -13,6 +13,8 @@ use tempfile::TempDir;
 
 #[path = "cli/inspect.rs"]
 mod inspect;
+#[path = "cli/keyspaces.rs"]
+mod keyspaces;
 
 /// A temporary folder; stores and files are made in it.
 struct Folder(TempDir);

@@ -2,6 +2,8 @@
 //!
 //! `ZIPCASK_SEED` chooses other histories, `ZIPCASK_CRASH_HISTORIES` more of them, `ZIPCASK_CRASH_STORMS` more storms.
 
+#[path = "crash/aimed.rs"]
+mod aimed;
 #[path = "crash/failed_sync.rs"]
 mod failed_sync;
 #[path = "crash/groups.rs"]
@@ -103,6 +105,11 @@ fn a_power_cut_at_any_point_loses_nothing_acknowledged_and_tears_nothing() {
     }
 }
 
+#[test]
+fn a_job_that_drops_what_has_expired_ends_and_brings_nothing_older_back() {
+    aimed::expired_before_a_job(effort().seed).unwrap_or_else(|what| panic!("{what}"));
+}
+
 fn effort_of_spaces() -> spaces::Effort {
     let histories = number("ZIPCASK_CRASH_HISTORIES", HISTORIES);
     spaces::Effort { seed: number("ZIPCASK_SEED", 1), histories, steps: 40, images: 12 }
@@ -162,6 +169,13 @@ fn every_planted_bug_is_caught() {
         plant(None);
         caught
     };
+    let aimed = |bug| {
+        plant(Some(bug));
+        let caught = aimed::expired_before_a_job(effort().seed).err();
+        plant(None);
+        caught
+    };
+    let spaces = |bug| spaces::run(effort_of_spaces(), Some(bug)).err();
     let caught = [
         (Sabotage::NoDirectorySync, power(Sabotage::NoDirectorySync)),
         (Sabotage::AcknowledgeBeforeSync, power(Sabotage::AcknowledgeBeforeSync)),
@@ -188,6 +202,9 @@ fn every_planted_bug_is_caught() {
         (Sabotage::IndexBeforeSwap, since(Sabotage::IndexBeforeSwap)),
         (Sabotage::GoneFilesKept, since(Sabotage::GoneFilesKept)),
         (Sabotage::OldDeleteWins, since(Sabotage::OldDeleteWins)),
+        (Sabotage::ExpiredHidesNothing, aimed(Sabotage::ExpiredHidesNothing)),
+        (Sabotage::ReadsUnvalidated, spaces(Sabotage::ReadsUnvalidated)),
+        (Sabotage::StaleInOrder, spaces(Sabotage::StaleInOrder)),
     ];
     let mut missed = Vec::new();
     for (bug, what) in &caught {

@@ -1,6 +1,6 @@
 //! Copying what is live of some segments into packed ones, in the entries of an archive.
 //!
-//! Floor 4. Imports `address`, `compact`, `error`, `format`, `limits`, `reclaim`, `segment`, `store`, `sync`, `zipfile`.
+//! Floor 4. Imports `address`, `compact`, `error`, `format`, `limits`, `reclaim`, `sabotage`, `segment`, `store`, `sync`, `zipfile`.
 //!
 //! Memory is a window of the source, a batch of records, a buffer of the output and its hint: bounded, whatever the store's
 //! size (C5). Puts of ordered keyspaces come last, in the order of their keys, which takes 12 bytes a record of the sources: those of one
@@ -23,6 +23,7 @@ use crate::format::segment::{Footer, SegmentHeader, SegmentKind};
 use crate::limits::{CHUNK_LEN, FOOTER_LEN, HEADER_COPY, PACKED_LEN_MAX, PACKED_RECORDS_MAX, RECORDS_START, SECTOR};
 use crate::reclaim::hold::Hold;
 use crate::reclaim::pin::Pin;
+use crate::sabotage::{Sabotage, planted};
 use crate::segment::Segment;
 use crate::segment::scan::{Scan, Scanned, Step, Values};
 use crate::segment::source::Source;
@@ -248,7 +249,10 @@ impl<'a> Rewriter<'a> {
             match member.header.kind {
                 Kind::Put | Kind::PutLarge if live => self.copy(member, record)?,
                 Kind::Put | Kind::PutLarge if member.header.has_expiry && needed.next() == Some(true) => {
-                    self.copy(member, record)?;
+                    self.done.dead_large.extend(member.large);
+                    if !planted(Sabotage::ExpiredHidesNothing) {
+                        self.keep_delete(member, record)?;
+                    }
                 }
                 Kind::Put | Kind::Pad => {}
                 Kind::PutLarge => self.done.dead_large.extend(member.large),
@@ -268,6 +272,14 @@ impl<'a> Rewriter<'a> {
         self.batch.bytes.clear();
         self.batch.members.clear();
         Ok(())
+    }
+
+    /// Puts a delete in the place of what has expired: it hides as much, and takes up less.
+    fn keep_delete(&mut self, member: &Candidate, record: &[u8]) -> Result<()> {
+        let mut delete = Vec::new();
+        let header = record::delete_in_place_of(record, &member.header, &mut delete);
+        self.done.tombstones_kept += 1;
+        self.copy(&Candidate { header, large: None, rotten: false, ..*member }, &delete)
     }
 
     fn copy(&mut self, member: &Candidate, record: &[u8]) -> Result<()> {

@@ -198,6 +198,22 @@ pub(crate) fn transplant(record: &[u8], header: &Header, salt: Salt, offset: u64
     stamp(&mut out[start..], header.seqno, salt, offset);
 }
 
+/// Appends the delete that hides as much as a put did, and gives its header; for `transplant`.
+pub(crate) fn delete_in_place_of(record: &[u8], header: &Header, out: &mut Vec<u8>) -> Header {
+    let Range { start, end } = header.key();
+    let key = &record[start as usize..end as usize];
+    Draft { kind: Kind::Delete, keyspace: header.keyspace, key, value: &[], expiry: None }.encode(out);
+    Header {
+        kind: Kind::Delete,
+        value_crc: checksum::crc(&[]),
+        value_len: 0,
+        more_follows: false,
+        has_expiry: false,
+        has_horizon: false,
+        ..*header
+    }
+}
+
 /// What the header crc of the record at `offset` begins with.
 #[inline]
 fn seed(salt: Salt, offset: u64) -> u32 {

@@ -1,6 +1,6 @@
 //! Keys and values of a moment in the order of the keys.
 //!
-//! Floor 3. Imports `address`, `error`, `reclaim`, `segment`, `store`, `sync`.
+//! Floor 3. Imports `address`, `error`, `reclaim`, `sabotage`, `segment`, `store`, `sync`.
 //!
 //! The segments have the keys in order, also those of records that were replaced. What a key is at the moment, the index says, and what
 //! was kept for moments. Of a segment that the index points at every record of there is nothing to ask: what was written since
@@ -14,6 +14,7 @@ use crate::address::{Location, Seqno};
 use crate::error::{Error, Result};
 use crate::reclaim::hold::Hold;
 use crate::reclaim::pin::Pin;
+use crate::sabotage::{Sabotage, planted};
 use crate::segment::Segment;
 use crate::segment::large::LargeFolder;
 use crate::segment::value::Value;
@@ -136,6 +137,7 @@ impl Store {
         let live = segment.live().records_of(space.id());
         let run = segment.run(space.id(), |from| live_from(space, segment, from))?;
         let is_live = run.puts == Some(live) && segment.live().is_still(space.id(), live);
+        let is_live = is_live || planted(Sabotage::StaleInOrder);
         failed.extend(run.damaged);
         for part in &run.parts {
             let mut lane = match Lane::of(segment, part, space.id(), bounds) {

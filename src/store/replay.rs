@@ -156,7 +156,9 @@ impl Gathered {
                 }
                 let Member { kind, keyspace, hash, key, offset, len, seqno, large: named, .. } = member;
                 // K1.
-                let Some(space) = finder.get(*keyspace).filter(|space| *seqno > space.floor()) else { continue };
+                let Some(space) = finder.get(*keyspace).filter(|space| *seqno > space.floor()) else {
+                    continue;
+                };
                 let location = Location::new(self.place, *offset);
                 let key = &self.keys[key.clone()];
                 let change = Change { space, hash: *hash, key, location, len: *len, large: *named };

@@ -9,6 +9,7 @@ use clap::Args;
 use crate::coding::{Coding, shown};
 use crate::failure::Outcome;
 use crate::get::absent;
+use crate::keyspaces::Within;
 use crate::opened;
 use crate::out::Out;
 
@@ -21,6 +22,8 @@ pub(crate) struct Del {
     #[arg(allow_negative_numbers = true)]
     key: String,
     #[command(flatten)]
+    within: Within,
+    #[command(flatten)]
     coding: Coding,
 }
 
@@ -28,7 +31,7 @@ impl Del {
     pub(crate) fn run(self) -> Outcome {
         let key = self.coding.decode("KEY", &self.key)?;
         let db = opened::existing(&self.dir)?;
-        let was_there = db.delete(&key)?;
+        let was_there = self.within.existing(&db)?.delete(&key)?;
         db.close()?;
         if !was_there {
             return Err(absent(&key));

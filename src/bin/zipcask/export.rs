@@ -23,7 +23,7 @@ pub(crate) struct Export {
 impl Export {
     pub(crate) fn run(self) -> Outcome {
         let db = opened::to_read(&self.dir)?;
-        let mut sorted = Sorted::of(&db, b"")?;
+        let mut sorted = Sorted::of(&db, |_| true)?;
         let bar = bar::of_records(sorted.len() as u64, "exporting");
         let mut out = Out::new();
         let shown = sorted.pairs(&db, usize::MAX, |key, value| {

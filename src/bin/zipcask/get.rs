@@ -8,6 +8,7 @@ use clap::Args;
 
 use crate::coding::{Coding, shown};
 use crate::failure::{Code, Failure, Outcome};
+use crate::keyspaces::Within;
 use crate::opened;
 use crate::out::Out;
 
@@ -20,6 +21,8 @@ pub(crate) struct Get {
     #[arg(allow_negative_numbers = true)]
     key: String,
     #[command(flatten)]
+    within: Within,
+    #[command(flatten)]
     coding: Coding,
 }
 
@@ -27,7 +30,7 @@ impl Get {
     pub(crate) fn run(self) -> Outcome {
         let key = self.coding.decode("KEY", &self.key)?;
         let db = opened::to_read(&self.dir)?;
-        let value = db.get(&key)?.ok_or_else(|| absent(&key))?;
+        let value = self.within.existing(&db)?.get(&key)?.ok_or_else(|| absent(&key))?;
         let mut out = Out::new();
         out.bytes(&value)?;
         out.done()

@@ -8,6 +8,7 @@ use clap::Args;
 
 use crate::coding::Coding;
 use crate::failure::Outcome;
+use crate::keyspaces::Within;
 use crate::opened;
 use crate::out::Out;
 
@@ -25,6 +26,8 @@ pub(crate) struct Incr {
     #[arg(allow_negative_numbers = true, default_value_t = 1)]
     by: i64,
     #[command(flatten)]
+    within: Within,
+    #[command(flatten)]
     coding: Coding,
 }
 
@@ -32,7 +35,7 @@ impl Incr {
     pub(crate) fn run(self) -> Outcome {
         let key = self.coding.decode("KEY", &self.key)?;
         let db = opened::or_made(&self.dir)?;
-        let sum = db.increment(key, self.by)?;
+        let sum = self.within.or_made(&db)?.increment(key, self.by)?;
         db.close()?;
         Out::new().now(format_args!("{sum}"))
     }

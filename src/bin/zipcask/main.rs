@@ -18,6 +18,7 @@ mod heat;
 mod import;
 mod incr;
 mod json;
+mod keyspaces;
 mod lines;
 mod opened;
 mod out;
@@ -43,7 +44,7 @@ Exit codes:
   3  damage found: bytes on disk (in the demo: in the store) are not what was written
   4  anything else
 
-get, scan, tail, stats, verify and export write nothing, and read a store that another process has open.
+get, scan, keyspaces, tail, stats, verify and export write nothing, and read a store that another process has open.
 verify --deep, dump and repair are for a store that nobody has open; they write nothing into it, and it need not open any more.
 Errors are one line on stderr. `zipcask VERB --help` says more about a verb.";
 
@@ -62,6 +63,7 @@ enum Verb {
     Del(del::Del),
     Incr(incr::Incr),
     Scan(scan::Scan),
+    Keyspaces(keyspaces::Keyspaces),
     Tail(tail::Tail),
     Stats(stats::Stats),
     Verify(verify::Verify),
@@ -97,6 +99,7 @@ fn run(verb: Verb) -> Outcome {
         Verb::Del(del) => del.run(),
         Verb::Incr(incr) => incr.run(),
         Verb::Scan(scan) => scan.run(),
+        Verb::Keyspaces(keyspaces) => keyspaces.run(),
         Verb::Tail(tail) => tail.run(),
         Verb::Stats(stats) => stats.run(),
         Verb::Verify(verify) => verify.run(),

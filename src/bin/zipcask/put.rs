@@ -9,6 +9,7 @@ use clap::Args;
 
 use crate::coding::Coding;
 use crate::failure::{Failure, Outcome};
+use crate::keyspaces::Within;
 use crate::opened;
 
 /// Store a value under a key, durably
@@ -22,6 +23,8 @@ pub(crate) struct Put {
     /// The value; `-` reads it from stdin, as it is
     #[arg(allow_negative_numbers = true)]
     value: String,
+    #[command(flatten)]
+    within: Within,
     #[command(flatten)]
     coding: Coding,
 }
@@ -37,7 +40,7 @@ impl Put {
             self.coding.decode("VALUE", &self.value)?
         };
         let db = opened::or_made(&self.dir)?;
-        db.put(key, value)?;
+        self.within.or_made(&db)?.put(key, value)?;
         Ok(db.close()?)
     }
 }

@@ -8,6 +8,7 @@ use clap::Args;
 
 use crate::coding::{Coding, shown};
 use crate::failure::Outcome;
+use crate::keyspaces::Within;
 use crate::out::Out;
 use crate::sorted::Sorted;
 use crate::{json, opened};
@@ -15,7 +16,8 @@ use crate::{json, opened};
 /// Show keys and values in key order, a line each, parted by a tab
 ///
 /// What cannot be printed is escaped: \n, \t, \u{7f}, \xff, and a backslash is \\. With --json each line is an object as
-/// `import` reads it. --hex and --base64 are about the text after --prefix; what is shown stays as it is.
+/// `import` reads it. --hex and --base64 are about the text after
+/// --prefix, --from and --to; what is shown stays as it is.
 #[derive(Args)]
 pub(crate) struct Scan {
     /// The store's directory
@@ -26,6 +28,15 @@ pub(crate) struct Scan {
     /// Keys that begin so
     #[arg(long, value_name = "P", default_value = "", hide_default_value = true)]
     prefix: String,
+    /// Keys from this one on
+    #[arg(long, value_name = "KEY", allow_negative_numbers = true)]
+    from: Option<String>,
+    /// Keys before this one
+    #[arg(long, value_name = "KEY", allow_negative_numbers = true)]
+    to: Option<String>,
+    /// The last one first
+    #[arg(long)]
+    reverse: bool,
     /// The first N only
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -33,23 +44,34 @@ pub(crate) struct Scan {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    within: Within,
+    #[command(flatten)]
     coding: Coding,
 }
 
 impl Scan {
     pub(crate) fn run(self) -> Outcome {
         let prefix = self.coding.decode("--prefix", &self.prefix)?;
+        let bound = |name, text: Option<&String>| text.map(|text| self.coding.decode(name, text)).transpose();
+        let (from, to) = (bound("--from", self.from.as_ref())?, bound("--to", self.to.as_ref())?);
         let db = opened::to_read(&self.dir)?;
-        let mut sorted = Sorted::of(&db, &prefix)?;
+        let keyspace = self.within.existing(&db)?;
+        let is_wanted = |key: &[u8]| {
+            let is_within = from.as_deref().is_none_or(|from| key >= from) && to.as_deref().is_none_or(|to| key < to);
+            is_within && key.starts_with(&prefix)
+        };
+        let mut sorted = Sorted::of(&keyspace, is_wanted)?;
+        if self.reverse {
+            sorted.reverse();
+        }
         let limit = self.limit.unwrap_or(usize::MAX);
         let mut out = Out::new();
         match (self.keys, self.json) {
             (true, true) => sorted.keys(limit, |key| out.bytes(&json::line(key, None)))?,
             (true, false) => sorted.keys(limit, |key| out.line(format_args!("{}", shown(key))))?,
-            (false, true) => sorted.pairs(&db, limit, |key, value| out.bytes(&json::line(key, Some(value))))?,
-            (false, false) => {
-                sorted.pairs(&db, limit, |key, value| out.line(format_args!("{}\t{}", shown(key), shown(value))))?
-            }
+            (false, true) => sorted.pairs(&keyspace, limit, |key, value| out.bytes(&json::line(key, Some(value))))?,
+            (false, false) => sorted
+                .pairs(&keyspace, limit, |key, value| out.line(format_args!("{}\t{}", shown(key), shown(value))))?,
         }
         out.done()?;
         sorted.whole()

@@ -1,13 +1,13 @@
-//! The keys of a store in order: the engine keeps none, so the verbs that show one sort them.
+//! The keys of a keyspace in order: not every one has an order, so the verbs that show one sort them.
 //!
 //! Floor 7. Imports nothing.
 
-use zipcask::{Db, Error, ErrorKind, Value};
+use zipcask::{Error, ErrorKind, Keyspace, Value};
 
 use crate::failure::{Code, Failure, Outcome};
 use crate::out::counted;
 
-/// The keys of a store in order. Its values are read one by one when they are shown.
+/// The keys in order. Their values are read one by one when they are shown.
 pub(crate) struct Sorted {
     keys: Vec<Value>,
     damaged: u64,
@@ -15,18 +15,23 @@ pub(crate) struct Sorted {
 }
 
 impl Sorted {
-    /// The keys in `db` that begin with `prefix`.
-    pub(crate) fn of(db: &Db, prefix: &[u8]) -> Outcome<Sorted> {
+    /// Those that are wanted.
+    pub(crate) fn of(keyspace: &Keyspace, is_wanted: impl Fn(&[u8]) -> bool) -> Outcome<Sorted> {
         let mut sorted = Sorted { keys: Vec::new(), damaged: 0, first: None };
-        for pair in db.iter() {
+        for pair in keyspace.iter() {
             match pair {
-                Ok((key, _)) if key.starts_with(prefix) => sorted.keys.push(key),
+                Ok((key, _)) if is_wanted(&key) => sorted.keys.push(key),
                 Ok(_) => {}
                 Err(error) => sorted.skip(error)?,
             }
         }
         sorted.keys.sort_unstable_by(|a, b| a[..].cmp(&b[..]));
         Ok(sorted)
+    }
+
+    /// The last one first.
+    pub(crate) fn reverse(&mut self) {
+        self.keys.reverse();
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -38,11 +43,16 @@ impl Sorted {
         self.keys.iter().take(limit).try_for_each(|key| show(key))
     }
 
-    /// Calls `show` with the first `limit` keys and their values in `db`.
-    pub(crate) fn pairs(&mut self, db: &Db, limit: usize, mut show: impl FnMut(&[u8], &[u8]) -> Outcome) -> Outcome {
+    /// Calls `show` with the first `limit` keys and their values.
+    pub(crate) fn pairs(
+        &mut self,
+        keyspace: &Keyspace,
+        limit: usize,
+        mut show: impl FnMut(&[u8], &[u8]) -> Outcome,
+    ) -> Outcome {
         let keys = std::mem::take(&mut self.keys);
         for key in keys.iter().take(limit) {
-            match db.get(key) {
+            match keyspace.get(key) {
                 Ok(Some(value)) => show(key, &value)?,
                 Ok(None) => {}
                 Err(error) => self.skip(error)?,

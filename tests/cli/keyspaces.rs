@@ -1,0 +1,41 @@
+//! `keyspaces`, the verbs within one, and ranges of `scan`.
+
+use crate::Folder;
+
+#[test]
+fn verbs_are_about_the_keyspace_that_is_named() {
+    let folder = Folder::new();
+    folder.run(&["put", "s", "a", "1"]).fine();
+    folder.run(&["put", "s", "a", "2", "--keyspace", "other"]).fine();
+    assert_eq!(folder.run(&["incr", "s", "n", "5", "--keyspace", "other"]).fine(), "5\n");
+    assert_eq!(folder.run(&["get", "s", "a"]).fine(), "1");
+    assert_eq!(folder.run(&["get", "s", "a", "--keyspace", "other"]).fine(), "2");
+    assert_eq!(folder.run(&["keyspaces", "s"]).fine(), "default\t1\nother\t2\n");
+    assert_eq!(folder.run(&["scan", "s", "--keys", "--keyspace", "other"]).fine(), "a\nn\n");
+    folder.run(&["del", "s", "a", "--keyspace", "other"]).fine();
+    folder.run(&["get", "s", "a", "--keyspace", "other"]).failed(1);
+    assert_eq!(folder.run(&["scan", "s"]).fine(), "a\t1\n");
+    for verb in ["get", "del"] {
+        let told = folder.run(&[verb, "s", "a", "--keyspace", "none"]).failed(1);
+        assert!(told.contains("there is no keyspace \"none\""), "{told}");
+    }
+    folder.run(&["scan", "s", "--keyspace", "none"]).failed(1);
+    assert_eq!(folder.run(&["keyspaces", "s"]).fine(), "default\t1\nother\t1\n", "asking makes none");
+    folder.run(&["keyspaces", "nothing"]).failed(1);
+}
+
+#[test]
+fn a_scan_has_bounds_and_two_ways() {
+    let folder = Folder::new();
+    for key in ["a", "b", "ba", "c", "d"] {
+        folder.run(&["put", "s", key, "x"]).fine();
+    }
+    let scan = |arguments: &[&str]| folder.run(&[&["scan", "s", "--keys"], arguments].concat()).fine();
+    assert_eq!(scan(&["--from", "b"]), "b\nba\nc\nd\n");
+    assert_eq!(scan(&["--to", "c"]), "a\nb\nba\n");
+    assert_eq!(scan(&["--from", "b", "--to", "c", "--reverse"]), "ba\nb\n");
+    assert_eq!(scan(&["--reverse", "--limit", "2"]), "d\nc\n");
+    assert_eq!(scan(&["--from", "ba", "--prefix", "b"]), "ba\n");
+    assert_eq!(scan(&["--from", "62", "--to", "63", "--hex"]), "b\nba\n");
+    assert_eq!(scan(&["--from", "d", "--to", "b"]), "");
+}
