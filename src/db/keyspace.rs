@@ -305,7 +305,7 @@ impl Keyspace {
     /// ordered keyspace ([`KeyspaceOptions::ordered`](crate::KeyspaceOptions::ordered)).
     ///
     /// The first scan sorts the keys of each segment, some 0.1 s a million, and the next one only what was written since. Kept in memory are 12 bytes
-    /// a record of each segment, dead ones included, and less than one where records lie in the order of their keys anyway.
+    /// a record of each segment, dead ones included, and one where records lie in the order of their keys anyway.
     ///
     /// # Errors
     /// `Invalid` if the keyspace is not ordered. `Io`, `ResourceLimit` with positioned reads. `Closed`, `Forked`.

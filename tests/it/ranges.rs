@@ -65,7 +65,7 @@ fn shown(mut range: Range, random: &mut Random) -> Vec<(Vec<u8>, Vec<u8>)> {
 fn visited(mut range: Range, random: &mut Random) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut all = Vec::new();
     loop {
-        let (before, most) = (all.len(), random.below(9) as usize);
+        let (before, most) = (all.len(), random.below(9));
         let visit = |key: &[u8], value: &[u8]| {
             all.push((key.to_vec(), value.to_vec()));
             if all.len() - before > most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
