@@ -141,40 +141,25 @@ fn keyspaces_times_and_transactions_survive_a_power_cut_at_any_point() {
     }
 }
 
+/// What `check` finds while a bug is planted.
+fn with(bug: Sabotage, check: impl FnOnce() -> Option<String>) -> Option<String> {
+    plant(Some(bug));
+    let found = check();
+    plant(None);
+    found
+}
+
 #[test]
 fn every_planted_bug_is_caught() {
     let power = |bug| power::run(effort(), 0, 1, Some(bug)).err();
-    let failed_sync = |bug| {
-        plant(Some(bug));
-        let caught = failed_sync::sweep().err();
-        plant(None);
-        caught
-    };
+    let failed_sync = |bug| with(bug, || failed_sync::sweep().err());
     let rot = |bug| {
         let (disk, model) = rot::closed_store(effort().seed, Kind::Log);
-        plant(Some(bug));
-        let caught = rot::flip_every_bit(&disk, &model, 0, 1, u64::MAX).err();
-        plant(None);
-        caught
+        with(bug, || rot::flip_every_bit(&disk, &model, 0, 1, u64::MAX).err())
     };
-    let lying = |bug| {
-        plant(Some(bug));
-        let caught = lying::sweep(effort().seed, LIES).err();
-        plant(None);
-        caught
-    };
-    let since = |bug| {
-        plant(Some(bug));
-        let caught = since::run(effort().seed).err();
-        plant(None);
-        caught
-    };
-    let aimed = |bug| {
-        plant(Some(bug));
-        let caught = aimed::expired_before_a_job(effort().seed).err();
-        plant(None);
-        caught
-    };
+    let lying = |bug| with(bug, || lying::sweep(effort().seed, LIES).err());
+    let since = |bug| with(bug, || since::run(effort().seed).err());
+    let aimed = |bug| with(bug, || aimed::expired_before_a_job(effort().seed).err());
     let spaces = |bug| spaces::run(effort_of_spaces(), Some(bug)).err();
     let caught = [
         (Sabotage::NoDirectorySync, power(Sabotage::NoDirectorySync)),
