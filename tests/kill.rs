@@ -17,7 +17,7 @@ const DIR: &str = "ZIPCASK_KILL_DIR";
 const ROUND: &str = "ZIPCASK_KILL_ROUND";
 
 /// Rounds in a run of `cargo test`; `ZIPCASK_KILL_ROUNDS` asks for more.
-const ROUNDS: u64 = 50;
+const ROUNDS: u64 = 200;
 
 fn options() -> Options {
     Options::new().segment_size(64 * 1024)

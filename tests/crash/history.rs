@@ -349,9 +349,7 @@ impl History {
         // Dead ones go with the records that name them: whichever are left, some record names each.
         let logs = files.iter().filter(|name| name.starts_with("segments/") || name.starts_with("archives/"));
         let logs: Vec<_> = logs.filter_map(|name| image.read_file(name)).collect();
-        let named = |id: &[u8; 16]| {
-            logs.iter().any(|log| log.chunks(8).zip(log[8..].chunks(8)).any(|(a, b)| [a, b].concat() == id))
-        };
+        let named = |id: &[u8; 16]| logs.iter().any(|log| log.windows(16).step_by(8).any(|window| window == id));
         match large.len() <= written && large.iter().all(named) {
             true => Ok(()),
             false => Err(format!("wrong: a file of a large value that no record names in state {state}")),

@@ -1,5 +1,8 @@
 //! Power cuts: every point of a history, what it may leave, recovery on each, and again during and after recovery.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
 use zipcask::Durability;
 use zipcask::sim::{Random, Sabotage, SimDisk, plant};
 
@@ -33,20 +36,74 @@ pub(crate) struct Counts {
     pub(crate) merged: u64,
     /// How often the index was written down.
     pub(crate) indexes: u64,
+    /// Time on a processor.
+    pub(crate) busy: Duration,
 }
 
-/// Runs histories `first`, `first + step`, ... of the effort. Says what went wrong first, with the seeds that show it.
-pub(crate) fn run(effort: Effort, first: u64, step: u64, sabotage: Option<Sabotage>) -> Result<Counts, String> {
-    let mut counts = Counts::default();
-    let mut number = first;
-    while number < effort.histories {
+impl Counts {
+    fn add(&mut self, other: &Counts) {
+        self.points += other.points;
+        self.images += other.images;
+        self.nested += other.nested;
+        self.spares += other.spares;
+        self.jobs += other.jobs;
+        self.merged += other.merged;
+        self.indexes += other.indexes;
+        self.busy += other.busy;
+    }
+
+    /// Images a second of one core.
+    pub(crate) fn rate(&self) -> f64 {
+        (self.images + self.nested) as f64 / self.busy.as_secs_f64()
+    }
+}
+
+/// Runs all histories of the effort, on one thread a core. Says what went wrong first, with the seeds that show it.
+pub(crate) fn run_on_all_cores(effort: Effort) -> Result<Counts, String> {
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    let next = AtomicU64::new(0);
+    let outcomes: Vec<_> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(|| run(effort, &next, None))).collect();
+        workers.into_iter().map(|worker| worker.join().expect("it says what goes wrong")).collect()
+    });
+    let mut sum = Counts::default();
+    for counts in outcomes {
+        sum.add(&counts?);
+    }
+    Ok(sum)
+}
+
+/// Whether the histories notice a bug: what they say of it.
+pub(crate) fn run_planted(effort: Effort, bug: Sabotage) -> Option<String> {
+    run(effort, &AtomicU64::new(0), Some(bug)).err()
+}
+
+/// Runs the histories that nobody took before. What a history finds depends on the seed and its number alone.
+fn run(effort: Effort, next: &AtomicU64, sabotage: Option<Sabotage>) -> Result<Counts, String> {
+    let (mut sum, began) = (Counts::default(), Instant::now());
+    let busy_before = time_on_processor();
+    loop {
+        // ORDER: Relaxed; each number is given out once, and nothing else is said by it.
+        let number = next.fetch_add(1, Ordering::Relaxed);
+        if number >= effort.histories {
+            break;
+        }
+        let mut counts = Counts::default();
         plant(sabotage);
         let outcome = cut_everywhere(effort, number, &mut counts);
         plant(None);
         outcome.map_err(|what| format!("seed {}, history {number}: {what}", effort.seed))?;
-        number += step;
+        sum.add(&counts);
     }
-    Ok(counts)
+    let busy = time_on_processor().zip(busy_before).map(|(after, before)| after - before);
+    sum.busy = busy.unwrap_or_else(|| began.elapsed());
+    Ok(sum)
+}
+
+/// How long this thread ran so far, where the system says so (Linux).
+fn time_on_processor() -> Option<Duration> {
+    let line = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    Some(Duration::from_nanos(line.split_whitespace().next()?.parse().ok()?))
 }
 
 fn cut_everywhere(effort: Effort, number: u64, counts: &mut Counts) -> Result<(), String> {

@@ -38,6 +38,8 @@ mod limits;
 #[cfg(target_os = "linux")]
 mod mount;
 mod mutations;
+#[cfg(target_os = "linux")]
+mod power_cuts;
 mod ranges;
 mod read_only;
 #[cfg(unix)]
@@ -49,6 +51,7 @@ mod snapshots;
 mod space;
 mod spares;
 mod strange_bytes;
+mod sweeps;
 #[cfg(unix)]
 mod tail;
 mod threads;

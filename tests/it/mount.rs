@@ -19,16 +19,43 @@ impl Mount {
     /// # Errors
     /// What is missing here.
     pub(crate) fn ext4(bytes: u64, features: &[&str]) -> Result<Mount, String> {
+        Mount::of_an_image(bytes, "mkfs.ext4", &[&["-q", "-F", "-b", "4096"], features].concat())
+    }
+
+    /// XFS in an image of so many bytes: 300 MiB at least, of which it takes what is written.
+    ///
+    /// # Errors
+    /// What is missing here.
+    pub(crate) fn xfs(bytes: u64) -> Result<Mount, String> {
+        Mount::of_an_image(bytes, "mkfs.xfs", &["-q", "-f"])
+    }
+
+    fn of_an_image(bytes: u64, mkfs: &str, options: &[&str]) -> Result<Mount, String> {
         let mut mount = Mount::nowhere()?;
         let image = mount.dir.path().join("image");
         let made = fs::File::create(&image).and_then(|file| file.set_len(bytes));
         made.map_err(|error| error.to_string())?;
-        run("mkfs.ext4", &[&["-q", "-F", "-b", "4096"], features, &[text(&image)]].concat())?;
+        run(mkfs, &[options, &[text(&image)]].concat())?;
         let device = run("losetup", &["--find", "--show", text(&image)])?;
         mount.device = device.trim().trim_start_matches("/dev/").to_string();
-        run("mount", &[&format!("/dev/{}", mount.device), text(&mount.root())])?;
-        mount.mounted = true;
+        mount.mount()?;
         Ok(mount)
+    }
+
+    fn mount(&mut self) -> Result<(), String> {
+        run("mount", &[&format!("/dev/{}", self.device), text(&self.root())])?;
+        self.mounted = true;
+        Ok(())
+    }
+
+    /// Unmounts it and mounts it again, with whatever its journal has to mend; for one that lies in an image.
+    ///
+    /// # Errors
+    /// What the system says, while a file of it is in use for one.
+    pub(crate) fn mount_again(&mut self) -> Result<(), String> {
+        run("umount", &[text(&self.root())])?;
+        self.mounted = false;
+        self.mount()
     }
 
     /// tmpfs of so many bytes.
