@@ -11,6 +11,8 @@ mod counts;
 mod held;
 #[path = "stress/jobs.rs"]
 mod jobs;
+#[path = "stress/linear.rs"]
+mod linear;
 #[path = "stress/order.rs"]
 mod order;
 #[path = "stress/over.rs"]
@@ -29,6 +31,8 @@ mod readers;
 mod report;
 #[path = "stress/scribble.rs"]
 mod scribble;
+#[path = "stress/serial.rs"]
+mod serial;
 #[path = "stress/ways.rs"]
 mod ways;
 
@@ -161,5 +165,30 @@ fn passes_through_a_table_that_grows_show_all_that_was_there() {
     for_each_seed(|seed| {
         let passes = readers::pass_through_growth(seed, 300);
         report(&format!("growth: {passes} passes through 300 tables that grew, 0 wrong (seed {seed})"));
+    });
+}
+
+#[test]
+fn calls_on_a_key_have_an_order_that_explains_their_answers() {
+    linear::check_the_checker();
+    for_each_seed(|seed| {
+        for read_mode in BOTH {
+            let (calls, overlaps) =
+                linear::run(seed, read_mode, 600).unwrap_or_else(|what| panic!("seed {seed}: {what}"));
+            report(&format!(
+                "linear {read_mode:?}: {calls} calls on 600 keys, {overlaps} pairs at once, 0 keys without an order (seed {seed})"
+            ));
+        }
+    });
+}
+
+#[test]
+fn transactions_at_once_are_as_one_after_the_other() {
+    for_each_seed(|seed| {
+        let counts = serial::run(seed, 4_000).unwrap_or_else(|what| panic!("seed {seed}: {what}"));
+        report(&format!(
+            "serial: {} commits, {} conflicts, {} gets and {} ranges replayed in the order of seqnos, 0 wrong (seed {seed})",
+            counts.commits, counts.conflicts, counts.gets, counts.ranges
+        ));
     });
 }
