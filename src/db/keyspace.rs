@@ -88,8 +88,7 @@ impl Keyspace {
     /// `Corruption` if the bytes on disk are not what was written: for this key alone. `Io` with positioned reads, and of a
     /// large value; `ResourceLimit` without a descriptor or the memory to read either. `Closed`, `Forked`.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
-        let found = self.open_store()?.get(&self.space, key.as_ref())?;
-        Ok(found.map(|value| value.aligned_to(self.space.align())))
+        self.open_store()?.get(&self.space, key.as_ref())
     }
 
     /// The part of the value of `key` that lies in `bytes`: cut off at its end, and empty where it starts behind that, or

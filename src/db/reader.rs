@@ -63,7 +63,8 @@ impl Reader {
 
     #[inline]
     fn answer(&self, store: &Store, hash: u64, key: &[u8], pin: &Pin) -> Result<Option<&[u8]>> {
-        match store.find_live(&self.keyspace.space, hash, key, pin)? {
+        match store.find(&self.keyspace.space, hash, key, pin)? {
+            Some(at) if store.is_past(&at)? => Ok(None),
             Some(at) => self.show(&at).map(Some),
             None => Ok(None),
         }

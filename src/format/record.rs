@@ -342,6 +342,12 @@ impl Header {
         Ok(header)
     }
 
+    /// Whether these 24 bytes say that a time follows from which on the record is no more; nothing is checked.
+    #[inline]
+    pub(crate) fn has_expiry_in(bytes: &[u8; RECORD_HEADER_LEN]) -> bool {
+        bytes[FLAGS] & HAS_EXPIRY != 0
+    }
+
     /// The seqno that these 24 bytes say; nothing is checked.
     #[inline]
     pub(crate) fn seqno_in(bytes: &[u8; RECORD_HEADER_LEN]) -> Seqno {

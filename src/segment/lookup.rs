@@ -15,8 +15,6 @@ use crate::segment::Segment;
 pub(crate) struct Hit<'s> {
     /// Where the record begins.
     pub(crate) record: u64,
-    /// Whether there is a time from which on it is no more.
-    pub(crate) expires: bool,
     /// Where it is mapped; neither checked nor trusted. `None` also of a large value, which is elsewhere.
     value: Option<&'s [u8]>,
 }
@@ -61,7 +59,7 @@ impl Segment {
             return None;
         }
         let value = self.mapped(offset + u64::from(shape.value), u64::from(shape.value_len));
-        Some(Hit { record: offset, expires: shape.has_expiry, value })
+        Some(Hit { record: offset, value })
     }
 
     /// Where the put at `offset` has its key and value, below the tail. `None` where it is not mapped, and where the header
@@ -88,7 +86,7 @@ impl Segment {
         let value = header.value();
         let inline = header.kind != Kind::PutLarge;
         let mapped = || self.mapped(offset + value.start, value.end - value.start);
-        Ok(Some(Hit { record: offset, expires: header.has_expiry, value: inline.then(mapped).flatten() }))
+        Ok(Some(Hit { record: offset, value: inline.then(mapped).flatten() }))
     }
 
     /// The header of the record at `offset`, if it is of `keyspace` and `key`: without checking its checksum where it is.
@@ -118,6 +116,13 @@ impl Segment {
             self.check(hit.record)?;
         }
         Ok(hit.value)
+    }
+
+    /// Whether the put at `offset` may have a time from which on it is no more: one that is not mapped may.
+    #[inline(always)]
+    pub(crate) fn may_expire(&self, offset: u64) -> bool {
+        let header = self.mapped(offset, RECORD_HEADER_LEN as u64).and_then(<[u8]>::first_chunk);
+        header.is_none_or(Header::has_expiry_in)
     }
 
     /// The time from which on the record at `offset` is no more, in milliseconds since 1970; `None`: there is none.

@@ -106,11 +106,28 @@ impl Store {
         self.search(space, hash, key, pin)
     }
 
-    /// The key's record, if it is there by the time of day.
+    /// Whether the time has come from which on a record that was found is no more.
+    ///
+    /// Asked of what `find` gave, instead of being part of that: there it kept what was found out of registers, and the loads of the value
+    /// waited for the key's.
+    ///
+    /// # Errors
+    /// As `At::expiry`.
+    #[inline(always)]
+    pub(crate) fn is_past(&self, at: &At<'_>) -> Result<bool> {
+        if at.segment.may_expire(at.hit.record) { self.is_past_now(at) } else { Ok(false) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn is_past_now(&self, at: &At<'_>) -> Result<bool> {
+        Ok(at.expiry()?.is_some_and(|expiry| expiry <= self.now_ms()))
+    }
+
+    /// The key's record, if it is there by the time of day; for who reads no value.
     ///
     /// # Errors
     /// As `find`.
-    #[inline(always)]
     pub(crate) fn find_live<'p>(
         &'p self,
         space: &'p Space,
@@ -119,7 +136,7 @@ impl Store {
         pin: &'p Pin,
     ) -> Result<Option<At<'p>>> {
         match self.find(space, hash, key, pin)? {
-            Some(at) if at.hit.expires && at.expiry()?.is_some_and(|expiry| expiry <= self.now_ms()) => Ok(None),
+            Some(at) if self.is_past(&at)? => Ok(None),
             found => Ok(found),
         }
     }
@@ -161,13 +178,18 @@ impl Store {
     /// `Corruption` if its record, or one that might be its, is damaged; `Io` in positioned mode.
     #[inline]
     pub(crate) fn get(&self, space: &Space, key: &[u8]) -> Result<Option<Value>> {
-        let pin = Pin::new();
-        let Some(at) = self.find_live(space, self.hash(key), key, &pin)? else { return Ok(None) };
-        if let Some(value) = at.mapped()? {
+        let (pin, align) = (Pin::new(), space.align());
+        let Some(at) = self.find(space, self.hash(key), key, &pin)? else { return Ok(None) };
+        if self.is_past(&at)? {
+            return Ok(None);
+        }
+        if let Some(value) = at.mapped()?
+            && value.as_ptr().addr() & (align - 1) == 0
+        {
             return Ok(Some(Value::mapped(at.segment.hold(), value)));
         }
         drop(pin);
-        self.fetch(space, key, |record| self.large().value(record))
+        self.fetch(space, key, |record| self.large().value(record).map(|value| value.aligned_to(align)))
     }
 
     /// The key's value, if it is there by the time of day, and what is said of its record.
@@ -198,7 +220,10 @@ impl Store {
     /// As `get`.
     pub(crate) fn get_range(&self, space: &Space, key: &[u8], range: &Range<u64>) -> Result<Option<Value>> {
         let pin = Pin::new();
-        let Some(at) = self.find_live(space, self.hash(key), key, &pin)? else { return Ok(None) };
+        let Some(at) = self.find(space, self.hash(key), key, &pin)? else { return Ok(None) };
+        if self.is_past(&at)? {
+            return Ok(None);
+        }
         if let Some(value) = at.mapped()? {
             return Ok(Some(Value::mapped(at.segment.hold(), value).part(range)));
         }
@@ -212,7 +237,10 @@ impl Store {
     #[inline(never)]
     fn fetch<T>(&self, space: &Space, key: &[u8], value: impl FnOnce(&Fetched) -> Result<T>) -> Result<Option<T>> {
         let pin = Pin::new();
-        let Some(at) = self.find_live(space, self.hash(key), key, &pin)? else { return Ok(None) };
+        let Some(at) = self.find(space, self.hash(key), key, &pin)? else { return Ok(None) };
+        if self.is_past(&at)? {
+            return Ok(None);
+        }
         let (record, _hold) = (at.fetch()?, at.segment.hold());
         // A large value may take its time.
         drop(pin);
