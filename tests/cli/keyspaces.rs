@@ -21,6 +21,13 @@ fn verbs_are_about_the_keyspace_that_is_named() {
     }
     folder.run(&["scan", "s", "--keyspace", "none"]).failed(1);
     assert_eq!(folder.run(&["keyspaces", "s"]).fine(), "default\t1\nother\t1\n", "asking makes none");
+    let lines = folder.run(&["export", "s", "--keyspace", "other"]).fine();
+    assert_eq!(lines.lines().count(), 1);
+    folder.file("lines", &lines);
+    folder.run(&["import", "t", &folder.path("lines").display().to_string(), "--keyspace", "copy"]).fine();
+    assert_eq!(folder.run(&["keyspaces", "t"]).fine(), "copy\t1\ndefault\t0\n");
+    assert_eq!(folder.run(&["export", "t", "--keyspace", "copy"]).fine(), lines);
+    folder.run(&["export", "s", "--keyspace", "none"]).failed(1);
     folder.run(&["keyspaces", "nothing"]).failed(1);
 }
 

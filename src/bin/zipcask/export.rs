@@ -7,26 +7,30 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::failure::Outcome;
+use crate::keyspaces::Within;
 use crate::out::Out;
 use crate::sorted::Sorted;
 use crate::{bar, json, opened};
 
-/// Write all records to stdout as JSON Lines, in key order
+/// Write all records of a keyspace to stdout as JSON Lines, in key order
 ///
 /// `import` of that into an empty store gives the same content, and an export of that one the same bytes.
 #[derive(Args)]
 pub(crate) struct Export {
     /// The store's directory
     dir: PathBuf,
+    #[command(flatten)]
+    within: Within,
 }
 
 impl Export {
     pub(crate) fn run(self) -> Outcome {
         let db = opened::to_read(&self.dir)?;
-        let mut sorted = Sorted::of(&db, |_| true)?;
+        let keyspace = self.within.existing(&db)?;
+        let mut sorted = Sorted::of(&keyspace, |_| true)?;
         let bar = bar::of_records(sorted.len() as u64, "exporting");
         let mut out = Out::new();
-        let shown = sorted.pairs(&db, usize::MAX, |key, value| {
+        let shown = sorted.pairs(&keyspace, usize::MAX, |key, value| {
             bar.inc(1);
             out.bytes(&json::line(key, Some(value)))
         });

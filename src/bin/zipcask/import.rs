@@ -6,10 +6,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 use indicatif::ProgressBar;
-use zipcask::{Batch, Db, Durability};
+use zipcask::{Batch, Db, Durability, Keyspace};
 
 use crate::failure::Outcome;
 use crate::json::{Form, Pair};
+use crate::keyspaces::Within;
 use crate::lines::Lines;
 use crate::out::{Out, counted};
 use crate::{bar, opened};
@@ -36,11 +37,14 @@ pub(crate) struct Import {
     /// Sync once, at the end, instead of after each batch
     #[arg(long)]
     no_sync: bool,
+    #[command(flatten)]
+    within: Within,
 }
 
 /// An import under way.
 struct Work {
     db: Db,
+    keyspace: Keyspace,
     durability: Durability,
     batch: Batch,
     batch_bytes: usize,
@@ -59,6 +63,7 @@ impl Import {
         let first = next_pair(&mut lines, &form)?;
         let db = opened::or_made(&self.dir)?;
         let mut work = Work {
+            keyspace: self.within.or_made(&db)?,
             batch: db.batch(),
             durability: if self.no_sync { Durability::Os } else { Durability::Sync },
             db,
@@ -80,7 +85,7 @@ impl Work {
     /// Stores `next` and the records of the lines after it.
     fn store(&mut self, mut next: Option<Pair>, lines: &mut Lines, form: &Form, bar: &ProgressBar) -> Outcome {
         while let Some((key, value)) = next {
-            self.batch.put(&self.db, &key, &value);
+            self.batch.put(&self.keyspace, &key, &value);
             self.batch_bytes += key.len() + value.len();
             if BATCH_RECORDS_MAX <= self.batch.len() || BATCH_BYTES <= self.batch_bytes {
                 self.commit()?;
