@@ -193,12 +193,13 @@ impl Lane {
         }
     }
 
-    fn key(&self, side: Side) -> &[u8] {
+    /// The key of a head; `None` if that makes no sense where it lies.
+    fn key(&self, side: Side) -> Option<&[u8]> {
         let head = &self.heads[side as usize];
         match &self.items {
-            Items::Of(segment, ..) if segment.is_mapped() => segment.key_in_place(head.offset).unwrap_or_default(),
-            Items::Of(..) => &head.key,
-            Items::Kept(all) => &all[head.offset as usize].0,
+            Items::Of(segment, ..) if segment.is_mapped() => segment.key_in_place(head.offset),
+            Items::Of(..) => Some(&head.key),
+            Items::Kept(all) => Some(&all[head.offset as usize].0),
         }
     }
 }
@@ -274,7 +275,7 @@ impl Merge {
     fn compare(&self, side: Side, a: u32, b: u32) -> Ordering {
         let (a, b) = (&self.lanes[a as usize], &self.lanes[b as usize]);
         let words = a.heads[side as usize].word.cmp(&b.heads[side as usize].word);
-        let order = words.then_with(|| a.key(side).cmp(b.key(side)));
+        let order = words.then_with(|| a.key(side).cmp(&b.key(side)));
         if side == Side::Below { order } else { order.reverse() }
     }
 
@@ -370,7 +371,7 @@ impl Merge {
     #[inline]
     fn is_same(&self, side: Side, lane: u32, first: Taken) -> bool {
         let lane = &self.lanes[lane as usize];
-        lane.heads[side as usize].word == self.word && self.key(first).unwrap_or_default() == lane.key(side)
+        lane.heads[side as usize].word == self.word && self.key(first).is_some_and(|key| lane.key(side) == Some(key))
     }
 
     /// The key that is being taken, by the record that was taken first; `None` if that makes no sense where it lies.
