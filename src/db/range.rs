@@ -40,7 +40,7 @@ impl Range {
     }
 
     /// Calls `each` with every key that is left and its value, from below, until it breaks: the fastest ordered pass. What it did not
-    /// come to can be taken afterwards.
+    /// come to can be taken afterwards. Values are shown where they lie: their addresses are multiples of 8, whatever the keyspace asks for.
     ///
     /// # Errors
     /// Those of the first record that cannot be read; the pass ends there, and what is behind can be taken afterwards.

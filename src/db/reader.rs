@@ -13,7 +13,7 @@ use crate::segment::holds::Holds;
 use crate::segment::kept::Kept;
 use crate::store::Store;
 use crate::store::pass::Pass;
-use crate::store::read::{self, At};
+use crate::store::read::{self, At, Spot};
 
 /// Keys looked up together: enough that their cache misses overlap, few enough that the lines asked for stay in the
 /// nearest cache.
@@ -63,33 +63,45 @@ impl Reader {
 
     #[inline]
     fn answer(&self, store: &Store, hash: u64, key: &[u8], pin: &Pin) -> Result<Option<&[u8]>> {
-        match store.find(&self.keyspace.space, hash, key, pin)? {
-            Some(at) if store.is_past(&at)? => Ok(None),
-            Some(at) => self.show(&at).map(Some),
+        match store.spot(&self.keyspace.space, hash, key, pin) {
+            Spot::Absent => Ok(None),
+            Spot::At(at) if at.stays() => self.show(store, &at),
+            _ => self.answer_slowly(store, hash, key, pin),
+        }
+    }
+
+    /// The same of what expires, or was not found at a glance.
+    #[inline(never)]
+    fn answer_slowly(&self, store: &Store, hash: u64, key: &[u8], pin: &Pin) -> Result<Option<&[u8]>> {
+        match store.find_to_read(&self.keyspace.space, hash, key, pin)? {
+            Some(at) => self.show(store, &at),
             None => Ok(None),
         }
     }
 
     /// The value at a place, which is kept from here on.
     #[inline]
-    fn show(&self, at: &At<'_>) -> Result<&[u8]> {
+    fn show(&self, store: &Store, at: &At<'_>) -> Result<Option<&[u8]>> {
         let Some(value) = at.mapped()? else {
-            return self.show_elsewhere(*at);
+            return self.show_elsewhere(store, *at);
         };
         self.holds.borrow_mut().keep(at.segment);
         // SAFETY: the bytes are in a segment that is held until `refresh`, which nobody can call, or the drop of the
         // reader, while the slice is borrowed from it.
-        Ok(unsafe { std::slice::from_raw_parts(value.as_ptr(), value.len()) })
+        Ok(Some(unsafe { std::slice::from_raw_parts(value.as_ptr(), value.len()) }))
     }
 
     /// `show` where the value is not mapped with its record: seldom. (By value, so that `at` stays in registers there.)
     #[cold]
     #[inline(never)]
-    fn show_elsewhere(&self, at: At<'_>) -> Result<&[u8]> {
+    fn show_elsewhere(&self, store: &Store, at: At<'_>) -> Result<Option<&[u8]>> {
         let record = at.fetch()?;
-        let bytes = std::ptr::from_ref(self.kept.borrow_mut().keep(self.keyspace.shared.store.large(), &record)?);
+        if record.has_expired(|| store.now_ms()) {
+            return Ok(None);
+        }
+        let bytes = std::ptr::from_ref(self.kept.borrow_mut().keep(store.large(), &record)?);
         // SAFETY: the bytes are kept as long as what `show` holds, and stay where they are meanwhile.
-        Ok(unsafe { &*bytes })
+        Ok(Some(unsafe { &*bytes }))
     }
 
     /// Calls `each` with the position and the value of every one of `keys`, once each, in any order.

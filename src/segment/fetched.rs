@@ -18,6 +18,7 @@ pub(crate) struct Fetched {
     key: Range<usize>,
     value: Range<usize>,
     large: Option<LargeValue>,
+    expiry: Option<u64>,
 }
 
 impl Fetched {
@@ -48,7 +49,8 @@ impl Fetched {
             }
             _ => None,
         };
-        Ok(Fetched { key, value, large, words: Arc::new(words) })
+        let expiry = header.expiry(read);
+        Ok(Fetched { key, value, large, expiry, words: Arc::new(words) })
     }
 
     /// What key and value lie in.
@@ -63,6 +65,11 @@ impl Fetched {
     /// The value, unless it is a large one.
     pub(crate) fn value(&self) -> &[u8] {
         &bytes(&self.words)[self.value.clone()]
+    }
+
+    /// Whether it is no more at a time, in milliseconds since 1970.
+    pub(crate) fn has_expired(&self, time_ms: impl FnOnce() -> u64) -> bool {
+        self.expiry.is_some_and(|expiry| expiry <= time_ms())
     }
 
     /// What the record says of a large value, if it has one.

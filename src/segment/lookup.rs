@@ -118,11 +118,10 @@ impl Segment {
         Ok(hit.value)
     }
 
-    /// Whether the put at `offset` may have a time from which on it is no more: one that is not mapped may.
+    /// Whether there is a time from which on the put at `offset` is no more; `None` where it is not mapped.
     #[inline(always)]
-    pub(crate) fn may_expire(&self, offset: u64) -> bool {
-        let header = self.mapped(offset, RECORD_HEADER_LEN as u64).and_then(<[u8]>::first_chunk);
-        header.is_none_or(Header::has_expiry_in)
+    pub(crate) fn expires_in_place(&self, offset: u64) -> Option<bool> {
+        self.mapped(offset, RECORD_HEADER_LEN as u64)?.first_chunk().map(Header::has_expiry_in)
     }
 
     /// The time from which on the record at `offset` is no more, in milliseconds since 1970; `None`: there is none.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use zipcask::sim::{self, SimDisk};
-use zipcask::{Db, KeyspaceOptions, Options, PutOptions};
+use zipcask::{Db, KeyspaceOptions, Options, PutOptions, ReadMode};
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 const START_MS: u64 = 1_800_000_000_000;
@@ -159,4 +159,31 @@ fn a_clock_that_was_wrong_for_less_than_the_grace_leaves_no_trace() {
     let db = open(&disk);
     assert_eq!(db.iter().count(), 5_000);
     assert!((0..5_000_u32).all(|key| db.contains_key(key.to_le_bytes()).unwrap()));
+}
+
+/// Each way to read, of what is mapped, of what is not, and of large values.
+#[test]
+fn what_has_expired_is_shown_in_no_mode() {
+    for mode in [ReadMode::Mmap, ReadMode::Positioned] {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Options::new().segment_size(64 << 10).read_mode(mode).background(false).open(dir.path()).unwrap();
+        let aligned = db.keyspace_with("aligned", KeyspaceOptions::new().value_align(4096)).unwrap();
+        for keyspace in [&*db, &aligned] {
+            for (key, len) in [("small", 10), ("large", 100_000)] {
+                keyspace.put_with(key, vec![7; len], ttl(1)).unwrap();
+                keyspace.put(format!("{key}, ever"), vec![8; len]).unwrap();
+                let (start, reader) = (std::time::Instant::now(), keyspace.reader());
+                while keyspace.contains_key(key).unwrap() {
+                    assert!(start.elapsed().as_secs() < 60, "a minute is more than a millisecond");
+                }
+                assert_eq!(keyspace.get(key).unwrap(), None, "{mode:?}, {key}");
+                assert_eq!(keyspace.get_range(key, 0..3).unwrap(), None, "{mode:?}, {key}");
+                assert_eq!(reader.get(key).unwrap(), None, "{mode:?}, {key}");
+                reader.get_many(&[key], |_, found| assert_eq!(found.unwrap(), None, "{mode:?}, {key}"));
+                let ever = keyspace.get(format!("{key}, ever")).unwrap().unwrap();
+                assert!(ever == vec![8; len] && reader.get(format!("{key}, ever")).unwrap().unwrap() == vec![8; len]);
+                assert!(std::ptr::eq(keyspace, &*db) || ever.as_ptr().addr().is_multiple_of(4096));
+            }
+        }
+    }
 }
