@@ -65,8 +65,8 @@ impl Reader {
     fn answer(&self, store: &Store, hash: u64, key: &[u8], pin: &Pin) -> Result<Option<&[u8]>> {
         match store.spot(&self.keyspace.space, hash, key, pin) {
             Spot::Absent => Ok(None),
-            Spot::At(at) if at.stays() => self.show(store, &at),
-            _ => self.answer_slowly(store, hash, key, pin),
+            Spot::At(at) => self.show(store, &at),
+            Spot::Unsure => self.answer_slowly(store, hash, key, pin),
         }
     }
 

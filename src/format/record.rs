@@ -245,34 +245,39 @@ pub(crate) struct Shape {
     pub(crate) key: u32,
     pub(crate) value: u32,
     pub(crate) value_len: u32,
-    pub(crate) has_expiry: bool,
 }
 
 // Lengths of a header and a key are far from the end of a u32.
 #[deny(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 impl Shape {
+    /// Of any put.
     #[inline]
     pub(crate) fn of_put(header: &[u8; RECORD_HEADER_LEN]) -> Option<Shape> {
+        Shape::of(header, MORE_FOLLOWS | HAS_EXPIRY | HAS_HORIZON)
+    }
+
+    /// Of a put that never expires: most do not, and whoever reads them has nothing else to look at.
+    #[inline(always)]
+    pub(crate) fn of_lasting_put(header: &[u8; RECORD_HEADER_LEN]) -> Option<Shape> {
+        Shape::of(header, MORE_FOLLOWS | HAS_HORIZON)
+    }
+
+    /// Of a put with none but these flags.
+    #[inline(always)]
+    fn of(header: &[u8; RECORD_HEADER_LEN], known: u8) -> Option<Shape> {
         let ([_, seqno_and_key, rest], _) = header.as_chunks::<8>() else {
             return None;
         };
         let (seqno_and_key, rest) = (u64::from_le_bytes(*seqno_and_key), u64::from_le_bytes(*rest));
         let [.., kind, flags] = rest.to_le_bytes();
-        if kind != Kind::Put as u8 || flags & !(MORE_FOLLOWS | HAS_EXPIRY | HAS_HORIZON) != 0 {
+        if kind != Kind::Put as u8 || flags & !known != 0 {
             return None;
         }
-        let extensions = (flags & (HAS_EXPIRY | HAS_HORIZON)).count_ones();
+        let extensions = (flags & known & (HAS_EXPIRY | HAS_HORIZON)).count_ones();
         let key_len = (seqno_and_key >> SEQNO_BITS) as u16;
         let key = (RECORD_HEADER_LEN as u32).saturating_add(extensions.saturating_mul(EXTENSION_LEN as u32));
         let value = key.saturating_add(u32::from(key_len)).next_multiple_of(RECORD_ALIGN as u32);
-        Some(Shape {
-            keyspace: (rest >> 32) as u16,
-            key_len,
-            key,
-            value,
-            value_len: rest as u32,
-            has_expiry: flags & HAS_EXPIRY != 0,
-        })
+        Some(Shape { keyspace: (rest >> 32) as u16, key_len, key, value, value_len: rest as u32 })
     }
 
     /// Where the value ends.

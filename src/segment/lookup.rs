@@ -53,7 +53,17 @@ impl Segment {
     /// The put at `offset`, if it is mapped, makes sense, and is of `keyspace` and `key`.
     #[inline(always)]
     pub(crate) fn put_of(&self, offset: u64, keyspace: u16, key: &[u8]) -> Option<Hit<'_>> {
-        let shape = self.shape(offset)?;
+        self.hit(offset, self.shape(offset, Shape::of_put)?, keyspace, key)
+    }
+
+    /// The same, if it never expires.
+    #[inline(always)]
+    pub(crate) fn lasting_put_of(&self, offset: u64, keyspace: u16, key: &[u8]) -> Option<Hit<'_>> {
+        self.hit(offset, self.shape(offset, Shape::of_lasting_put)?, keyspace, key)
+    }
+
+    #[inline(always)]
+    fn hit(&self, offset: u64, shape: Shape, keyspace: u16, key: &[u8]) -> Option<Hit<'_>> {
         let same = shape.keyspace == keyspace && usize::from(shape.key_len) == key.len();
         if !same || self.mapped(offset + u64::from(shape.key), u64::from(shape.key_len))? != key {
             return None;
@@ -65,12 +75,12 @@ impl Segment {
     /// Where the put at `offset` has its key and value, below the tail. `None` where it is not mapped, and where the header
     /// makes no sense; nothing is checked beyond that.
     #[inline(always)]
-    fn shape(&self, offset: u64) -> Option<Shape> {
+    fn shape(&self, offset: u64, of: impl Fn(&[u8; RECORD_HEADER_LEN]) -> Option<Shape>) -> Option<Shape> {
         let room = self.tail.published().checked_sub(offset)?;
         if room < RECORD_HEADER_LEN as u64 {
             return None;
         }
-        let shape = Shape::of_put(self.mapped(offset, RECORD_HEADER_LEN as u64)?.try_into().ok()?)?;
+        let shape = of(self.mapped(offset, RECORD_HEADER_LEN as u64)?.try_into().ok()?)?;
         (shape.end() <= room).then_some(shape)
     }
 
@@ -119,7 +129,7 @@ impl Segment {
     }
 
     /// Whether there is a time from which on the put at `offset` is no more; `None` where it is not mapped.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn expires_in_place(&self, offset: u64) -> Option<bool> {
         self.mapped(offset, RECORD_HEADER_LEN as u64)?.first_chunk().map(Header::has_expiry_in)
     }
@@ -138,10 +148,7 @@ impl Segment {
     /// Whether the record at `offset` was no more at that time; one that cannot be read is there still, as an error.
     #[inline]
     pub(crate) fn has_expired(&self, offset: u64, time_ms: u64) -> bool {
-        let expires = match self.mapped(offset, RECORD_HEADER_LEN as u64).and_then(|header| header.try_into().ok()) {
-            Some(header) => Shape::of_put(header).is_none_or(|shape| shape.has_expiry),
-            None => true,
-        };
+        let expires = self.expires_in_place(offset).unwrap_or(true);
         expires && self.expiry(offset).is_ok_and(|expiry| expiry.is_some_and(|expiry| expiry <= time_ms))
     }
 
@@ -163,7 +170,7 @@ impl Segment {
     /// The key of the put at `offset`, where that is mapped and makes sense; nothing is checked.
     #[inline]
     pub(crate) fn key_in_place(&self, offset: u64) -> Option<&[u8]> {
-        match self.shape(offset) {
+        match self.shape(offset, Shape::of_put) {
             Some(shape) => self.mapped(offset + u64::from(shape.key), u64::from(shape.key_len)),
             None => self.key_of_large(offset),
         }
@@ -222,7 +229,7 @@ impl Segment {
     /// `Corruption` if it does not.
     #[inline]
     pub(crate) fn step_in_place(&self, offset: u64) -> Result<(Option<u16>, u64)> {
-        if let Some(shape) = self.shape(offset) {
+        if let Some(shape) = self.shape(offset, Shape::of_put) {
             return Ok((Some(shape.keyspace), shape.end().next_multiple_of(RECORD_ALIGN)));
         }
         let header = self.header(offset)?;
@@ -242,7 +249,7 @@ impl Segment {
         if !self.trust.covers(offset) {
             self.check(offset)?;
         }
-        let Some(shape) = self.shape(offset) else {
+        let Some(shape) = self.shape(offset, Shape::of_put) else {
             return match self.record(offset)?.kind {
                 Kind::PutLarge => Ok(None),
                 _ => Err(self.no_put(offset)),

@@ -34,6 +34,7 @@ pub(crate) struct Version {
 /// What a glance says of a key.
 pub(crate) enum Spot<'p> {
     Absent,
+    /// It is mapped, and never expires.
     At(At<'p>),
     /// It has to be looked for.
     Unsure,
@@ -70,8 +71,7 @@ impl<'p> At<'p> {
     }
 
     /// Whether it is mapped, and there is no time from which on it is no more.
-    #[inline(always)]
-    pub(crate) fn stays(&self) -> bool {
+    fn stays(&self) -> bool {
         self.segment.expires_in_place(self.hit.record) == Some(false)
     }
 
@@ -127,7 +127,7 @@ impl Store {
             Glance::Absent => return Spot::Absent,
             Glance::Likely(location) => {
                 if let Some(segment) = self.registry().find(location, pin)
-                    && let Some(hit) = segment.put_of(offset_in(segment, location), space.id(), key)
+                    && let Some(hit) = segment.lasting_put_of(offset_in(segment, location), space.id(), key)
                 {
                     return Spot::At(At { segment, hit });
                 }
@@ -148,7 +148,7 @@ impl Store {
         key: &[u8],
         pin: &'p Pin,
     ) -> Result<Option<At<'p>>> {
-        match self.find(space, hash, key, pin)? {
+        match self.search(space, hash, key, pin)? {
             Some(at) if at.is_mapped() && self.is_past(&at)? => Ok(None),
             found => Ok(found),
         }
@@ -169,9 +169,13 @@ impl Store {
         key: &[u8],
         pin: &'p Pin,
     ) -> Result<Option<At<'p>>> {
-        match self.find(space, hash, key, pin)? {
-            Some(at) if self.is_past(&at)? => Ok(None),
-            found => Ok(found),
+        match self.spot(space, hash, key, pin) {
+            Spot::Absent => Ok(None),
+            Spot::At(at) => Ok(Some(at)),
+            Spot::Unsure => match self.search(space, hash, key, pin)? {
+                Some(at) if self.is_past(&at)? => Ok(None),
+                found => Ok(found),
+            },
         }
     }
 
@@ -212,17 +216,17 @@ impl Store {
     /// `Corruption` if its record, or one that might be its, is damaged; `Io` in positioned mode.
     #[inline]
     pub(crate) fn get(&self, space: &Space, key: &[u8]) -> Result<Option<Value>> {
-        let (pin, hash, align) = (Pin::new(), self.hash(key), space.align());
+        let (pin, hash) = (Pin::new(), self.hash(key));
         match self.spot(space, hash, key, &pin) {
             Spot::Absent => return Ok(None),
-            Spot::At(at) if at.stays() => {
+            Spot::At(at) => {
                 if let Ok(Some(value)) = at.mapped()
-                    && value.as_ptr().addr() & (align - 1) == 0
+                    && value.as_ptr().addr() & (space.align() - 1) == 0
                 {
                     return Ok(Some(Value::mapped(at.segment.hold(), value)));
                 }
             }
-            _ => {}
+            Spot::Unsure => {}
         }
         drop(pin);
         self.get_slowly(space, hash, key)
