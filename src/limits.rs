@@ -7,6 +7,9 @@ pub(crate) const COMPACT_WHEN_DEAD_MIN: f64 = 0.05;
 pub(crate) const COMPACT_WHEN_DEAD_MAX: f64 = 0.95;
 pub(crate) const COMPACT_WHEN_DEAD_DEFAULT: f64 = 0.3;
 
+/// Default of `Options::cursors_hold_max`.
+pub(crate) const CURSORS_HOLD_DEFAULT: u64 = 1 << 30;
+
 /// Longest key, in bytes: its length is a u16 on disk.
 pub(crate) const KEY_LEN_MAX: usize = u16::MAX as usize;
 /// Longest value, in bytes: its length is a u32 on disk.

@@ -11,6 +11,8 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
+#[path = "cli/cursors.rs"]
+mod cursors;
 #[path = "cli/inspect.rs"]
 mod inspect;
 #[path = "cli/keyspaces.rs"]

@@ -1,6 +1,6 @@
 //! Getting space back: segments and archives become archives without their dead records.
 //!
-//! Floor 4. Imports `address`, `compact`, `error`, `limits`, `segment`, `store`, `sync`.
+//! Floor 4. Imports `address`, `compact`, `error`, `format`, `limits`, `segment`, `store`, `sync`.
 //!
 //! - C1 a source goes once its copy is durable, was read back, has its name and is in the index; pins delay only the
 //!   unmapping. `compact::job`, `store::superseded`
@@ -26,6 +26,7 @@ use crate::compact::job::{Job, Stuck};
 use crate::compact::pace::Pace;
 use crate::compact::policy::{Candidate, Goal, Reason, decide};
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::segment::SegmentKind;
 use crate::limits::{JOB_LEN_MAX, LIVE_PARTS, PACKED_LEN_MAX, PART_LEN_MIN};
 use crate::segment::Segment;
 use crate::store::unit::Unit;
@@ -302,11 +303,16 @@ fn rest(task: Task, files: &[Candidate]) -> f64 {
 /// The files as the policy sees them; whether those up to the segment `sorted` are, if that matters.
 fn candidates(store: &Store, units: &[Unit], damaged: &[SegmentId], sorted: Option<SegmentId>) -> Vec<Candidate> {
     let ordered = store.spaces().ordered();
+    let held_from = store.held_from();
     let is_sorted = |segment: &Segment| ordered.iter().all(|space| segment.is_sorted(space.id()));
     let candidate = |unit: &Unit| {
         let sum = |bytes: fn(&Segment) -> u64| unit.segments().iter().map(|s| bytes(s)).sum::<u64>();
         let archive = unit.archive();
+        let is_held = |segment: &Segment| {
+            segment.kind() == SegmentKind::Log && held_from.is_some_and(|from| segment.first_seqno() >= from)
+        };
         Candidate {
+            held: unit.segments().iter().any(|segment| is_held(segment)),
             packed: archive.is_some(),
             fixed: damaged.contains(&unit.ids().0) || archive.is_some_and(|archive| !archive.is_settled()),
             used: sum(|segment| segment.used_bytes()),

@@ -21,6 +21,11 @@ impl<'a> Older<'a> {
         Older { store, files, hints: OnceLock::new() }
     }
 
+    /// Whether there are such files.
+    pub(super) fn is_any(&self) -> bool {
+        !self.files.is_empty()
+    }
+
     /// Which of these, each a hash and a keyspace, one of them may put. In doubt, all.
     pub(super) fn may_hold(&self, keys: &[(u64, u16)]) -> Vec<bool> {
         if planted(Sabotage::TombstoneDropped) || keys.is_empty() {

@@ -16,6 +16,8 @@ pub(crate) struct Candidate {
     pub(crate) packed: bool,
     /// Whether it must stay: what it replaced is not gone for good, or it cannot be read.
     pub(crate) fixed: bool,
+    /// Whether its records must stay as they are, for a consumer of the feed: it may be packed, and not rewritten.
+    pub(crate) held: bool,
     /// Bytes of its records.
     pub(crate) used: u64,
     /// Bytes of those that the index points at, and of tombstones that are known to be needed.
@@ -75,11 +77,11 @@ impl Candidate {
 
     fn is_dirty(&self, goal: &Goal) -> bool {
         let is_dead = self.dead() as f64 > goal.dead_share * (self.used + self.dead_large) as f64;
-        !self.fixed && (is_dead || goal.sort && self.unsorted)
+        !self.fixed && !self.held && (is_dead || goal.sort && self.unsorted)
     }
 
     fn is_small(&self, goal: &Goal) -> bool {
-        !self.fixed && self.used < goal.small
+        !self.fixed && !self.held && self.used < goal.small
     }
 }
 
@@ -247,6 +249,16 @@ mod tests {
         let files = [segment(1000, 1000), segment(1000, 700), archive(1000, 600), segment(1000, 0), fixed];
         assert_eq!(debt(&files, &BACKGROUND), 1400);
         assert_eq!(debt(&files, &BY_HAND), 1700);
+    }
+
+    #[test]
+    fn what_is_held_is_packed_and_not_rewritten() {
+        let held = Candidate { held: true, ..segment(1000, 0) };
+        assert_eq!(decide(&[held], &BACKGROUND), none());
+        assert_eq!(decide(&[held; 9], &Goal { small: 2000, ..BACKGROUND }), none());
+        assert_eq!(decide(&[held], &BY_HAND), Decision { files: 0..1, rewrite: false, reason: Reason::Unpacked });
+        assert_eq!(decide(&[segment(1000, 0), held, segment(1000, 0)], &BACKGROUND).files, 0..1);
+        assert_eq!(debt(&[held], &BACKGROUND), 0);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::address::{LargeId, Location, SegmentId, Seqno};
 use crate::compact::older::Older;
 use crate::compact::pace::Pace;
 use crate::error::{Error, Result};
+use crate::format::catalogue::CatalogueRecord;
 use crate::format::checksum::{self, Salt};
 use crate::format::compression::Compression;
 use crate::format::hint::{Listed, ListedKind};
@@ -262,7 +263,7 @@ impl<'a> Rewriter<'a> {
                 }
                 Kind::Delete => self.done.tombstones_dropped += 1,
                 Kind::KeyspaceCreate | Kind::KeyspaceDrop | Kind::KeyspaceClear | Kind::Cursor => {
-                    if self.store.spaces().is_said(member.header.kind, member.header.keyspace, member.header.seqno) {
+                    if self.is_said(&member.header, record) {
                         self.copy(member, record)?;
                     }
                 }
@@ -272,6 +273,13 @@ impl<'a> Rewriter<'a> {
         self.batch.bytes.clear();
         self.batch.members.clear();
         Ok(())
+    }
+
+    /// Whether a record of the catalogue still says something.
+    fn is_said(&self, header: &Header, record: &[u8]) -> bool {
+        let at = header.value();
+        let said = CatalogueRecord::of(header.kind, header.keyspace, &record[at.start as usize..at.end as usize]);
+        said.is_ok_and(|said| self.store.spaces().is_said(&said, header.seqno, self.older.is_any()))
     }
 
     /// Puts a delete in the place of what has expired: it hides as much, and takes up less.

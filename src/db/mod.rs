@@ -4,6 +4,7 @@
 
 mod backup;
 pub(crate) mod batch;
+pub(crate) mod cursor;
 pub(crate) mod iter;
 pub(crate) mod keyspace;
 pub(crate) mod keyspaces;

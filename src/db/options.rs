@@ -89,6 +89,13 @@ impl Options {
         self
     }
 
+    /// How many bytes of the log a [`Cursor`](crate::Cursor) may hold back from compaction, with the large values of it that are dead otherwise. Default: 1 GiB. Beyond
+    /// that it holds none of them, so that a consumer that does not come back fills no disk.
+    pub fn cursors_hold_max(mut self, bytes: u64) -> Self {
+        self.settings.cursors_hold_max = bytes;
+        self
+    }
+
     /// How archives are packed that this session writes: those of [`Db::archive`], [`Db::compact`] and the background. Default:
     /// [`Compression::None`]. Any are read, as long as this crate was built with the features for it.
     pub fn archive_compression(mut self, compression: Compression) -> Self {

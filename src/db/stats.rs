@@ -7,6 +7,7 @@ use crate::compact::{self, CompactionReport};
 use crate::reclaim::pin;
 use crate::segment::State;
 use crate::store::Store;
+use crate::store::kept::Held;
 use crate::store::recovery::RecoveryReport;
 
 /// Sizes and counts of a store at one moment. Bytes of records include their headers and padding.
@@ -43,6 +44,8 @@ pub struct Stats {
     pub snapshot_bytes: u64,
     /// Memory of the index.
     pub index_bytes: u64,
+    /// Each cursor, in the order of their names.
+    pub cursors: Vec<CursorStats>,
     /// Each segment, oldest first, wherever it lies.
     pub segments: Vec<SegmentStats>,
     /// What jobs did since the store was opened: those of the background, and those that were asked for.
@@ -74,6 +77,21 @@ impl ArchiveReport {
     }
 }
 
+/// One [`Cursor`](crate::Cursor).
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct CursorStats {
+    /// What it is called.
+    pub name: String,
+    /// The first write that its consumer has still to see.
+    pub position: Seqno,
+    /// Bytes of the files of the log from there on, and of large values that are dead otherwise. They stay as they are for its sake, unless they are more
+    /// than [`Options::cursors_hold_max`](crate::Options::cursors_hold_max), or it has lost something.
+    pub held_bytes: u64,
+    /// Whether something that its consumer has still to see is not kept any more.
+    pub lost: bool,
+}
+
 /// One segment.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -96,6 +114,12 @@ pub struct SegmentStats {
     pub live_records: u64,
     /// Whether it is being written (or was, when a failure stopped all writing).
     pub active: bool,
+}
+
+impl CursorStats {
+    fn of(Held { name, position, bytes, lost, .. }: Held) -> CursorStats {
+        CursorStats { name, position, held_bytes: bytes, lost }
+    }
 }
 
 impl Stats {
@@ -143,6 +167,7 @@ impl Stats {
             oldest_snapshot,
             snapshot_bytes: store.versions().bytes(),
             index_bytes: store.spaces().bytes(),
+            cursors: store.held().into_iter().map(CursorStats::of).collect(),
             segments,
             compaction,
             recovery: store.recovery().clone(),

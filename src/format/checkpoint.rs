@@ -31,6 +31,7 @@ const LARGE_LEN: u64 = 24;
 const UNIT_LEN: u64 = 16;
 const SPACE_LEN: u64 = 40;
 const AMOUNT_LEN: u64 = 32;
+const CURSOR_LEN: u64 = 16;
 
 /// Where the units begin.
 pub(crate) const UNITS_START: u64 = RECORDS_START;
@@ -54,8 +55,9 @@ pub(crate) const UNITS_START: u64 = RECORDS_START;
 ///      76      4  lists' crc   crc32c of the lists
 ///      80      8  until        seqno: no unit leads to a record of a higher one; below 2^48, not below `from`
 ///      88     16  id           of this index: archives that were made since have it; not zero
-///     104      4  catalogue    bytes of what was said when the keyspaces were made
-///     108    400  zero
+///     104      4  catalogue    bytes of what was said when the keyspaces were made, and of the cursors
+///     108      4  cursor count
+///     112    396  zero
 ///     508      4  crc          crc32c of bytes 0..508
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,6 +71,7 @@ pub(crate) struct Header {
     space_count: u32,
     amount_count: u32,
     catalogue_len: u32,
+    cursor_count: u32,
     file_count: u32,
     large_count: u32,
     unit_count: u32,
@@ -186,6 +189,21 @@ pub(crate) struct ListedAmount {
     pub(crate) large: u64,
 }
 
+/// A cursor of the feed.
+///
+/// ```text
+///  offset  bytes  field
+///       0      8  said     seqno of the record that says where it stands; below 2^48
+///       8      4  payload  bytes of what that record says
+///      12      4  zero
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct ListedCursor {
+    pub(crate) said: Seqno,
+    /// See `catalogue`.
+    pub(crate) payload: Vec<u8>,
+}
+
 /// All that stands behind the units. Files are in the order of their places, large values in that of their names.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Lists {
@@ -194,6 +212,7 @@ pub(crate) struct Lists {
     pub(crate) units: Vec<ListedUnit>,
     pub(crate) spaces: Vec<ListedSpace>,
     pub(crate) amounts: Vec<ListedAmount>,
+    pub(crate) cursors: Vec<ListedCursor>,
 }
 
 impl Header {
@@ -212,8 +231,9 @@ impl Header {
         let unit_count = u32::try_from(lists.units.len()).ok()?;
         let space_count = u32::try_from(lists.spaces.len()).ok()?;
         let amount_count = u32::try_from(lists.amounts.len()).ok()?;
-        let payloads = lists.spaces.iter().map(|space| space.payload.len() as u64);
-        let catalogue_len = u32::try_from(payloads.fold(0, u64::saturating_add)).ok()?;
+        let cursor_count = u32::try_from(lists.cursors.len()).ok()?;
+        let catalogue_len =
+            u32::try_from(lists.payloads().map(|payload| payload.len() as u64).fold(0, u64::saturating_add)).ok()?;
         let lists_crc = checksum::crc(encoded);
         Some(Header {
             hash_kind,
@@ -225,6 +245,7 @@ impl Header {
             space_count,
             amount_count,
             catalogue_len,
+            cursor_count,
             file_count,
             large_count,
             unit_count,
@@ -249,6 +270,7 @@ impl Header {
             .put(&u64::from(self.until).to_le_bytes())
             .put(&self.id)
             .put(&self.catalogue_len.to_le_bytes())
+            .put(&self.cursor_count.to_le_bytes())
             .finish(0)
     }
 
@@ -272,6 +294,7 @@ impl Header {
             space_count: fields.u32()?,
             amount_count: fields.u32()?,
             catalogue_len: 0,
+            cursor_count: 0,
             file_count: fields.u32()?,
             large_count: fields.u32()?,
             unit_count: fields.u32()?,
@@ -279,7 +302,7 @@ impl Header {
         };
         header.until = Seqno::from(fields.u64()?);
         header.id = fields.array()?;
-        header.catalogue_len = fields.u32()?;
+        (header.catalogue_len, header.cursor_count) = (fields.u32()?, fields.u32()?);
         fields.only_zeros_left()?;
         if u64::from(header.until) > SEQNO_MAX || header.from > header.until || header.id == [0; 16] {
             return Err(damaged(format!("no index is written down from {} to {}", header.from, header.until)));
@@ -302,6 +325,7 @@ impl Header {
             (self.unit_count, UNIT_LEN),
             (self.space_count, SPACE_LEN),
             (self.amount_count, AMOUNT_LEN),
+            (self.cursor_count, CURSOR_LEN),
             (self.catalogue_len, 1),
         ];
         let len =
@@ -312,6 +336,12 @@ impl Header {
 }
 
 impl Lists {
+    /// What the records of the catalogue say, in their order.
+    fn payloads(&self) -> impl Iterator<Item = &Vec<u8>> {
+        let spaces = self.spaces.iter().map(|space| &space.payload);
+        spaces.chain(self.cursors.iter().map(|cursor| &cursor.payload))
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         for file in &self.files {
@@ -350,7 +380,11 @@ impl Lists {
                 bytes.extend(number.to_le_bytes());
             }
         }
-        self.spaces.iter().for_each(|space| bytes.extend(&space.payload));
+        for cursor in &self.cursors {
+            bytes.extend(u64::from(cursor.said).to_le_bytes());
+            bytes.extend((cursor.payload.len() as u64).to_le_bytes());
+        }
+        self.payloads().for_each(|payload| bytes.extend(payload));
         bytes
     }
 
@@ -375,7 +409,9 @@ impl Lists {
         let units: Vec<_> = (0..header.unit_count).map(|_| decode_unit(&mut fields)).collect::<Result<_, _>>()?;
         let spaces = (0..header.space_count).map(|_| decode_space(&mut fields)).collect::<Result<Vec<_>, _>>()?;
         let amounts: Vec<_> = (0..header.amount_count).map(|_| decode_amount(&mut fields)).collect::<Result<_, _>>()?;
-        let spaces = with_payloads(spaces, &mut fields)?;
+        let cursors = (0..header.cursor_count).map(|_| decode_cursor(&mut fields)).collect::<Result<Vec<_>, _>>()?;
+        let spaces = with_payloads(spaces, &mut fields, |space, payload| ListedSpace { payload, ..space })?;
+        let cursors = with_payloads(cursors, &mut fields, |cursor, payload| ListedCursor { payload, ..cursor })?;
         fields.nothing_left()?;
         check_spaces(&spaces, units.len() as u64)?;
         check_amounts(&amounts, &files)?;
@@ -387,16 +423,17 @@ impl Lists {
             return Err(damaged("the lists are in no order".to_owned()));
         }
         check_named(&files, &large)?;
-        Ok(Lists { files, large, units, spaces, amounts })
+        Ok(Lists { files, large, units, spaces, amounts, cursors })
     }
 }
 
-fn with_payloads(spaces: Vec<(ListedSpace, u32)>, fields: &mut Fields<'_>) -> Result<Vec<ListedSpace>, Flaw> {
-    let take = |(space, len): (ListedSpace, u32)| {
-        let payload = fields.bytes(len as usize)?.to_vec();
-        Ok(ListedSpace { payload, ..space })
-    };
-    spaces.into_iter().map(take).collect()
+fn with_payloads<T>(
+    listed: Vec<(T, u32)>,
+    fields: &mut Fields<'_>,
+    with: impl Fn(T, Vec<u8>) -> T,
+) -> Result<Vec<T>, Flaw> {
+    let take = |(one, len): (T, u32)| Ok(with(one, fields.bytes(len as usize)?.to_vec()));
+    listed.into_iter().map(take).collect()
 }
 
 /// Whether the keyspaces are in order, and have all units and no more.
@@ -511,6 +548,16 @@ fn decode_amount(fields: &mut Fields<'_>) -> Result<ListedAmount, Flaw> {
         return Err(damaged(format!("{} records are live of keyspace {keyspace}", amount.records)));
     }
     Ok(amount)
+}
+
+/// A cursor, and how long its payload is.
+fn decode_cursor(fields: &mut Fields<'_>) -> Result<(ListedCursor, u32), Flaw> {
+    let (said, len) = (fields.u64()?, fields.u32()?);
+    fields.reserved(4)?;
+    if said > SEQNO_MAX || len == 0 {
+        return Err(damaged(format!("write {said} says nothing of a cursor")));
+    }
+    Ok((ListedCursor { said: said.into(), payload: Vec::new() }, len))
 }
 
 fn damaged(what: String) -> Flaw {

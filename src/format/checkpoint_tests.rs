@@ -5,7 +5,7 @@
 
 use crate::address::{ArchiveId, LargeId, SegmentId, Seqno};
 use crate::format::checkpoint::{
-    Header, ListedAmount, ListedFile, ListedLarge, ListedSpace, ListedUnit, Lists, UNITS_START,
+    Header, ListedAmount, ListedCursor, ListedFile, ListedLarge, ListedSpace, ListedUnit, Lists, UNITS_START,
 };
 use crate::format::identity::HashKind;
 use crate::format::record::Flaw;
@@ -68,6 +68,7 @@ fn lists() -> Lists {
             },
         ],
         amounts: vec![ListedAmount { file: 0, keyspace: 0x0201, bytes: 0x30, records: 2, large: 1 }],
+        cursors: vec![ListedCursor { said: Seqno::from(0x0908), payload: vec![0xef] }],
     }
 }
 
@@ -94,13 +95,14 @@ fn header_and_lists_have_the_documented_bytes() {
         0000 0000 00000000 0000000000000000 0000000000000000 0300000000000000 00000000 00000000
         0102 0100 02000000 0506070800000000 0400000000000000 0500000000000000 02000000 00000000
         00000000 0102 0000 3000000000000000 0200000000000000 0100000000000000
-        abcd");
+        0809000000000000 01000000 00000000
+        abcd ef");
     assert_eq!(encoded, expected);
     let mut sector = hex("
         5a43494e4445580a 01000000 02000000 101112131415161718191a1b1c1d1e1f
         303132333435363738393a3b3c3d3e3f 0102030405060000 02000000 01000000 02000000 02000000 02000000");
     sector.extend(checksum::crc(&encoded).to_le_bytes());
-    sector.extend(hex("0202030405060000 0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a 02000000"));
+    sector.extend(hex("0202030405060000 0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a 03000000 01000000"));
     sector.resize(508, 0);
     sector.extend(checksum::crc(&sector).to_le_bytes());
     assert_eq!(header(&lists).encode().to_vec(), sector);
@@ -114,7 +116,13 @@ fn the_parts_of_the_file_lie_one_after_the_other() {
     assert_eq!(header.lists().start, header.units().end);
     assert_eq!(header.lists().end - header.lists().start, lists.encode().len() as u64);
     let most = Header { file_count: u32::MAX, large_count: u32::MAX, unit_count: u32::MAX, ..header };
-    let most = Header { space_count: u32::MAX, amount_count: u32::MAX, catalogue_len: u32::MAX, ..most };
+    let most = Header {
+        space_count: u32::MAX,
+        amount_count: u32::MAX,
+        catalogue_len: u32::MAX,
+        cursor_count: u32::MAX,
+        ..most
+    };
     assert!(most.lists().end < 1 << 48, "no sum overflows");
     assert!(Lists::decode(&most, &lists.encode()).is_err());
 }
@@ -188,11 +196,13 @@ fn lists_that_make_no_sense_are_refused_whatever_the_crc_says() {
     assert!(refused(&|lists| lists.amounts[0].file = 2));
     assert!(refused(&|lists| lists.amounts[0].large = 5), "more of one keyspace than of all");
     assert!(refused(&|lists| lists.amounts.push(lists.amounts[0])));
+    assert!(refused(&|lists| lists.cursors[0].payload.clear()), "nobody said where it is");
+    assert!(refused(&|lists| lists.cursors[0].said = Seqno::from(1 << 48)));
 }
 
 #[test]
 fn a_header_that_makes_no_sense_is_refused_whatever_the_crc_says() {
-    let fields = [(8, 0), (8, 2), (12, 0), (12, 3), (13, 1), (15, 1), (54, 1), (80, 0), (86, 1), (108, 1), (507, 1)];
+    let fields = [(8, 0), (8, 2), (12, 0), (12, 3), (13, 1), (15, 1), (54, 1), (80, 0), (86, 1), (112, 1), (507, 1)];
     for (at, field) in fields {
         let mut sector = header(&lists()).encode();
         sector[at] = field;
@@ -218,6 +228,7 @@ fn any_lists() -> impl Strategy<Value = Lists> {
             ListedFile { kind, id, archive, epoch, place, places, end, live_bytes, live_records, live_large, names_all }
         });
         let files: Vec<_> = files.collect();
+        let files_len = files.len();
         let mut large: Vec<_> =
             large.into_iter().map(|(id, (len, segment))| ListedLarge { id: LargeId(id), len, segment }).collect();
         large.retain(|large| (large.segment as usize) < files.len());
@@ -240,7 +251,8 @@ fn any_lists() -> impl Strategy<Value = Lists> {
             floor: Seqno::from(2),
             payload: vec![4; units.len() + 1],
         };
-        Lists { files, large, units, spaces: vec![space], amounts }
+        let cursors = vec![ListedCursor { said: Seqno::from(9), payload: vec![7; 20] }; files_len % 3];
+        Lists { files, large, units, spaces: vec![space], amounts, cursors }
     })
 }
 

@@ -7,7 +7,7 @@
 
 use crate::address::Seqno;
 use crate::error::{Error, Result};
-use crate::format::checkpoint::{ListedAmount, ListedFile, ListedLarge, Lists};
+use crate::format::checkpoint::{ListedAmount, ListedCursor, ListedFile, ListedLarge, Lists};
 use crate::limits::PLACE_LEN;
 use crate::segment::Segment;
 use crate::segment::live::Amount;
@@ -49,10 +49,11 @@ impl Store {
             image: (table.len() > 0).then(|| table.image()),
         });
         let images = images.collect();
+        let cursors = self.spaces().cursors().listed();
         self.segments().iter().for_each(|segment| segment.live().begin_image());
         let from = log.last_seqno;
         drop(log);
-        let written = image::write(&**self.disk(), self.identity(), (id, from), images, || self.facts())?;
+        let written = image::write(&**self.disk(), self.identity(), (id, from), images, || self.facts(cursors))?;
         if written {
             *self.index() = Some(IndexFile { id, from, moved: 0 });
         }
@@ -88,7 +89,7 @@ impl Store {
     }
 
     /// What the units point at, all of which is durable.
-    fn facts(&self) -> Result<Facts> {
+    fn facts(&self, cursors: Vec<ListedCursor>) -> Result<Facts> {
         let mut log = self.log();
         self.sync_written(&mut log)?;
         let segments = self.segments();
@@ -101,7 +102,8 @@ impl Store {
         large.sort_unstable_by_key(|large| large.id.0);
         // From here on it is unknown which one an open finds, until this one is done.
         *self.index() = None;
-        Ok(Facts { lists: Lists { files, large, amounts, ..Lists::default() }, until: log.last_seqno })
+        let lists = Lists { files, large, amounts, cursors, ..Lists::default() };
+        Ok(Facts { lists, until: log.last_seqno })
     }
 }
 

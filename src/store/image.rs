@@ -18,6 +18,7 @@ use crate::index::table::Table;
 use crate::index::unit::{self, UNIT_LEN};
 use crate::limits::{INDEX_PIECE_LEN, SECTOR};
 use crate::platform::{Access, Disk, File};
+use crate::store::cursors::Cursors;
 use crate::store::failed;
 use crate::store::space::Space;
 use crate::sync::Arc;
@@ -50,6 +51,7 @@ pub(super) fn listed_space(space: &Space) -> ListedSpace {
 /// An index that was written down.
 pub(super) struct Opened {
     pub(super) spaces: Vec<Space>,
+    pub(super) cursors: Cursors,
     pub(super) from: Seqno,
     pub(super) until: Seqno,
     pub(super) lists: Lists,
@@ -197,8 +199,8 @@ pub(super) fn open(disk: &dyn Disk, identity: &Identity, background: bool) -> Op
     let lists = Lists::decode(&header, &encoded).ok()?;
     let threads = if background && lists.units.len() >= CHECKED_BESIDE_MIN { 2 } else { 1 };
     let memory = checked_units(&*file, &lists, usize::try_from(header.units().end).ok()?, threads)?;
-    let spaces = open_spaces(&lists, memory)?;
-    Some(Opened { spaces, from: header.from, until: header.until, lists, id: header.id })
+    let (spaces, cursors) = (open_spaces(&lists, memory)?, open_cursors(&lists)?);
+    Some(Opened { spaces, cursors, from: header.from, until: header.until, lists, id: header.id })
 }
 
 /// The keyspaces, each with its units; `None` if one of them is none.
@@ -222,6 +224,18 @@ fn open_spaces(lists: &Lists, mut memory: Memory) -> Option<Vec<Space>> {
         spaces.push(space);
     }
     Some(spaces)
+}
+
+/// Where the cursors stand; `None` if what is listed is none.
+fn open_cursors(lists: &Lists) -> Option<Cursors> {
+    let cursors = Cursors::default();
+    for listed in &lists.cursors {
+        match CatalogueRecord::of(Kind::Cursor, 0, &listed.payload) {
+            Ok(CatalogueRecord::Cursor { name, seqno }) => cursors.apply(name, seqno, listed.said),
+            _ => return None,
+        }
+    }
+    Some(cursors)
 }
 
 /// The units, up to the end of them in the file, if each has its checksum; so many threads look.

@@ -6,6 +6,7 @@ pub(crate) mod archived;
 pub(crate) mod archives;
 pub(crate) mod chain;
 mod checkpoint;
+pub(crate) mod cursors;
 mod expiry;
 pub(crate) mod feed;
 mod follow;
@@ -14,6 +15,7 @@ pub(crate) mod hints;
 mod image;
 pub(crate) mod init;
 mod inventory;
+pub(crate) mod kept;
 pub(crate) mod merge;
 pub(crate) mod moments;
 pub(crate) mod news;
@@ -42,7 +44,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::compression::Compression;
 use crate::format::identity::Identity;
 use crate::index::hash::Hasher;
-use crate::limits::{COMPACT_WHEN_DEAD_DEFAULT, INLINE_VALUE_LEN_MAX, SEGMENT_SIZE_DEFAULT, SEGMENT_SIZE_FIRST};
+use crate::limits::{
+    COMPACT_WHEN_DEAD_DEFAULT, CURSORS_HOLD_DEFAULT, INLINE_VALUE_LEN_MAX, SEGMENT_SIZE_DEFAULT, SEGMENT_SIZE_FIRST,
+};
 use crate::platform::{Barrier, Disk, Lock, LockError};
 use crate::reclaim::hold::Hold;
 use crate::segment::active::Active;
@@ -100,6 +104,8 @@ pub(crate) struct Settings {
     pub(crate) background: bool,
     /// The background rewrites a file of which a larger share is dead.
     pub(crate) compact_when_dead: f64,
+    /// No cursor holds more bytes of the log.
+    pub(crate) cursors_hold_max: u64,
     /// How archives that are written are packed.
     pub(crate) archive_compression: Compression,
     pub(crate) create_if_missing: bool,
@@ -117,6 +123,7 @@ impl Default for Settings {
             barrier: Some(Barrier::Durable),
             background: true,
             compact_when_dead: COMPACT_WHEN_DEAD_DEFAULT,
+            cursors_hold_max: CURSORS_HOLD_DEFAULT,
             archive_compression: Compression::None,
             create_if_missing: true,
             untrusted_keys: false,

@@ -11,7 +11,6 @@ use dashmap::DashMap;
 
 use crate::address::{Location, Seqno};
 use crate::format::catalogue::{CatalogueRecord, KeyspaceCreate};
-use crate::format::record::Kind;
 use crate::index::current::Current;
 use crate::index::table::Table;
 use crate::limits::DEFAULT_KEYSPACE;
@@ -19,6 +18,7 @@ use crate::reclaim::hold::Hold;
 use crate::reclaim::pin::Pin;
 use crate::segment::Segment;
 use crate::store::DEFAULT_NAME;
+use crate::store::cursors::Cursors;
 use crate::sync::Arc;
 use crate::sync::plain::{AtomicBool, AtomicU64, Mutex, MutexGuard, OnceLock, Ordering, PoisonError};
 
@@ -240,7 +240,9 @@ pub(crate) struct Spaces {
     default: Arc<Space>,
     /// The others, by their ids.
     others: DashMap<u16, Arc<Space>>,
-    /// Held by whoever makes or drops one, from the look at the names to the record of it.
+    /// Those of the feed, which the same catalogue tells of.
+    cursors: Cursors,
+    /// Held by whoever makes or drops one, or moves a cursor, from the look at the names to the record of it.
     naming: Mutex<()>,
     /// Those that were cleared or dropped while a snapshot was open.
     with_past: Mutex<Vec<Arc<Space>>>,
@@ -253,6 +255,7 @@ impl Spaces {
         Spaces {
             default: Arc::new(Space::default(Seqno::default(), Table::new())),
             others: DashMap::new(),
+            cursors: Cursors::default(),
             naming: Mutex::default(),
             with_past: Mutex::default(),
             moving: Mutex::default(),
@@ -265,6 +268,15 @@ impl Spaces {
             DEFAULT_KEYSPACE => self.default = Arc::new(space),
             id => drop(self.others.insert(id, Arc::new(space))),
         }
+    }
+
+    /// The same of cursors.
+    pub(crate) fn adopt_cursors(&mut self, cursors: Cursors) {
+        self.cursors = cursors;
+    }
+
+    pub(crate) fn cursors(&self) -> &Cursors {
+        &self.cursors
     }
 
     #[inline]
@@ -315,7 +327,7 @@ impl Spaces {
         (DEFAULT_KEYSPACE + 1..=u16::MAX).find(|id| !self.others.contains_key(id))
     }
 
-    /// The right to make or drop one.
+    /// The right to make or drop one, or to move a cursor.
     pub(crate) fn naming(&self) -> MutexGuard<'_, ()> {
         lock(&self.naming)
     }
@@ -360,7 +372,7 @@ impl Spaces {
                     self.empty(&space, seqno, forget(id));
                 }
             }
-            CatalogueRecord::Cursor { .. } => {}
+            CatalogueRecord::Cursor { name, seqno: position } => self.cursors.apply(name, position, seqno),
         }
     }
 
@@ -383,17 +395,18 @@ impl Spaces {
     /// The log is about to be read anew, and may say something else: no floor holds.
     pub(crate) fn start_over(&self) {
         self.all().iter().for_each(|space| space.floor.store(0, Ordering::Relaxed));
+        self.cursors.start_over();
     }
 
     /// Whether a record of the catalogue still says something, so that a job has to keep it: what made a keyspace that is there, the
-    /// newest that emptied one, and what dropped one, as long as its number was not given again.
-    pub(crate) fn is_said(&self, kind: Kind, keyspace: u16, seqno: Seqno) -> bool {
-        let space = self.get(keyspace);
-        match kind {
-            Kind::KeyspaceCreate => space.is_some_and(|space| space.created() == seqno),
-            Kind::KeyspaceClear => space.is_some_and(|space| space.floor() == seqno),
-            Kind::KeyspaceDrop => space.is_none_or(|space| space.created() < seqno),
-            _ => true,
+    /// newest that emptied one, and what dropped one, as long as its number was not given again; where a cursor stands. `has_older`:
+    /// there are older files than those of the job.
+    pub(crate) fn is_said(&self, record: &CatalogueRecord<'_>, seqno: Seqno, has_older: bool) -> bool {
+        match *record {
+            CatalogueRecord::Create(create) => self.get(create.id).is_some_and(|space| space.created() == seqno),
+            CatalogueRecord::Clear(id) => self.get(id).is_some_and(|space| space.floor() == seqno),
+            CatalogueRecord::Drop(id) => self.get(id).is_none_or(|space| space.created() < seqno),
+            CatalogueRecord::Cursor { name, seqno: position } => self.cursors.is_said(name, position, seqno, has_older),
         }
     }
 

@@ -160,6 +160,7 @@ impl WrittenIndex {
         }
         let mut spaces = Spaces::new();
         self.opened.spaces.drain(..).for_each(|space| spaces.adopt(space));
+        spaces.adopt_cursors(std::mem::take(&mut self.opened.cursors));
         spaces
     }
 }

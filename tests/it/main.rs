@@ -13,6 +13,7 @@ mod checkpoint;
 mod compaction;
 mod compaction_faults;
 mod compressed;
+mod cursors;
 mod expiry;
 mod faults;
 mod followers;

@@ -7,6 +7,7 @@ mod backup;
 mod bar;
 mod coding;
 mod compact;
+mod cursors;
 mod del;
 mod demo;
 mod doctor;
@@ -44,7 +45,7 @@ Exit codes:
   3  damage found: bytes on disk (in the demo: in the store) are not what was written
   4  anything else
 
-get, scan, keyspaces, tail, stats, verify and export write nothing, and read a store that another process has open.
+get, scan, keyspaces, tail, cursors, stats, verify and export write nothing, and read a store that another process has open.
 verify --deep, dump and repair are for a store that nobody has open; they write nothing into it, and it need not open any more.
 Errors are one line on stderr. `zipcask VERB --help` says more about a verb.";
 
@@ -65,6 +66,7 @@ enum Verb {
     Scan(scan::Scan),
     Keyspaces(keyspaces::Keyspaces),
     Tail(tail::Tail),
+    Cursors(cursors::Cursors),
     Stats(stats::Stats),
     Verify(verify::Verify),
     Dump(dump::Dump),
@@ -101,6 +103,7 @@ fn run(verb: Verb) -> Outcome {
         Verb::Scan(scan) => scan.run(),
         Verb::Keyspaces(keyspaces) => keyspaces.run(),
         Verb::Tail(tail) => tail.run(),
+        Verb::Cursors(cursors) => cursors.run(),
         Verb::Stats(stats) => stats.run(),
         Verb::Verify(verify) => verify.run(),
         Verb::Dump(dump) => dump.run(),

@@ -8,6 +8,7 @@ use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
 use serde_json::json;
 
+use crate::coding::shown;
 use crate::failure::Outcome;
 use crate::opened;
 use crate::out::{Out, counted};
@@ -52,6 +53,18 @@ fn as_json(stats: &zipcask::Stats) -> serde_json::Value {
             })
         })
         .collect();
+    let cursors: Vec<_> = stats
+        .cursors
+        .iter()
+        .map(|cursor| {
+            json!({
+                "name": cursor.name,
+                "position": u64::from(cursor.position),
+                "held_bytes": cursor.held_bytes,
+                "lost": cursor.lost,
+            })
+        })
+        .collect();
     let copy = stats.recovery.torn_copy.as_ref();
     json!({
         "live_keys": stats.live_keys,
@@ -64,6 +77,7 @@ fn as_json(stats: &zipcask::Stats) -> serde_json::Value {
         "preallocated_bytes": stats.preallocated_bytes,
         "pinned_bytes": stats.pinned_bytes,
         "index_bytes": stats.index_bytes,
+        "cursors": cursors,
         "segments": segments,
         "compaction": compact::as_json(&stats.compaction),
         "recovery": {
@@ -107,6 +121,12 @@ fn show(stats: &zipcask::Stats) -> Outcome {
     }
     if let Some(path) = &recovery.mended_footer {
         out.line(format_args!("wrote the damaged footer of {} anew", path.display()))?;
+    }
+    for cursor in &stats.cursors {
+        let held = HumanBytes(cursor.held_bytes);
+        let lost = if cursor.lost { ", and has lost some" } else { "" };
+        let name = shown(cursor.name.as_bytes());
+        out.line(format_args!("cursor {name} is at {} and holds {held}{lost}", cursor.position))?;
     }
     for path in &recovery.damaged {
         out.line(format_args!("damaged, and served by its hint: {}", path.display()))?;

@@ -1,0 +1,28 @@
+//! `cursors`, and what other verbs say of them.
+
+use crate::Folder;
+
+#[test]
+fn cursors_are_listed_and_removed() {
+    let folder = Folder::new();
+    let db = zipcask::Db::open(folder.path("s")).unwrap();
+    db.put("a", "1").unwrap();
+    db.cursor("one\ttwo").unwrap();
+    let behind = db.cursor_from("behind", 1.into()).unwrap().position().unwrap();
+    db.close().unwrap();
+    let listed = folder.run(&["cursors", "s"]).fine();
+    let lines: Vec<Vec<_>> = listed.lines().map(|line| line.split('\t').collect()).collect();
+    assert!(lines.len() == 2 && lines[0][..2] == ["behind", &behind.to_string()], "{listed}");
+    assert!(lines[0][2].parse::<u64>().unwrap() > 0 && lines[0].len() == 3, "{listed}");
+    assert_eq!(lines[1][..2], ["one\\ttwo", "2"]);
+    let stats = folder.run(&["stats", "s"]).fine();
+    assert!(stats.contains("cursor behind is at 1 and holds "), "{stats}");
+    let json: serde_json::Value = serde_json::from_str(&folder.run(&["stats", "s", "--json"]).fine()).unwrap();
+    assert_eq!((&json["cursors"][0]["name"], &json["cursors"][0]["position"]), (&"behind".into(), &1.into()));
+
+    assert_eq!(folder.run(&["cursors", "s", "--drop", "behind"]).fine(), "removed behind\n");
+    let told = folder.run(&["cursors", "s", "--drop", "behind"]).failed(1);
+    assert!(told.contains("there is no cursor \"behind\""), "{told}");
+    assert_eq!(folder.run(&["cursors", "s"]).fine().lines().count(), 1);
+    folder.run(&["cursors", "nothing"]).failed(1);
+}
