@@ -66,6 +66,10 @@ pub enum Sabotage {
     ReadsUnvalidated,
     /// Records of a scan are taken for the newest of their keys.
     StaleInOrder,
+    /// Jobs rewrite what a cursor holds.
+    CursorHoldsNothing,
+    /// A written index has no cursors.
+    CursorUnlisted,
 }
 
 #[cfg(feature = "sim")]

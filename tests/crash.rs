@@ -4,6 +4,8 @@
 
 #[path = "crash/aimed.rs"]
 mod aimed;
+#[path = "crash/consumer.rs"]
+mod consumer;
 #[path = "crash/failed_sync.rs"]
 mod failed_sync;
 #[path = "crash/groups.rs"]
@@ -106,7 +108,7 @@ fn keyspaces_times_and_transactions_survive_a_power_cut_at_any_point() {
     let counts = spaces::run(effort, None).unwrap_or_else(|what| panic!("{what}"));
     report(&format!(
         "crash, keyspaces: {} created, {} dropped, {} cleared, {} keys expired, {} transactions, {} of them in conflict, \
-         {} snapshots, {} archives written; {} points, {} images: 0 lost, 0 torn, 0 wrong, 0 refused (seed {})",
+         {} snapshots, {} archives written, {} cursors made and {} moves of them; {} points, {} images: 0 lost, 0 torn, 0 wrong, 0 refused (seed {})",
         counts.created,
         counts.dropped,
         counts.cleared,
@@ -115,6 +117,8 @@ fn keyspaces_times_and_transactions_survive_a_power_cut_at_any_point() {
         counts.conflicts,
         counts.snapshots,
         counts.jobs,
+        counts.cursors,
+        counts.moves,
         counts.points,
         counts.images,
         effort.seed
@@ -122,6 +126,7 @@ fn keyspaces_times_and_transactions_survive_a_power_cut_at_any_point() {
     if effort.histories >= HISTORIES {
         assert!(counts.images >= 20_000, "too few images to mean much");
         assert!(counts.created.min(counts.cleared) >= 40 && counts.dropped >= 20, "too few keyspaces to mean much");
+        assert!(counts.cursors.min(counts.moves) >= 40, "too few cursors to mean much");
         assert!(counts.expired.min(counts.conflicts).min(counts.jobs) >= 40, "too little happened to mean much");
     }
 }
@@ -175,6 +180,8 @@ fn every_planted_bug_is_caught() {
         (Sabotage::ExpiredHidesNothing, aimed(Sabotage::ExpiredHidesNothing)),
         (Sabotage::ReadsUnvalidated, spaces(Sabotage::ReadsUnvalidated)),
         (Sabotage::StaleInOrder, spaces(Sabotage::StaleInOrder)),
+        (Sabotage::CursorHoldsNothing, spaces(Sabotage::CursorHoldsNothing)),
+        (Sabotage::CursorUnlisted, spaces(Sabotage::CursorUnlisted)),
     ];
     let mut missed = Vec::new();
     for (bug, what) in &caught {

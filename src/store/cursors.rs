@@ -1,12 +1,13 @@
 //! The cursors of the feed: where each consumer of it stands, by its name.
 //!
-//! Floor 3. Imports `address`, `format`, `sync`.
+//! Floor 3. Imports `address`, `format`, `sabotage`, `sync`.
 
 use std::collections::BTreeMap;
 
 use crate::address::Seqno;
 use crate::format::catalogue::CatalogueRecord;
 use crate::format::checkpoint::ListedCursor;
+use crate::sabotage::{Sabotage, planted};
 use crate::sync::plain::{Mutex, MutexGuard, PoisonError};
 
 /// What the newest record of each name says, whatever order they are read in.
@@ -54,6 +55,9 @@ impl Cursors {
     /// As they are written down.
     pub(super) fn listed(&self) -> Vec<ListedCursor> {
         let by_name = self.lock();
+        if planted(Sabotage::CursorUnlisted) {
+            return Vec::new();
+        }
         let there = by_name.iter().filter_map(|(name, said)| Some((name, said.position?, said.at)));
         let listed = there.map(|(name, position, said)| ListedCursor {
             said,

@@ -1,12 +1,13 @@
 //! How far back the log is whole, and what of it cursors hold.
 //!
-//! Floor 3. Imports `address`, `format`, `segment`, `store`.
+//! Floor 3. Imports `address`, `format`, `sabotage`, `segment`, `store`.
 //!
 //! A cursor holds the files of the log from its position on: no job rewrites them. It holds nothing once that would be more than the
 //! store allows, or once a part of it is gone: then its consumer has lost something, whatever is held.
 
 use crate::address::Seqno;
 use crate::format::segment::SegmentKind;
+use crate::sabotage::{Sabotage, planted};
 use crate::segment::Segment;
 use crate::store::Store;
 
@@ -53,6 +54,9 @@ impl Store {
 
     /// The first write in the first file that a cursor holds; `None` if none holds any.
     pub(crate) fn held_from(&self) -> Option<Seqno> {
+        if planted(Sabotage::CursorHoldsNothing) {
+            return None;
+        }
         self.held().iter().filter(|cursor| !cursor.lost && !cursor.too_far).map(|cursor| cursor.from).min()
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use zipcask::sim::{Random, Sabotage, SimDisk, plant};
 use zipcask::{Db, Durability, ErrorKind, Options, PutOptions, Snapshot};
 
+use crate::consumer::{self, Feed};
 use crate::history::SEGMENT;
 use crate::world::{self, HOURS, KEYS, Kept, NAMES, Space, TTLS, World, key, wrong};
 
@@ -33,6 +34,9 @@ pub(crate) struct Counts {
     pub(crate) expired: u64,
     pub(crate) jobs: u64,
     pub(crate) snapshots: u64,
+    /// Cursors that were made, and times that one moved.
+    pub(crate) cursors: u64,
+    pub(crate) moves: u64,
 }
 
 /// A state of the store: the end of a write.
@@ -51,6 +55,9 @@ struct History {
     /// From which position on how many writes must survive.
     floors: Vec<(usize, usize)>,
     snapshots: Vec<(Snapshot, World)>,
+    feed: Feed,
+    /// Whether writes wait for nothing unless they say so.
+    lazy: bool,
     born: u64,
     counts: Counts,
 }
@@ -66,13 +73,15 @@ pub(crate) fn run(effort: Effort, sabotage: Option<Sabotage>) -> Result<Counts, 
     Ok(sum)
 }
 
-fn open(disk: &SimDisk) -> Result<Db, String> {
-    zipcask::sim::open(Options::new(), SEGMENT, Arc::new(disk.clone())).map_err(|error| format!("refused: {error:?}"))
+fn open(disk: &SimDisk, lazy: bool) -> Result<Db, String> {
+    let durability = if lazy { Durability::Os } else { Durability::Sync };
+    zipcask::sim::open(Options::new().durability(durability), SEGMENT, Arc::new(disk.clone()))
+        .map_err(|error| format!("refused: {error:?}"))
 }
 
 fn cut_everywhere(effort: Effort, number: u64, sum: &mut Counts) -> Result<(), String> {
-    let mut history = History::new(Random::new((effort.seed << 20 | number) ^ 0x5eed_0f5a));
-    let mut db = open(&history.disk)?;
+    let mut history = History::new(Random::new((effort.seed << 20 | number) ^ 0x5eed_0f5a), number % 2 == 1);
+    let mut db = open(&history.disk, history.lazy)?;
     for step in 0..effort.steps {
         db = history.step(db).map_err(|what| format!("step {step}: {what}"))?;
     }
@@ -106,11 +115,13 @@ impl Counts {
         self.expired += other.expired;
         self.jobs += other.jobs;
         self.snapshots += other.snapshots;
+        self.cursors += other.cursors;
+        self.moves += other.moves;
     }
 }
 
 impl History {
-    fn new(mut random: Random) -> History {
+    fn new(mut random: Random, lazy: bool) -> History {
         let disk = SimDisk::new(random.next_u64());
         disk.record();
         let mut world = World::default();
@@ -118,7 +129,8 @@ impl History {
         world::set_hour(&disk, 0);
         let states = vec![State { world: world.clone(), seqno: 0, issued: 0 }];
         let (floors, snapshots, counts) = (vec![(0, 0)], Vec::new(), Counts::default());
-        History { disk, random, world, states, floors, snapshots, born: 0, counts }
+        let feed = Feed::default();
+        History { disk, random, world, states, floors, snapshots, feed, lazy, born: 0, counts }
     }
 
     /// Everything written so far survives a cut from here on.
@@ -130,7 +142,7 @@ impl History {
     fn step(&mut self, db: Db) -> Result<Db, String> {
         let issued = self.disk.position();
         let mut db = db;
-        let kind = self.random.below(30);
+        let kind = self.random.below(38);
         let durable = match kind {
             0..=7 => self.write(&db)?,
             8..=10 => self.batch(&db)?,
@@ -146,19 +158,24 @@ impl History {
             26 => {
                 self.snapshots.clear();
                 db.close().map_err(wrong)?;
-                db = open(&self.disk)?;
+                db = open(&self.disk, self.lazy)?;
                 true
             }
             27 => self.archive(&db)?,
+            30 => self.make_cursor(&db)?,
+            31 => self.drop_cursor(&db)?,
+            32..=37 => self.move_cursor(&db)?,
             _ => {
                 self.counts.jobs += db.compact().map_err(wrong)?.archives;
                 // It seals the log first.
                 true
             }
         };
-        let (seqno, writes) = (u64::from(db.last_seqno()), kind <= 20);
-        let has_written = seqno != self.states.last().map_or(0, |state| state.seqno);
+        let (seqno, writes) = (u64::from(db.last_seqno()), kind <= 20 || kind >= 30);
+        let before = self.states.last().map_or(0, |state| state.seqno);
+        let has_written = seqno != before;
         if has_written {
+            self.feed.grow(&db, before, self.world.hour)?;
             self.states.push(State { world: self.world.clone(), seqno, issued });
         }
         // Who had nothing to write waited for nothing.
@@ -166,6 +183,7 @@ impl History {
             self.settle();
         }
         self.world.check(&db, self.world.hour)?;
+        self.feed.check(&db, &self.world.cursors, self.world.hour)?;
         for (snapshot, then) in &self.snapshots {
             then.check_then(snapshot, &db, &self.world)?;
         }
@@ -261,7 +279,7 @@ impl History {
             self.put(name, &key, b"faster".to_vec(), None);
             self.counts.conflicts += 1;
             return match transaction.commit() {
-                Err(error) if error.kind() == ErrorKind::Conflict => Ok(true),
+                Err(error) if error.kind() == ErrorKind::Conflict => Ok(!self.lazy),
                 outcome => Err(format!("wrong: a transaction that came too late: {outcome:?}")),
             };
         }
@@ -292,7 +310,7 @@ impl History {
             return Ok(false);
         }
         transaction.commit().map_err(wrong)?;
-        Ok(true)
+        Ok(!self.lazy)
     }
 
     /// Changes a key by what it is; it keeps its time.
@@ -332,7 +350,7 @@ impl History {
             let space = self.world.spaces.get_mut(name).expect("it was picked");
             space.pairs.get_mut(&key).expect("it was put").until = until;
         }
-        Ok(true)
+        Ok(!self.lazy)
     }
 
     fn create(&mut self, db: &Db) -> Result<bool, String> {
@@ -365,6 +383,39 @@ impl History {
         Ok(true)
     }
 
+    fn make_cursor(&mut self, db: &Db) -> Result<bool, String> {
+        let (name, next) = (consumer::NAMES[self.random.below(2)], u64::from(db.last_seqno()) + 1);
+        db.cursor(name).map_err(wrong)?;
+        let there = self.world.cursors.insert(name, next);
+        self.counts.cursors += u64::from(there.is_none());
+        // One that is there stays where it is.
+        there.map(|position| self.world.cursors.insert(name, position));
+        Ok(true)
+    }
+
+    fn drop_cursor(&mut self, db: &Db) -> Result<bool, String> {
+        let name = consumer::NAMES[self.random.below(2)];
+        let there = db.drop_cursor(name).map_err(wrong)?;
+        match self.world.cursors.remove(name).is_some() == there {
+            true => Ok(there),
+            false => Err(format!("wrong: dropping {name} says {there}")),
+        }
+    }
+
+    /// A consumer has dealt with some of what is there.
+    fn move_cursor(&mut self, db: &Db) -> Result<bool, String> {
+        let (name, last) = (consumer::NAMES[self.random.below(2)], u64::from(db.last_seqno()));
+        let Some(position) = self.world.cursors.get_mut(name) else { return Ok(false) };
+        let seqno = *position + self.random.below((last + 1 - (*position).min(last)) as usize) as u64;
+        if seqno > last {
+            return Ok(false);
+        }
+        db.cursor(name).and_then(|cursor| cursor.advance(seqno.into())).map_err(wrong)?;
+        *position = seqno + 1;
+        self.counts.moves += 1;
+        Ok(!self.lazy)
+    }
+
     fn pass_time(&mut self) -> bool {
         let live = |world: &World| -> usize {
             let there = |space: &Space| space.pairs.keys().filter(|key| space.get(key, world.hour).is_some()).count();
@@ -395,7 +446,7 @@ impl History {
     /// Opens what a power cut at `point` left, so many hours later.
     fn check(&self, image: &SimDisk, point: usize, later: u64) -> Result<(), String> {
         world::set_hour(image, self.world.hour + later);
-        let db = open(image)?;
+        let db = open(image, false)?;
         let seqno = u64::from(db.last_seqno());
         let Ok(state) = self.states.binary_search_by_key(&seqno, |state| state.seqno) else {
             return Err(format!("torn: seqno {seqno} is the end of no write"));
@@ -407,6 +458,8 @@ impl History {
         if self.states[state].issued > point {
             return Err(format!("wrong: write {state} is there, and was not issued"));
         }
-        self.states[state].world.check(&db, self.world.hour + later)
+        let then = &self.states[state].world;
+        then.check(&db, self.world.hour + later)?;
+        self.feed.check(&db, &then.cursors, self.world.hour + later)
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::consumer::Cursors;
 use zipcask::sim::SimDisk;
 use zipcask::{Db, Keyspace, KeyspaceOptions, Snapshot, Value};
 
@@ -33,10 +34,11 @@ pub(crate) struct Space {
     pub(crate) pairs: BTreeMap<Vec<u8>, Kept>,
 }
 
-/// All keyspaces, by name, and the hour.
+/// All keyspaces and cursors, by name, and the hour.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct World {
     pub(crate) spaces: BTreeMap<&'static str, Space>,
+    pub(crate) cursors: Cursors,
     pub(crate) hour: u64,
 }
 
