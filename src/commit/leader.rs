@@ -79,6 +79,8 @@ struct Does {
 enum Step<'r> {
     Change(Does, &'r Change<'r>),
     Catalogue(&'r CatalogueRecord<'r>),
+    /// A put of a keyspace that is gone names a large value.
+    Nobodys(Location, LargeValue),
 }
 
 impl<'a> Leader<'a> {
@@ -285,7 +287,7 @@ impl<'a> Leader<'a> {
             // All or nothing: a device that fails a read here must not leave half a batch in the index.
             self.for_each_step(piece, at, |_, step| match step {
                 Step::Change(_, change) => read::check_readable(registry, change),
-                Step::Catalogue(_) => Ok(()),
+                Step::Catalogue(_) | Step::Nobodys(..) => Ok(()),
             })?;
         }
         let publication = self.store.begin_publication();
@@ -300,6 +302,10 @@ impl<'a> Leader<'a> {
                     Kind::Delete => read::index_delete(registry, large, change),
                     _ => read::index_put(registry, large, change),
                 }
+            }
+            Step::Nobodys(at, value) => {
+                read::name_nobodys(registry, large, at, Some(value));
+                Ok(())
             }
             Step::Catalogue(record) => {
                 self.store.spaces().apply(record, seqno, |id| {
@@ -361,6 +367,8 @@ impl<'a> Leader<'a> {
                 let (hash, key) = (entry.hash, key_of(record));
                 let does = Does { kind: entry.kind, expires: entry.expires };
                 f(seqno, Step::Change(does, &Change { space, hash, key, location, len: len as u64, large }))
+            } else if let Some(large) = large_of(record).filter(|_| entry.kind == Kind::PutLarge) {
+                f(seqno, Step::Nobodys(location, large))
             } else {
                 Ok(())
             };

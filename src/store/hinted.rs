@@ -157,7 +157,10 @@ impl Listing {
             for listed in some {
                 let location = Location::new(self.segment.place(), listed.offset);
                 let space = finder.get(listed.keyspace);
-                let Some(space) = space.filter(|space| self.counts(space, listed.offset)) else { continue };
+                let Some(space) = space.filter(|space| self.counts(space, listed.offset)) else {
+                    read::name_nobodys(registry, large, location, large_of(&self.segment, listed)?);
+                    continue;
+                };
                 // The hint does not tell.
                 space.note_expiring();
                 let own = Own { segment: &self.segment, space, listed, location, key: None, failure: None };
@@ -188,6 +191,18 @@ impl Listing {
     }
 }
 
+/// The large value that the record names; `None` if there is none, or what it says of it is damaged.
+fn large_of(segment: &Segment, listed: &Listed) -> Result<Option<LargeValue>> {
+    if listed.kind != ListedKind::PutLarge {
+        return Ok(None);
+    }
+    match Fetched::read(segment, listed.offset) {
+        Ok(record) => Ok(record.large().copied()),
+        Err(error) if error.kind() == ErrorKind::Corruption => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// A record on its way into the index.
 struct Own<'a> {
     segment: &'a Segment,
@@ -214,22 +229,10 @@ impl Own<'_> {
     }
 
     fn put(&mut self, registry: &Registry, large: &LargeFolder, hasher: &Hasher) -> Result<()> {
-        let named = match self.listed.kind {
-            ListedKind::PutLarge => self.large()?,
-            _ => None,
-        };
+        let named = large_of(self.segment, self.listed)?;
         let Listed { hash, len, .. } = *self.listed;
         let change = Change { space: self.space, hash, key: &[], location: self.location, len, large: named };
         read::index_put_by(registry, large, &change, |at| self.probe(at, registry, hasher))
-    }
-
-    /// The large value that the record names; `None` if what it says of it is damaged.
-    fn large(&self) -> Result<Option<LargeValue>> {
-        match Fetched::read(self.segment, self.listed.offset) {
-            Ok(record) => Ok(record.large().copied()),
-            Err(error) if error.kind() == ErrorKind::Corruption => Ok(None),
-            Err(error) => Err(error),
-        }
     }
 
     /// Whether the record at a place has the same key.

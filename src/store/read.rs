@@ -421,14 +421,22 @@ pub(crate) fn index_put_by(
     let (segment, _) = resolve(registry, put.location, &pin).ok_or_else(|| unknown(put.location))?;
     segment.live().add(put.extent(), changed.imaged);
     large.add_live(put.extent().large);
-    name_large(segment, large, put);
+    name_large(segment, large, put.large);
     forget(registry, large, Some(put.space), changed, &pin);
     Ok(())
 }
 
+/// Counts the large value that the put at a place names, though its key is nobody's: its keyspace was cleared or dropped. The file stays as
+/// long as the record.
+pub(crate) fn name_nobodys(registry: &Registry, large: &LargeFolder, at: Location, value: Option<LargeValue>) {
+    if let Some((segment, _)) = resolve(registry, at, &Pin::new()) {
+        name_large(segment, large, value);
+    }
+}
+
 /// Counts the large value that a put names, whatever becomes of its key.
-fn name_large(segment: &Segment, large: &LargeFolder, put: &Change<'_>) {
-    if let Some(value) = put.large
+fn name_large(segment: &Segment, large: &LargeFolder, value: Option<LargeValue>) {
+    if let Some(value) = value
         && segment.live().name(value.id, value.len)
     {
         large.add(value.len);
@@ -462,7 +470,7 @@ pub(crate) fn index_unless_newer(
         Kind::Delete => index_delete(registry, large, change),
         _ if newer => {
             let (segment, _) = resolve(registry, change.location, &pin).ok_or_else(|| unknown(change.location))?;
-            name_large(segment, large, change);
+            name_large(segment, large, change.large);
             Ok(())
         }
         _ => index_put(registry, large, change),

@@ -155,11 +155,12 @@ impl Gathered {
                     continue;
                 }
                 let Member { kind, keyspace, hash, key, offset, len, seqno, large: named, .. } = member;
+                let location = Location::new(self.place, *offset);
                 // K1.
                 let Some(space) = finder.get(*keyspace).filter(|space| *seqno > space.floor()) else {
+                    read::name_nobodys(registry, large, location, *named);
                     continue;
                 };
-                let location = Location::new(self.place, *offset);
                 let key = &self.keys[key.clone()];
                 let change = Change { space, hash: *hash, key, location, len: *len, large: *named };
                 before(&change, *seqno)?;

@@ -12,10 +12,13 @@ pub(crate) const NAMES: [&str; 2] = ["copy", "search"];
 /// The first write that each has still to see.
 pub(crate) type Cursors = BTreeMap<&'static str, u64>;
 
+/// A key, and what was put.
+type Write = (Vec<u8>, Option<Vec<u8>>);
+
 /// A batch as it was first shown, and in which hour that was.
 struct Shown {
     seqno: u64,
-    writes: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    writes: Vec<Write>,
     hour: u64,
 }
 
@@ -23,7 +26,7 @@ struct Shown {
 #[derive(Default)]
 pub(crate) struct Feed(Vec<Shown>);
 
-fn writes(batch: &TailBatch) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+fn writes(batch: &TailBatch) -> Vec<Write> {
     let plain = |change: &zipcask::Change| (change.key.to_vec(), change.value.as_ref().map(|value| value.to_vec()));
     batch.changes().iter().map(plain).collect()
 }
@@ -32,9 +35,8 @@ impl Shown {
     /// Whether a batch shows the same in an hour: what has expired since is shown as deleted.
     fn is(&self, batch: &TailBatch, hour: u64) -> bool {
         let found = writes(batch);
-        let same = |(then, now): (&(Vec<u8>, Option<Vec<u8>>), &(Vec<u8>, Option<Vec<u8>>))| {
-            then.0 == now.0 && (then.1 == now.1 || now.1.is_none() && self.hour < hour)
-        };
+        let same =
+            |(then, now): (&Write, &Write)| then.0 == now.0 && (then.1 == now.1 || now.1.is_none() && self.hour < hour);
         self.seqno == batch.seqno().into()
             && self.writes.len() == found.len()
             && self.writes.iter().zip(&found).all(same)

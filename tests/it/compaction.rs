@@ -237,7 +237,7 @@ fn verify_beside_compactions_finds_nothing_wrong() {
 }
 
 /// Waits for what is about to happen.
-fn until(what: impl Fn() -> bool) {
+pub(crate) fn until(what: impl Fn() -> bool) {
     let start = std::time::Instant::now();
     while !what() {
         assert!(start.elapsed().as_secs() < 60, "waited a minute for what did not happen");

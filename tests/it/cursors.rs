@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use crate::compaction::until;
 use zipcask::sim::Random;
 use zipcask::{Cursor, CursorStats, Db, Durability, ErrorKind, Options, ReadMode, Seqno};
 
@@ -263,5 +264,36 @@ fn a_removed_cursor_stays_away_as_long_as_an_older_file_says_that_it_is_there() 
         forget_index(dir.path());
         db = small().open(dir.path()).unwrap();
         assert!(db.stats().cursors.is_empty());
+    }
+}
+
+#[test]
+fn a_large_value_of_a_keyspace_that_was_dropped_is_there_for_the_feed_and_goes_behind_it() {
+    for clears in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut db = small().open(dir.path()).unwrap();
+        db.cursor("consumer").unwrap();
+        let keyspace = db.keyspace("gone").unwrap();
+        let put = keyspace.put("key", [7; 100_000]).unwrap();
+        if clears {
+            keyspace.clear().unwrap();
+        } else {
+            db.drop_keyspace("gone").unwrap();
+        }
+        drop(keyspace);
+        for _ in 0..2 {
+            compact(&db);
+            db.close().unwrap();
+            forget_index(dir.path());
+            db = small().open(dir.path()).unwrap();
+            assert!(take(&db.cursor("consumer").unwrap(), 9) == [(put.into(), b"key".to_vec(), vec![7; 100_000])]);
+        }
+        let before = db.stats().disk_bytes;
+        db.cursor("consumer").unwrap().advance(db.last_seqno()).unwrap();
+        compact(&db);
+        // Other tests may be looking at it for a moment.
+        until(|| db.stats().disk_bytes + 60_000 < before);
+        db.close().unwrap();
+        assert_eq!(fs::read_dir(dir.path().join("large")).unwrap().count(), 0);
     }
 }
