@@ -9,7 +9,7 @@ use crate::commit::batch::{Entry, key_of, value_of};
 use crate::commit::group::Done;
 use crate::commit::queue::{Share, Work};
 use crate::commit::rotate;
-use crate::commit::validate::{Claim, Refused, Said};
+use crate::commit::validate::{self, Claim, Refused, Said};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::catalogue::CatalogueRecord;
 use crate::format::large::LargeValue;
@@ -92,7 +92,8 @@ impl<'a> Leader<'a> {
 
     fn run(mut self) -> Vec<Result<Done>> {
         let everyone: Vec<usize> = (0..self.work.members.len()).collect();
-        let survivors = match self.work.members.iter().all(Share::always) {
+        let always = self.work.members.iter().all(Share::always);
+        let survivors = match always && !validate::may_come_too_late(self.store, &self.work.entries) {
             true => everyone,
             false => self.validate(&everyone, 0, EXTENSION_LEN),
         };

@@ -1,14 +1,15 @@
 //! Which members of a group are written: those whose rule and conditions hold, after what the members before them do.
 //!
-//! Floor 4. Imports `commit`, `error`, `format`, `reclaim`, `sabotage`, `store`.
+//! Floor 4. Imports `commit`, `error`, `format`, `limits`, `reclaim`, `sabotage`, `store`.
 
 use std::collections::{HashMap, HashSet};
 
 use crate::commit::batch::{Condition, Entry, Rule, key_of};
 use crate::commit::group::Done;
 use crate::commit::queue::Share;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::Kind;
+use crate::limits::DEFAULT_KEYSPACE;
 use crate::reclaim::pin::Pin;
 use crate::sabotage::{Sabotage, planted};
 use crate::store::Store;
@@ -19,6 +20,8 @@ pub(super) struct Said<'s> {
     present: HashMap<(u16, Vec<u8>), bool>,
     /// Keyspaces that they clear or drop: what is not among `present` is not there then.
     emptied: HashSet<u16>,
+    /// Those of them that they drop.
+    dropped: HashSet<u16>,
 }
 
 /// Why a member leaves.
@@ -36,13 +39,33 @@ pub(super) struct Claim<'w> {
     pub(super) conditions: &'w [Condition],
 }
 
+/// Whether records of a group may be of a keyspace that is gone when they are written.
+pub(super) fn may_come_too_late(store: &Store, entries: &[Entry]) -> bool {
+    let drops = entries.len() > 1 && entries.iter().any(|entry| entry.kind == Kind::KeyspaceDrop);
+    drops || gone(store, entries, &HashSet::new()).is_some()
+}
+
+/// A keyspace that these records are of, and that is not there, or that is dropped before them.
+fn gone(store: &Store, entries: &[Entry], dropped: &HashSet<u16>) -> Option<u16> {
+    let mut last = DEFAULT_KEYSPACE;
+    let written = entries.iter().filter(|entry| !entry.kind.is_catalogue()).map(|entry| entry.keyspace);
+    // Mostly it is the same one again.
+    let mut others = written.filter(|id| std::mem::replace(&mut last, *id) != *id && *id != DEFAULT_KEYSPACE);
+    others.find(|id| dropped.contains(id) || store.spaces().get(*id).is_none())
+}
+
 impl<'s> Said<'s> {
     pub(super) fn new(store: &'s Store) -> Said<'s> {
-        Said { store, present: HashMap::new(), emptied: HashSet::new() }
+        Said { store, present: HashMap::new(), emptied: HashSet::new(), dropped: HashSet::new() }
     }
 
     /// Whether the member leaves; else what it says counts for those behind it.
     pub(super) fn judge(&mut self, claim: &Claim<'_>) -> Option<Refused> {
+        if let Some(keyspace) = gone(self.store, claim.entries, &self.dropped) {
+            let text = "the keyspace of a write was dropped before it was committed; nothing of the batch was written";
+            let outcome = Err(Error::new(ErrorKind::NotFound, text));
+            return Some(Refused { outcome, provisional: self.dropped.contains(&keyspace) });
+        }
         let refused = self.rule_broken(claim).transpose().or_else(|| self.condition_broken(claim).transpose());
         if let Some(outcome) = refused {
             let rests = matches!(outcome, Ok(Done::NotPresent))
@@ -56,6 +79,9 @@ impl<'s> Said<'s> {
         for entry in claim.entries {
             match entry.kind {
                 Kind::KeyspaceClear | Kind::KeyspaceDrop => {
+                    if entry.kind == Kind::KeyspaceDrop {
+                        self.dropped.insert(entry.keyspace);
+                    }
                     self.present.retain(|(keyspace, _), _| *keyspace != entry.keyspace);
                     self.emptied.insert(entry.keyspace);
                 }
@@ -103,7 +129,7 @@ impl<'s> Said<'s> {
                 },
                 Condition::Unchanged { keyspace, since } => {
                     let said = self.emptied.contains(keyspace) || self.present.keys().any(|(of, _)| of == keyspace);
-                    !said && self.store.spaces().get(*keyspace).is_none_or(|space| space.written() <= *since)
+                    !said && self.store.spaces().get(*keyspace).is_some_and(|space| space.written() <= *since)
                 }
             };
             if !holds {

@@ -72,7 +72,7 @@ impl Feed {
             let seqno = loop {
                 let header = segment.record(end)?;
                 if matches!(header.kind, Kind::Put | Kind::PutLarge | Kind::Delete) {
-                    places.push((end, header.kind, header.keyspace));
+                    places.push((end, header.kind, header.keyspace, header.seqno));
                 }
                 end += header.record_len();
                 if !header.more_follows {
@@ -97,8 +97,9 @@ impl Feed {
         there() || self.store.news().wait(&self.store.versions().moments, until, there)
     }
 
-    fn write(&self, segment: &Hold<Segment>, (offset, kind, keyspace): (u64, Kind, u16)) -> Result<Write> {
-        let keyspace = self.store.spaces().name_of(keyspace);
+    fn write(&self, segment: &Hold<Segment>, place: (u64, Kind, u16, Seqno)) -> Result<Write> {
+        let (offset, kind, keyspace, seqno) = place;
+        let keyspace = self.store.spaces().name_of(keyspace, seqno);
         // What has expired is as good as deleted.
         if kind != Kind::Delete && !segment.has_expired(offset, self.store.now_ms()) {
             let (key, value) = pass::pair(segment, offset, self.store.large())?;

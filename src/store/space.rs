@@ -240,6 +240,11 @@ pub(crate) struct Spaces {
     default: Arc<Space>,
     /// The others, by their ids.
     others: DashMap<u16, Arc<Space>>,
+    /// The same by their names.
+    by_name: DashMap<Box<str>, Arc<Space>>,
+    /// The id that was given last. The next is another, as long as there are others: snapshots, transactions and feeds under way know keyspaces by
+    /// their ids.
+    last_id: AtomicU64,
     /// Those of the feed, which the same catalogue tells of.
     cursors: Cursors,
     /// Held by whoever makes or drops one, or moves a cursor, from the look at the names to the record of it.
@@ -255,6 +260,8 @@ impl Spaces {
         Spaces {
             default: Arc::new(Space::default(Seqno::default(), Table::new())),
             others: DashMap::new(),
+            by_name: DashMap::new(),
+            last_id: AtomicU64::new(DEFAULT_KEYSPACE.into()),
             cursors: Cursors::default(),
             naming: Mutex::default(),
             with_past: Mutex::default(),
@@ -266,8 +273,24 @@ impl Spaces {
     pub(crate) fn adopt(&mut self, space: Space) {
         match space.id {
             DEFAULT_KEYSPACE => self.default = Arc::new(space),
-            id => drop(self.others.insert(id, Arc::new(space))),
+            _ => self.add(space),
         }
+    }
+
+    fn add(&self, space: Space) {
+        let space = Arc::new(space);
+        self.last_id.fetch_max(space.id.into(), Ordering::Relaxed);
+        // What the log says of one that was dropped may be read behind what it says of a newer one.
+        let newest = |found: &Arc<Space>| if found.created() < space.created() { &space } else { found }.clone();
+        let found = self.by_name.get(&*space.name).map(|found| newest(&found));
+        self.by_name.insert(space.name.clone(), found.unwrap_or_else(|| Arc::clone(&space)));
+        self.others.insert(space.id, space);
+    }
+
+    fn take_out(&self, space: &Arc<Space>) {
+        space.dropped.store(true, Ordering::Relaxed);
+        self.others.remove_if(&space.id, |_, found| Arc::ptr_eq(found, space));
+        self.by_name.remove_if(&*space.name, |_, found| Arc::ptr_eq(found, space));
     }
 
     /// The same of cursors.
@@ -294,12 +317,16 @@ impl Spaces {
 
     /// The keyspace with this name, if there is one.
     pub(crate) fn named(&self, name: &str) -> Option<Arc<Space>> {
-        self.all().into_iter().find(|space| *space.name == *name)
+        if name == DEFAULT_NAME {
+            return Some(Arc::clone(&self.default));
+        }
+        self.by_name.get(name).map(|space| Arc::clone(&space))
     }
 
-    /// What the keyspace with this id is called; of one that was dropped, its number.
-    pub(crate) fn name_of(&self, id: u16) -> String {
-        self.get(id).map_or_else(|| format!("#{id}"), |space| space.name.to_string())
+    /// What the keyspace is called that had this id when `seqno` was written; of one that was dropped, its number.
+    pub(crate) fn name_of(&self, id: u16, seqno: Seqno) -> String {
+        let space = self.get(id).filter(|space| id == DEFAULT_KEYSPACE || space.created() < seqno);
+        space.map_or_else(|| format!("#{id}"), |space| space.name.to_string())
     }
 
     /// All, by their ids.
@@ -322,9 +349,13 @@ impl Spaces {
         all
     }
 
-    /// The lowest id that none has.
+    /// An id that none has, and, as long as there are such, none had. Only for whoever has the right to make one.
     pub(crate) fn free_id(&self) -> Option<u16> {
-        (DEFAULT_KEYSPACE + 1..=u16::MAX).find(|id| !self.others.contains_key(id))
+        let last = self.last_id.load(Ordering::Relaxed) as u16;
+        let mut ids = (last..=u16::MAX).skip(1).chain(DEFAULT_KEYSPACE + 1..=last);
+        let free = ids.find(|id| !self.others.contains_key(id))?;
+        self.last_id.store(free.into(), Ordering::Relaxed);
+        Some(free)
     }
 
     /// The right to make or drop one, or to move a cursor.
@@ -357,7 +388,7 @@ impl Spaces {
         forget: impl FnOnce(u16) -> Option<Vec<Hold<Segment>>>,
     ) {
         match *record {
-            CatalogueRecord::Create(create) => self.begin(&create, seqno),
+            CatalogueRecord::Create(create) => self.begin(&create, seqno, forget),
             CatalogueRecord::Clear(id) => {
                 if let Some(space) = self.get(id).filter(|space| space.floor() < seqno) {
                     let _moving = self.moving();
@@ -365,10 +396,10 @@ impl Spaces {
                 }
             }
             CatalogueRecord::Drop(id) => {
+                self.last_id.fetch_max(id.into(), Ordering::Relaxed);
                 if let Some(space) = self.get(id).filter(|space| space.created() < seqno && id != DEFAULT_KEYSPACE) {
                     let _moving = self.moving();
-                    space.dropped.store(true, Ordering::Relaxed);
-                    self.others.remove(&id);
+                    self.take_out(&space);
                     self.empty(&space, seqno, forget(id));
                 }
             }
@@ -376,12 +407,19 @@ impl Spaces {
         }
     }
 
-    fn begin(&self, create: &KeyspaceCreate<'_>, seqno: Seqno) {
+    fn begin(&self, create: &KeyspaceCreate<'_>, seqno: Seqno, forget: impl FnOnce(u16) -> Option<Vec<Hold<Segment>>>) {
         match self.get(create.id) {
             Some(default) if create.id == DEFAULT_KEYSPACE => default.say(create, seqno),
             // One that is as new is said again.
             Some(now) if seqno <= now.created() => {}
-            _ => drop(self.others.insert(create.id, Arc::new(Space::of(create, seqno, seqno, Table::new())))),
+            // It was dropped, or its id would not have been given again.
+            Some(before) => {
+                let _moving = self.moving();
+                self.take_out(&before);
+                self.empty(&before, seqno, forget(create.id));
+                self.add(Space::of(create, seqno, seqno, Table::new()));
+            }
+            None => self.add(Space::of(create, seqno, seqno, Table::new())),
         }
     }
 

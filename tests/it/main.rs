@@ -16,6 +16,7 @@ mod compressed;
 mod cursors;
 mod expiry;
 mod faults;
+mod followed_keyspaces;
 mod followers;
 #[cfg(unix)]
 mod forks;
@@ -52,6 +53,7 @@ mod snapshots;
 mod space;
 mod spares;
 mod strange_bytes;
+mod successors;
 mod sweeps;
 #[cfg(unix)]
 mod tail;
