@@ -35,7 +35,7 @@ use history::Kind;
 use power::Effort;
 use report::report;
 use rot::Found;
-use zipcask::sim::{Sabotage, plant};
+use zipcask::sim::{Sabotage, SimDisk, plant};
 
 /// Histories in a run of `cargo test`.
 const HISTORIES: u64 = 96;
@@ -139,7 +139,7 @@ fn every_planted_bug_is_caught() {
     let power = |bug| power::run_planted(effort(), bug);
     let failed_sync = |bug| with(bug, || failed_sync::sweep().err());
     let rot = |bug| {
-        let (disk, model) = rot::closed_store(effort().seed, Kind::Log);
+        let (disk, model) = rot::closed_store(effort().seed, Kind::Log, false);
         with(bug, || rot::flip_every_bit(&disk, &model, 0, 1, u64::MAX).err())
     };
     let lying = |bug| with(bug, || lying::sweep(effort().seed, LIES).err());
@@ -196,13 +196,25 @@ fn a_failed_barrier_poisons_and_publishes_nothing_and_reopening_heals() {
 }
 
 #[test]
-fn every_flipped_bit_of_a_closed_store_is_detected_or_harmless() {
-    flip_every_bit("rot", Kind::Log, u64::MAX);
-}
-
-#[test]
-fn every_flipped_bit_of_a_compacted_store_is_detected_or_harmless_and_compacting_it_makes_nothing_worse() {
-    flip_every_bit("rot of archives", Kind::Jobs, 11);
+fn every_flipped_bit_of_a_store_is_detected_or_harmless_and_compacting_it_makes_nothing_worse() {
+    let mut sum = rot::Flips::default();
+    for (kind, checkpoint, compact_every) in
+        [(Kind::Log, false, u64::MAX), (Kind::Jobs, false, 11), (Kind::Log, true, u64::MAX)]
+    {
+        sum.add(&flip_every_bit(kind, checkpoint, compact_every));
+    }
+    let by_file: Vec<_> =
+        sum.by_file.iter().map(|(kind, (bits, found))| format!("{kind} {bits}, {found} detected")).collect();
+    report(&format!(
+        "rot: {} bits of three stores flipped ({}): {} detected, {} harmless, 0 wrong, 0 silently dropped; {} of these stores compacted",
+        sum.bits,
+        by_file.join("; "),
+        sum.detected,
+        sum.harmless,
+        sum.compacted
+    ));
+    assert!(sum.compacted > 1000 && sum.by_file.len() >= 4);
+    assert!(sum.detected > 1000 && sum.bits == sum.detected + sum.harmless);
 }
 
 #[test]
@@ -212,10 +224,16 @@ fn no_flipped_bit_of_a_hint_brings_back_what_was_deleted() {
     assert!(bits > 1000);
 }
 
-fn flip_every_bit(what: &str, kind: Kind, compact_every: u64) {
-    let (disk, model) = rot::closed_store(effort().seed, kind);
-    let archives = disk.files().iter().filter(|name| name.starts_with("archives/")).count();
-    assert!(archives >= 2 || kind == Kind::Log, "too few archives");
+fn flip_every_bit(kind: Kind, checkpoint: bool, compact_every: u64) -> rot::Flips {
+    let (disk, model) = rot::closed_store(effort().seed, kind, checkpoint);
+    let count = |folder: &str| disk.files().iter().filter(|name| name.starts_with(folder)).count();
+    assert!(count("archives/") >= 2 || kind == Kind::Log, "too few archives");
+    if checkpoint {
+        let read = |image: &SimDisk| history::open(image).unwrap().stats().recovery.records;
+        let without = rot::image(&disk);
+        without.write_file("checkpoint/index", &[]);
+        assert!(read(&rot::image(&disk)) < read(&without), "the written index is of use");
+    }
     let threads = 2;
     let outcomes: Vec<_> = std::thread::scope(|scope| {
         let (disk, model) = (&disk, &model);
@@ -224,18 +242,11 @@ fn flip_every_bit(what: &str, kind: Kind, compact_every: u64) {
             .collect();
         workers.into_iter().map(|worker| worker.join().unwrap()).collect()
     });
-    let (mut bits, mut detected, mut harmless, mut compacted) = (0, 0, 0, 0);
+    let mut sum = rot::Flips::default();
     for flips in outcomes {
-        let flips = flips.unwrap_or_else(|what| panic!("{what}"));
-        (bits, detected, harmless) = (bits + flips.bits, detected + flips.detected, harmless + flips.harmless);
-        compacted += flips.compacted;
+        sum.add(&flips.unwrap_or_else(|what| panic!("{what}")));
     }
-    report(&format!(
-        "{what}: {bits} bits of a store with {archives} archives flipped, {detected} detected, {harmless} harmless, \
-         {compacted} of these stores compacted, 0 wrong, 0 silently dropped"
-    ));
-    assert!(compacted > 1000 || kind == Kind::Log);
-    assert!(detected > 1000 && bits == detected + harmless);
+    sum
 }
 
 #[test]
