@@ -78,7 +78,7 @@ pub(crate) fn run_planted(effort: Effort, bug: Sabotage) -> Option<String> {
     run(effort, &AtomicU64::new(0), Some(bug)).err()
 }
 
-/// Runs the histories that nobody took before. What a history finds depends on the seed and its number alone.
+/// Runs the histories that nobody took before. What is chosen depends on the seed and the history's number, not on who takes it.
 fn run(effort: Effort, next: &AtomicU64, sabotage: Option<Sabotage>) -> Result<Counts, String> {
     let (mut sum, began) = (Counts::default(), Instant::now());
     let busy_before = time_on_processor();
