@@ -1,6 +1,7 @@
 //! Power cuts, failed syncs and rot on a simulated disk: enumerated, not hoped for.
 //!
-//! `ZIPCASK_SEED` chooses other histories, `ZIPCASK_CRASH_HISTORIES` more of them, `ZIPCASK_CRASH_STORMS` more storms.
+//! `ZIPCASK_SEED` chooses other histories, `ZIPCASK_CRASH_HISTORIES` more of them, `ZIPCASK_CRASH_IMAGES` as many as make so many
+//! images, `ZIPCASK_CRASH_DEPTH` more than two power cuts in a row, and `ZIPCASK_CRASH_STORMS` more storms.
 
 #[path = "crash/aimed.rs"]
 mod aimed;
@@ -16,6 +17,8 @@ mod hook;
 mod lying;
 #[path = "crash/meanwhile.rs"]
 mod meanwhile;
+#[path = "crash/misplaced.rs"]
+mod misplaced;
 #[path = "crash/power.rs"]
 mod power;
 #[path = "crash/report.rs"]
@@ -59,6 +62,8 @@ fn effort() -> Effort {
         images_of_jobs: 30,
         nested_every: 61,
         nested_images: 6,
+        depth: u32::try_from(number("ZIPCASK_CRASH_DEPTH", 2)).expect("a depth that ends"),
+        at_least: number("ZIPCASK_CRASH_IMAGES", 0),
     }
 }
 
@@ -67,9 +72,9 @@ fn a_power_cut_at_any_point_loses_nothing_acknowledged_and_tears_nothing() {
     let began = std::time::Instant::now();
     let sum = power::run_on_all_cores(effort()).unwrap_or_else(|what| panic!("{what}"));
     report(&format!(
-        "power cuts: {} histories with {} spare segments, {} archives written and {} replaced, {} indexes written down, {} points, {} images at depth 1 + {} at depth 2 = {} \
+        "power cuts: {} histories with {} spare segments, {} archives written and {} replaced, {} indexes written down, {} points, {} images at depth 1 + {} at depth 2 + {} deeper = {} \
          recovered: 0 acknowledged lost, 0 wrong, 0 torn, 0 refused (seed {}; {:.0} images a second of one core, {:.0} s)",
-        effort().histories,
+        sum.histories,
         sum.spares,
         sum.jobs,
         sum.merged,
@@ -77,12 +82,13 @@ fn a_power_cut_at_any_point_loses_nothing_acknowledged_and_tears_nothing() {
         sum.points,
         sum.images,
         sum.nested,
-        sum.images + sum.nested,
+        sum.deeper,
+        sum.all_images(),
         effort().seed,
         sum.rate(),
         began.elapsed().as_secs_f64()
     ));
-    if effort().histories >= HISTORIES {
+    if sum.histories >= HISTORIES {
         assert!(sum.nested >= 1_000_000, "too few images to mean much");
         assert!(sum.spares >= 50, "too few spare segments to mean much");
         assert!(sum.jobs >= 100 && sum.merged >= 30, "too few jobs to mean much");
@@ -299,6 +305,37 @@ fn an_archive_that_the_disk_wrote_wrong_takes_nothing_s_place() {
         lies.told - lies.noticed
     ));
     assert!(lies.noticed > 500);
+}
+
+#[test]
+fn a_sector_in_another_s_place_or_as_it_was_before_is_detected_or_harmless() {
+    let seeds = || effort().seed..effort().seed + 3;
+    let mut sum = misplaced::Sectors::default();
+    for seed in seeds() {
+        for (kind, checkpoint) in [(Kind::Log, false), (Kind::Jobs, false), (Kind::Log, true)] {
+            sum.add(misplaced::sectors(seed, kind, checkpoint).unwrap_or_else(|what| panic!("{what}")));
+        }
+    }
+    report(&format!(
+        "sectors: {} swapped with another, {} written in another's place, {} as they were before: 0 wrong, 0 silently dropped",
+        sum.swapped, sum.copied, sum.stale
+    ));
+    assert!(sum.swapped.detected > 1000 && sum.copied.detected > 1000 && sum.stale.detected > 10);
+    // Without the checksum of values and without their place in that of headers there would be wrong ones.
+    for bug in [Sabotage::NoValueCrc, Sabotage::NoSalt] {
+        let found = with(bug, || seeds().find_map(|seed| misplaced::sectors(seed, Kind::Jobs, false).err()));
+        assert!(found.is_some_and(|what| what.ends_with("is wrong")), "{bug:?} went unnoticed");
+    }
+}
+
+#[test]
+fn a_disk_that_lies_about_the_size_of_a_file_is_caught_and_costs_nothing_once_it_tells_the_truth() {
+    let mut lies = misplaced::Found::default();
+    for (kind, checkpoint) in [(Kind::Log, false), (Kind::Jobs, false), (Kind::Log, true)] {
+        lies.add(misplaced::sizes(effort().seed, kind, checkpoint).unwrap_or_else(|what| panic!("{what}")));
+    }
+    report(&format!("sizes: {lies} with a wrong bit: 0 wrong, 0 silently dropped, 0 lost once they were right again"));
+    assert!(lies.detected > 100);
 }
 
 #[test]
