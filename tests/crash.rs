@@ -1,6 +1,7 @@
 //! Power cuts, failed syncs and rot on a simulated disk: enumerated, not hoped for.
 //!
-//! `ZIPCASK_SEED` chooses other histories, `ZIPCASK_CRASH_HISTORIES` more of them, `ZIPCASK_CRASH_STORMS` more storms.
+//! `ZIPCASK_SEED` chooses other histories, `ZIPCASK_CRASH_HISTORIES` more of them, `ZIPCASK_CRASH_IMAGES` as many as make so many
+//! images, `ZIPCASK_CRASH_DEPTH` more than two power cuts in a row, and `ZIPCASK_CRASH_STORMS` more storms.
 
 #[path = "crash/aimed.rs"]
 mod aimed;
@@ -18,6 +19,8 @@ mod hook;
 mod lying;
 #[path = "crash/meanwhile.rs"]
 mod meanwhile;
+#[path = "crash/misplaced.rs"]
+mod misplaced;
 #[path = "crash/power.rs"]
 mod power;
 #[path = "crash/report.rs"]
@@ -37,7 +40,7 @@ use history::Kind;
 use power::Effort;
 use report::report;
 use rot::Found;
-use zipcask::sim::{Sabotage, plant};
+use zipcask::sim::{Sabotage, SimDisk, plant};
 
 /// Histories in a run of `cargo test`.
 const HISTORIES: u64 = 96;
@@ -61,6 +64,8 @@ fn effort() -> Effort {
         images_of_jobs: 30,
         nested_every: 61,
         nested_images: 6,
+        depth: u32::try_from(number("ZIPCASK_CRASH_DEPTH", 2)).expect("a depth that ends"),
+        at_least: number("ZIPCASK_CRASH_IMAGES", 0),
     }
 }
 
@@ -69,9 +74,9 @@ fn a_power_cut_at_any_point_loses_nothing_acknowledged_and_tears_nothing() {
     let began = std::time::Instant::now();
     let sum = power::run_on_all_cores(effort()).unwrap_or_else(|what| panic!("{what}"));
     report(&format!(
-        "power cuts: {} histories with {} spare segments, {} archives written and {} replaced, {} indexes written down, {} points, {} images at depth 1 + {} at depth 2 = {} \
+        "power cuts: {} histories with {} spare segments, {} archives written and {} replaced, {} indexes written down, {} points, {} images at depth 1 + {} at depth 2 + {} deeper = {} \
          recovered: 0 acknowledged lost, 0 wrong, 0 torn, 0 refused (seed {}; {:.0} images a second of one core, {:.0} s)",
-        effort().histories,
+        sum.histories,
         sum.spares,
         sum.jobs,
         sum.merged,
@@ -79,12 +84,13 @@ fn a_power_cut_at_any_point_loses_nothing_acknowledged_and_tears_nothing() {
         sum.points,
         sum.images,
         sum.nested,
-        sum.images + sum.nested,
+        sum.deeper,
+        sum.all_images(),
         effort().seed,
         sum.rate(),
         began.elapsed().as_secs_f64()
     ));
-    if effort().histories >= HISTORIES {
+    if sum.histories >= HISTORIES {
         assert!(sum.nested >= 1_000_000, "too few images to mean much");
         assert!(sum.spares >= 50, "too few spare segments to mean much");
         assert!(sum.jobs >= 100 && sum.merged >= 30, "too few jobs to mean much");
@@ -144,7 +150,7 @@ fn every_planted_bug_is_caught() {
     let power = |bug| power::run_planted(effort(), bug);
     let failed_sync = |bug| with(bug, || failed_sync::sweep().err());
     let rot = |bug| {
-        let (disk, model) = rot::closed_store(effort().seed, Kind::Log);
+        let (disk, model) = rot::closed_store(effort().seed, Kind::Log, false);
         with(bug, || rot::flip_every_bit(&disk, &model, 0, 1, u64::MAX).err())
     };
     let lying = |bug| with(bug, || lying::sweep(effort().seed, LIES).err());
@@ -203,13 +209,25 @@ fn a_failed_barrier_poisons_and_publishes_nothing_and_reopening_heals() {
 }
 
 #[test]
-fn every_flipped_bit_of_a_closed_store_is_detected_or_harmless() {
-    flip_every_bit("rot", Kind::Log, u64::MAX);
-}
-
-#[test]
-fn every_flipped_bit_of_a_compacted_store_is_detected_or_harmless_and_compacting_it_makes_nothing_worse() {
-    flip_every_bit("rot of archives", Kind::Jobs, 11);
+fn every_flipped_bit_of_a_store_is_detected_or_harmless_and_compacting_it_makes_nothing_worse() {
+    let mut sum = rot::Flips::default();
+    for (kind, checkpoint, compact_every) in
+        [(Kind::Log, false, u64::MAX), (Kind::Jobs, false, 11), (Kind::Log, true, u64::MAX)]
+    {
+        sum.add(&flip_every_bit(kind, checkpoint, compact_every));
+    }
+    let by_file: Vec<_> =
+        sum.by_file.iter().map(|(kind, (bits, found))| format!("{kind} {bits}, {found} detected")).collect();
+    report(&format!(
+        "rot: {} bits of three stores flipped ({}): {} detected, {} harmless, 0 wrong, 0 silently dropped; {} of these stores compacted",
+        sum.bits,
+        by_file.join("; "),
+        sum.detected,
+        sum.harmless,
+        sum.compacted
+    ));
+    assert!(sum.compacted > 1000 && sum.by_file.len() >= 4);
+    assert!(sum.detected > 1000 && sum.bits == sum.detected + sum.harmless);
 }
 
 #[test]
@@ -219,10 +237,16 @@ fn no_flipped_bit_of_a_hint_brings_back_what_was_deleted() {
     assert!(bits > 1000);
 }
 
-fn flip_every_bit(what: &str, kind: Kind, compact_every: u64) {
-    let (disk, model) = rot::closed_store(effort().seed, kind);
-    let archives = disk.files().iter().filter(|name| name.starts_with("archives/")).count();
-    assert!(archives >= 2 || kind == Kind::Log, "too few archives");
+fn flip_every_bit(kind: Kind, checkpoint: bool, compact_every: u64) -> rot::Flips {
+    let (disk, model) = rot::closed_store(effort().seed, kind, checkpoint);
+    let count = |folder: &str| disk.files().iter().filter(|name| name.starts_with(folder)).count();
+    assert!(count("archives/") >= 2 || kind == Kind::Log, "too few archives");
+    if checkpoint {
+        let read = |image: &SimDisk| history::open(image).unwrap().stats().recovery.records;
+        let without = rot::image(&disk);
+        without.write_file("checkpoint/index", &[]);
+        assert!(read(&rot::image(&disk)) < read(&without), "the written index is of use");
+    }
     let threads = 2;
     let outcomes: Vec<_> = std::thread::scope(|scope| {
         let (disk, model) = (&disk, &model);
@@ -231,18 +255,11 @@ fn flip_every_bit(what: &str, kind: Kind, compact_every: u64) {
             .collect();
         workers.into_iter().map(|worker| worker.join().unwrap()).collect()
     });
-    let (mut bits, mut detected, mut harmless, mut compacted) = (0, 0, 0, 0);
+    let mut sum = rot::Flips::default();
     for flips in outcomes {
-        let flips = flips.unwrap_or_else(|what| panic!("{what}"));
-        (bits, detected, harmless) = (bits + flips.bits, detected + flips.detected, harmless + flips.harmless);
-        compacted += flips.compacted;
+        sum.add(&flips.unwrap_or_else(|what| panic!("{what}")));
     }
-    report(&format!(
-        "{what}: {bits} bits of a store with {archives} archives flipped, {detected} detected, {harmless} harmless, \
-         {compacted} of these stores compacted, 0 wrong, 0 silently dropped"
-    ));
-    assert!(compacted > 1000 || kind == Kind::Log);
-    assert!(detected > 1000 && bits == detected + harmless);
+    sum
 }
 
 #[test]
@@ -295,6 +312,37 @@ fn an_archive_that_the_disk_wrote_wrong_takes_nothing_s_place() {
         lies.told - lies.noticed
     ));
     assert!(lies.noticed > 500);
+}
+
+#[test]
+fn a_sector_in_another_s_place_or_as_it_was_before_is_detected_or_harmless() {
+    let seeds = || effort().seed..effort().seed + 3;
+    let mut sum = misplaced::Sectors::default();
+    for seed in seeds() {
+        for (kind, checkpoint) in [(Kind::Log, false), (Kind::Jobs, false), (Kind::Log, true)] {
+            sum.add(misplaced::sectors(seed, kind, checkpoint).unwrap_or_else(|what| panic!("{what}")));
+        }
+    }
+    report(&format!(
+        "sectors: {} swapped with another, {} written in another's place, {} as they were before: 0 wrong, 0 silently dropped",
+        sum.swapped, sum.copied, sum.stale
+    ));
+    assert!(sum.swapped.detected > 1000 && sum.copied.detected > 1000 && sum.stale.detected > 10);
+    // Without the checksum of values and without their place in that of headers there would be wrong ones.
+    for bug in [Sabotage::NoValueCrc, Sabotage::NoSalt] {
+        let found = with(bug, || seeds().find_map(|seed| misplaced::sectors(seed, Kind::Jobs, false).err()));
+        assert!(found.is_some_and(|what| what.ends_with("is wrong")), "{bug:?} went unnoticed");
+    }
+}
+
+#[test]
+fn a_disk_that_lies_about_the_size_of_a_file_is_caught_and_costs_nothing_once_it_tells_the_truth() {
+    let mut lies = misplaced::Found::default();
+    for (kind, checkpoint) in [(Kind::Log, false), (Kind::Jobs, false), (Kind::Log, true)] {
+        lies.add(misplaced::sizes(effort().seed, kind, checkpoint).unwrap_or_else(|what| panic!("{what}")));
+    }
+    report(&format!("sizes: {lies} with a wrong bit: 0 wrong, 0 silently dropped, 0 lost once they were right again"));
+    assert!(lies.detected > 100);
 }
 
 #[test]

@@ -255,9 +255,15 @@ fn checked_units(file: &dyn File, lists: &Lists, end: usize, threads: usize) -> 
     let mut parts = bytes.chunks(each * UNIT_LEN).zip(lists.units.chunks(each));
     let first = parts.next();
     let whole = thread::scope(|scope| {
-        let others: Vec<_> = parts.map(|part| scope.spawn(move || is_whole(part))).collect();
+        let beside = |part| (part, thread::Builder::new().spawn_scoped(scope, move || is_whole(part)));
+        let others: Vec<_> = parts.map(beside).collect();
         let first = first.is_none_or(is_whole);
-        others.into_iter().all(|other| other.join().unwrap_or(false)) && first
+        // Where there is no thread to be had, this one looks itself.
+        let looked = |(part, other): (_, std::io::Result<thread::ScopedJoinHandle<'_, bool>>)| match other {
+            Ok(other) => other.join().unwrap_or(false),
+            Err(_) => is_whole(part),
+        };
+        others.into_iter().all(looked) && first
     });
     // SAFETY: the mapping goes along, and nobody else knows of it. It stays where it is when its box moves.
     whole.then(|| unsafe { Memory::new(start, end - skipped, Arc::new(map)) })

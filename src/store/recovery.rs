@@ -339,9 +339,13 @@ impl<'a> Recovery<'a> {
         }
         self.take_index(image, older);
         thread::scope(|scope| {
-            let ending = scope.spawn(|| newest.unsealed().find_end());
+            let ending = thread::Builder::new().spawn_scoped(scope, || newest.unsealed().find_end());
             let replayed = self.replay(older, newest.found.header.len);
-            let ending = ending.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            let ending = match ending {
+                Ok(ending) => ending.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?,
+                // There is no thread to be had.
+                Err(_) => newest.unsealed().find_end()?,
+            };
             replayed.map(|()| ending)
         })
     }
@@ -384,7 +388,7 @@ impl<'a> Recovery<'a> {
         indexed
     }
 
-    /// Reads all that is to be indexed on a thread of its own, a little ahead of `apply`.
+    /// Reads all that is to be indexed on a thread of its own, if there is one to be had, a little ahead of `apply`.
     fn read_beside(
         &mut self,
         parts: &[&Part],
@@ -392,16 +396,19 @@ impl<'a> Recovery<'a> {
         spaces: &Spaces,
         mut apply: impl FnMut(Lot) -> Result<()>,
     ) -> Result<()> {
-        thread::scope(|scope| {
+        let beside = &mut *self;
+        let outcome = thread::scope(|scope| {
             let (sender, receiver) = mpsc::sync_channel(READ_AHEAD);
             // Nobody takes it when indexing has failed: then that error counts, and not this one.
             let closed = |_| Error::new(ErrorKind::Closed, "the index takes no more records");
-            let reader =
-                scope.spawn(move || self.read_all(parts, total, spaces, &mut |some| sender.send(some).map_err(closed)));
+            let read = move || beside.read_all(parts, total, spaces, &mut |some| sender.send(some).map_err(closed));
+            let reader = thread::Builder::new().spawn_scoped(scope, read).ok()?;
             let indexed = receiver.into_iter().try_for_each(&mut apply);
             let read = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            indexed.and(read)
-        })
+            Some(indexed.and(read))
+        });
+        // There may be no thread to be had.
+        outcome.unwrap_or_else(|| self.read_all(parts, total, spaces, &mut apply))
     }
 
     /// What is in the index of the files that it lists.

@@ -25,7 +25,7 @@ type Job = fn(&Db) -> zipcask::Result<u64>;
 /// # Errors
 /// What was lost or wrong then.
 pub(crate) fn sweep(seed: u64, bits: usize) -> Result<Lies, String> {
-    let (store, model) = rot::closed_store(seed, Kind::Log);
+    let (store, model) = rot::closed_store(seed, Kind::Log, false);
     let jobs: [Job; 2] =
         [|db| db.compact().map(|report| report.archives), |db| db.archive().map(|report| report.archives)];
     let (mut random, mut lies) = (Random::new(seed), Lies::default());

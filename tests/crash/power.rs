@@ -21,14 +21,23 @@ pub(crate) struct Effort {
     /// One image in so many is cut again.
     pub(crate) nested_every: u64,
     pub(crate) nested_images: usize,
+    /// How many power cuts come one after the other.
+    pub(crate) depth: u32,
+    /// If above zero, there are as many histories as make so many images.
+    pub(crate) at_least: u64,
 }
 
 /// What a run did.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Counts {
+    pub(crate) histories: u64,
     pub(crate) points: u64,
+    /// After one power cut.
     pub(crate) images: u64,
+    /// After two.
     pub(crate) nested: u64,
+    /// After more.
+    pub(crate) deeper: u64,
     /// Spare segments that histories made.
     pub(crate) spares: u64,
     /// Jobs that wrote an archive, and archives that went for another.
@@ -42,9 +51,11 @@ pub(crate) struct Counts {
 
 impl Counts {
     fn add(&mut self, other: &Counts) {
+        self.histories += other.histories;
         self.points += other.points;
         self.images += other.images;
         self.nested += other.nested;
+        self.deeper += other.deeper;
         self.spares += other.spares;
         self.jobs += other.jobs;
         self.merged += other.merged;
@@ -52,18 +63,23 @@ impl Counts {
         self.busy += other.busy;
     }
 
+    /// Images of all depths.
+    pub(crate) fn all_images(&self) -> u64 {
+        self.images + self.nested + self.deeper
+    }
+
     /// Images a second of one core.
     pub(crate) fn rate(&self) -> f64 {
-        (self.images + self.nested) as f64 / self.busy.as_secs_f64()
+        self.all_images() as f64 / self.busy.as_secs_f64()
     }
 }
 
 /// Runs all histories of the effort, on one thread a core. Says what went wrong first, with the seeds that show it.
 pub(crate) fn run_on_all_cores(effort: Effort) -> Result<Counts, String> {
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
-    let next = AtomicU64::new(0);
+    let taken = Taken::default();
     let outcomes: Vec<_> = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(|| run(effort, &next, None))).collect();
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(|| run(effort, &taken, None))).collect();
         workers.into_iter().map(|worker| worker.join().expect("it says what goes wrong")).collect()
     });
     let mut sum = Counts::default();
@@ -75,24 +91,41 @@ pub(crate) fn run_on_all_cores(effort: Effort) -> Result<Counts, String> {
 
 /// Whether the histories notice a bug: what they say of it.
 pub(crate) fn run_planted(effort: Effort, bug: Sabotage) -> Option<String> {
-    run(effort, &AtomicU64::new(0), Some(bug)).err()
+    run(Effort { at_least: 0, ..effort }, &Taken::default(), Some(bug)).err()
 }
 
-/// Runs the histories that nobody took before. What a history finds depends on the seed and its number alone.
-fn run(effort: Effort, next: &AtomicU64, sabotage: Option<Sabotage>) -> Result<Counts, String> {
+/// What the threads of a run did so far.
+#[derive(Default)]
+struct Taken {
+    histories: AtomicU64,
+    images: AtomicU64,
+}
+
+impl Taken {
+    /// The number of a history that nobody took before, if more are wanted.
+    fn next(&self, effort: &Effort) -> Option<u64> {
+        // ORDER: Relaxed; each number is given out once, and nothing else is said by it. A count of images that is late costs a
+        // history more.
+        let number = self.histories.fetch_add(1, Ordering::Relaxed);
+        // ORDER: Relaxed; as above.
+        let images = self.images.load(Ordering::Relaxed);
+        let wanted = if effort.at_least == 0 { number < effort.histories } else { images < effort.at_least };
+        wanted.then_some(number)
+    }
+}
+
+/// Runs the histories that nobody took before. What is chosen depends on the seed and the history's number, not on who takes it.
+fn run(effort: Effort, taken: &Taken, sabotage: Option<Sabotage>) -> Result<Counts, String> {
     let (mut sum, began) = (Counts::default(), Instant::now());
     let busy_before = time_on_processor();
-    loop {
-        // ORDER: Relaxed; each number is given out once, and nothing else is said by it.
-        let number = next.fetch_add(1, Ordering::Relaxed);
-        if number >= effort.histories {
-            break;
-        }
-        let mut counts = Counts::default();
+    while let Some(number) = taken.next(&effort) {
+        let mut counts = Counts { histories: 1, ..Counts::default() };
         plant(sabotage);
         let outcome = cut_everywhere(effort, number, &mut counts);
         plant(None);
         outcome.map_err(|what| format!("seed {}, history {number}: {what}", effort.seed))?;
+        // ORDER: Relaxed; see `Taken::next`.
+        taken.images.fetch_add(counts.all_images(), Ordering::Relaxed);
         sum.add(&counts);
     }
     let busy = time_on_processor().zip(busy_before).map(|(after, before)| after - before);
@@ -139,7 +172,7 @@ fn cut_everywhere(effort: Effort, number: u64, counts: &mut Counts) -> Result<()
             }
             if nested {
                 let resumed = History::resume(&history, state, point);
-                cut_again(effort, resumed, &history.writes[state..], kind, &image, db, counts)
+                cut_again(effort, resumed, &history.writes[state..], kind, (&image, db), 2, counts)
                     .map_err(|what| format!("point {point}, then {what}"))?;
             } else {
                 drop(db);
@@ -150,17 +183,17 @@ fn cut_everywhere(effort: Effort, number: u64, counts: &mut Counts) -> Result<()
 }
 
 /// The application retries what it was not told is done: writes of the same lengths, with other bytes. Then the power
-/// goes again: at any point since the image was opened.
+/// goes again: at any point since the image was opened. It is power cut number `depth`, and may not be the last.
 fn cut_again(
     effort: Effort,
     mut history: History,
     lost: &[Writes],
     kind: Kind,
-    disk: &SimDisk,
-    db: zipcask::Db,
+    (disk, db): (&SimDisk, zipcask::Db),
+    depth: u32,
     counts: &mut Counts,
 ) -> Result<(), String> {
-    let mut random = Random::new(effort.seed ^ counts.images);
+    let mut random = Random::new(effort.seed ^ (counts.images + counts.deeper));
     let retried = lost.iter().take(4);
     let retried = retried
         .enumerate()
@@ -176,18 +209,30 @@ fn cut_again(
             steps.insert(at, Step::Checkpoint);
         }
     }
-    history.drive(disk, db, &steps, 2 + counts.images)?;
+    // No two lives make the same values.
+    history.drive(disk, db, &steps, u64::from(depth) << 28 | counts.all_images())?;
     counts.jobs += history.jobs;
     counts.indexes += history.indexes;
     let mut recording = disk.recording();
     for point in recording.points() {
         let mut image_random = Random::new(random.next_u64());
         for image in recording.images(point, effort.nested_images, &mut image_random) {
-            counts.nested += 1;
-            if counts.nested.is_multiple_of(2) {
+            *(if depth == 2 { &mut counts.nested } else { &mut counts.deeper }) += 1;
+            let count = counts.nested + counts.deeper;
+            if count.is_multiple_of(2) {
                 show_stale_blocks(&image);
             }
-            history.check(&image, point).map_err(|what| format!("point {point}: {what}"))?;
+            // Each of these makes many: else they would be nearly all that there is.
+            let again = depth < effort.depth && count.is_multiple_of(8 * effort.nested_every);
+            if again {
+                image.record();
+            }
+            let (db, state) = history.check(&image, point).map_err(|what| format!("point {point}: {what}"))?;
+            if again {
+                let resumed = History::resume(&history, state, point);
+                cut_again(effort, resumed, &history.writes[state..], kind, (&image, db), depth + 1, counts)
+                    .map_err(|what| format!("point {point}, then {what}"))?;
+            }
         }
     }
     Ok(())

@@ -1,28 +1,60 @@
 //! Damage to files at rest: every bit of a closed store, every byte of a torn tail.
 
+use std::collections::BTreeMap;
+
 use zipcask::Db;
 use zipcask::sim::{Random, SimDisk};
 
 use crate::history::{self, History, Kind, Model, Step};
 
 /// What became of the flipped bits.
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Default, Debug)]
 pub(crate) struct Flips {
     pub(crate) bits: u64,
     pub(crate) detected: u64,
     pub(crate) harmless: u64,
     /// Damaged stores that were compacted.
     pub(crate) compacted: u64,
+    /// Bits, and how many of them were detected, by the kind of file.
+    pub(crate) by_file: BTreeMap<&'static str, (u64, u64)>,
 }
 
-/// A closed store of a few small segments, and its contents.
-pub(crate) fn closed_store(seed: u64, kind: Kind) -> (SimDisk, Model) {
+impl Flips {
+    pub(crate) fn add(&mut self, other: &Flips) {
+        self.bits += other.bits;
+        self.detected += other.detected;
+        self.harmless += other.harmless;
+        self.compacted += other.compacted;
+        for (kind, (bits, detected)) in &other.by_file {
+            let sum = self.by_file.entry(kind).or_default();
+            *sum = (sum.0 + bits, sum.1 + detected);
+        }
+    }
+}
+
+/// What a file is, by its name.
+fn kind_of(name: &str) -> &'static str {
+    match name.split_once('/').map_or(name, |(folder, _)| folder) {
+        "segments" => "segments",
+        "archives" => "archives",
+        "large" => "large values",
+        "hints" => "hints",
+        "checkpoint" => "written indexes",
+        _ => "identity and others",
+    }
+}
+
+/// A closed store of a few small segments, and its contents; with a written index that some of them are behind, if asked.
+pub(crate) fn closed_store(seed: u64, kind: Kind, checkpoint: bool) -> (SimDisk, Model) {
     let mut random = Random::new(seed);
     let mut steps: Vec<Step> = history::plan(&mut random, Kind::Log, 12);
     if kind == Kind::Jobs {
         // Archives of both kinds, and a segment that is in none.
         steps.insert(9, Step::Archive);
         steps.insert(6, Step::Compact(Vec::new()));
+    }
+    if checkpoint {
+        steps.insert(10, Step::Checkpoint);
     }
     let disk = SimDisk::new(random.next_u64());
     disk.record();
@@ -62,10 +94,11 @@ pub(crate) fn flip_every_bit(
                 image.write_file(&name, &damaged);
                 flips.bits += 1;
                 let wrong = |what| format!("{name}, bit {bit}: {what}");
-                match compare(&image, model).map_err(wrong)? {
-                    true => flips.harmless += 1,
-                    false => flips.detected += 1,
-                }
+                let harmless = compare(&image, model).map_err(wrong)?;
+                flips.harmless += u64::from(harmless);
+                flips.detected += u64::from(!harmless);
+                let of_kind = flips.by_file.entry(kind_of(&name)).or_default();
+                *of_kind = (of_kind.0 + 1, of_kind.1 + u64::from(!harmless));
                 if flips.bits.is_multiple_of(compact_every) {
                     flips.compacted += u64::from(compact_damaged(&image, model).map_err(wrong)?);
                 }
@@ -190,6 +223,19 @@ fn compare(image: &SimDisk, model: &Model) -> Result<bool, String> {
 /// # Errors
 /// As `compare`.
 fn answers(db: &Db, model: &Model) -> Result<bool, String> {
+    let all_right = values(db, model)?;
+    // A damaged record that a hint has found counts as a key of its own once its key is written again.
+    if db.stats().recovery.damaged.is_empty() && db.len() != model.len() as u64 {
+        return Err(format!("{} keys, {} expected", db.len(), model.len()));
+    }
+    Ok(all_right)
+}
+
+/// The same, whatever the store says of how many keys it has.
+///
+/// # Errors
+/// As `compare`.
+pub(crate) fn values(db: &Db, model: &Model) -> Result<bool, String> {
     let mut all_right = true;
     for number in 0..history::KEYS {
         let key = history::key(number);
@@ -198,10 +244,6 @@ fn answers(db: &Db, model: &Model) -> Result<bool, String> {
             Ok(_) => return Err(format!("the value of key {number} is wrong")),
             Err(_) => all_right = false,
         }
-    }
-    // A damaged record that a hint has found counts as a key of its own once its key is written again.
-    if db.stats().recovery.damaged.is_empty() && db.len() != model.len() as u64 {
-        return Err(format!("{} keys, {} expected", db.len(), model.len()));
     }
     Ok(all_right)
 }

@@ -27,6 +27,8 @@ mod handles;
 mod hints;
 #[path = "../crash/hook.rs"]
 mod hook;
+#[cfg(target_os = "linux")]
+mod hostile_world;
 mod inspect;
 mod inspect_hostile;
 #[cfg(target_os = "linux")]

@@ -82,7 +82,8 @@ pub enum Written {
     OneByte,
     /// All but the last byte.
     AllButOne,
-    /// All, with this bit wrong, counted round; and the call says that it succeeded.
+    /// All, with this bit wrong, counted round; and the call says that it succeeded. So does a `len`, whose answer has the
+    /// wrong bit.
     Wrong(usize),
 }
 
@@ -275,8 +276,10 @@ impl FaultFile {
 
 impl File for FaultFile {
     fn len(&self) -> io::Result<u64> {
-        self.disk.strike(Call::Len)?;
-        self.inside.len()
+        match self.disk.strike(Call::Len) {
+            Err(Fault { written: Written::Wrong(bit), .. }) => Ok(self.inside.len()? ^ 1 << (bit % 64)),
+            struck => struck.map_err(io::Error::from).and_then(|()| self.inside.len()),
+        }
     }
 
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
@@ -439,5 +442,8 @@ mod tests {
         faulty.inject(Fault { written: Written::Wrong(17), ..fault(Call::WriteAt, 4, Lasts::Once) });
         faulty.create("lie").unwrap().write_at(b"1234", 0).unwrap();
         assert_eq!(disk.read_file("lie").unwrap(), b"1214");
+        faulty.inject(Fault { written: Written::Wrong(3), ..fault(Call::Len, 1, Lasts::Once) });
+        let file = faulty.open("lie", Access::Read).unwrap();
+        assert_eq!((file.len().unwrap(), file.len().unwrap()), (12, 4));
     }
 }
