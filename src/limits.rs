@@ -131,5 +131,8 @@ pub(crate) const DEFAULT_KEYSPACE: u16 = 0;
 /// Places that are taken out of the index while writers wait.
 pub(crate) const INDEXED_AT_ONCE: usize = 256;
 
+/// A clock that is set back by more was wrong before.
+pub(crate) const CLOCK_STEP_MS: u64 = 60 * 1000;
+
 /// How long what has expired stays where it is: a clock that is ahead for less, and is set right again, takes nothing away.
 pub(crate) const EXPIRY_GRACE_MS: u64 = 24 * 60 * 60 * 1000;

@@ -2,7 +2,8 @@
 //!
 //! Floor 3. Imports `address`, `index`, `limits`, `reclaim`, `store`.
 //!
-//! E1: whether a key has expired is said by its record and the time of day, whenever it is looked for; nothing is written for it. E2: what
+//! E1: whether a key has expired is said by its record and the time of day, whenever it is looked for; nothing is written for it. The time goes back only where the clock was
+//! ahead by more than a minute, and is set right. E2: what
 //! expired leaves the index, and with that its room comes back, only after a grace: a clock that was ahead for less than that, and is set right
 //! again, leaves no trace. A snapshot keeps its time: nothing leaves while one is open.
 

@@ -45,7 +45,8 @@ use crate::format::compression::Compression;
 use crate::format::identity::Identity;
 use crate::index::hash::Hasher;
 use crate::limits::{
-    COMPACT_WHEN_DEAD_DEFAULT, CURSORS_HOLD_DEFAULT, INLINE_VALUE_LEN_MAX, SEGMENT_SIZE_DEFAULT, SEGMENT_SIZE_FIRST,
+    CLOCK_STEP_MS, COMPACT_WHEN_DEAD_DEFAULT, CURSORS_HOLD_DEFAULT, INLINE_VALUE_LEN_MAX, SEGMENT_SIZE_DEFAULT,
+    SEGMENT_SIZE_FIRST,
 };
 use crate::platform::{Barrier, Disk, Lock, LockError};
 use crate::reclaim::hold::Hold;
@@ -155,7 +156,7 @@ pub(crate) struct Store {
     versions: Versions,
     news: News,
     log: Mutex<Log>,
-    /// The latest time of day that was asked for.
+    /// The time of day that was asked for last.
     latest_ms: AtomicU64,
     /// The failure after which no write is taken any more (W4).
     poison: OnceLock<Error>,
@@ -269,10 +270,16 @@ impl Store {
         self.hasher.hash(key)
     }
 
-    /// Milliseconds since 1970; never less than before, whatever the machine's clock does.
+    /// Milliseconds since 1970. A clock that is set back by a little, as clocks are all day, stands still instead, so that nothing that has expired
+    /// comes back; one that was far ahead was wrong, and leaves no trace once it is set right.
     pub(crate) fn now_ms(&self) -> u64 {
         let now = self.disk.clock().wall_ms();
-        now.max(self.latest_ms.fetch_max(now, Ordering::Relaxed))
+        let latest = self.latest_ms.fetch_max(now, Ordering::Relaxed);
+        if latest.saturating_sub(now) > CLOCK_STEP_MS {
+            self.latest_ms.store(now, Ordering::Relaxed);
+            return now;
+        }
+        now.max(latest)
     }
 
     /// The right to write to the log. Held by the commit leader for a group, and by `close`.

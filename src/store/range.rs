@@ -39,6 +39,8 @@ pub(crate) struct RangePass {
     moment: Seqno,
     /// What had expired by then is not shown; in milliseconds since 1970.
     time_ms: u64,
+    /// Where a damaged key kept a lane from finding its bounds: what it has beyond them is passed over.
+    strays: Option<Box<Bounds>>,
     /// What is to be shown next, by side, each in the order in which that side goes.
     ready: [VecDeque<Result<Ready>>; 2],
     /// How many keys the next batch has.
@@ -73,14 +75,14 @@ impl Store {
         (moment, time_ms): (Seqno, u64),
         changes: Option<u64>,
     ) -> Result<RangePass> {
-        let (mut lanes, mut failed) = (Vec::new(), Vec::new());
+        let (mut lanes, mut failed, mut astray) = (Vec::new(), Vec::new(), false);
         if !is_inverted(bounds) {
             let mut segments = self.segments_at();
             // Of a keyspace that was cleared since, files may have gone that the moment shows.
             let past = if moment < space.floor() { space.past(moment) } else { None };
             segments.extend(past.iter().flat_map(|past| past.segments()).cloned());
             for segment in &segments {
-                self.add_lanes(space, bounds, segment, &mut lanes, &mut failed)?;
+                astray |= self.add_lanes(space, bounds, segment, &mut lanes, &mut failed)?;
             }
             // No file with records has gone since the moment was opened: what was replaced is in one of these, too.
             let is_whole = self.following.is_none() && failed.is_empty() && changes == Some(self.archives().changes());
@@ -93,6 +95,7 @@ impl Store {
             space: Arc::clone(space),
             moment,
             time_ms,
+            strays: astray.then(|| Box::new(bounds.clone())),
             ready: Default::default(),
             batch: BATCH_FIRST,
             taken: Vec::new(),
@@ -124,7 +127,7 @@ impl Store {
         self.registry().files()
     }
 
-    /// The records of a segment within bounds.
+    /// The records of a segment within bounds; whether a damaged key made that all of them.
     fn add_lanes(
         &self,
         space: &Space,
@@ -132,7 +135,8 @@ impl Store {
         segment: &Hold<Segment>,
         lanes: &mut Vec<Lane>,
         failed: &mut Vec<Error>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
+        let mut astray = false;
         // Before the walk: what was written since is no record of the moment, and what was replaced since was one.
         let live = segment.live().records_of(space.id());
         let run = segment.run(space.id(), |from| live_from(space, segment, from))?;
@@ -144,6 +148,7 @@ impl Store {
                 Ok(lane) => lane,
                 Err(error) if error.damage().is_some() => {
                     failed.push(error);
+                    astray = true;
                     Lane::of(segment, part, space.id(), &[Bound::Unbounded, Bound::Unbounded])?
                 }
                 Err(error) => return Err(error),
@@ -151,7 +156,7 @@ impl Store {
             lane.is_live = is_live;
             lanes.push(lane);
         }
-        Ok(())
+        Ok(astray)
     }
 
     /// What was replaced since the moment, by key.
@@ -218,6 +223,28 @@ impl RangePass {
     /// The record that is next from a side.
     #[inline]
     fn next_ready(&mut self, store: &Store, side: Side) -> Option<Result<Ready>> {
+        if self.strays.is_some() {
+            return self.next_within(store, side);
+        }
+        self.next_of_all(store, side)
+    }
+
+    /// The same where lanes have more than is asked for.
+    #[cold]
+    fn next_within(&mut self, store: &Store, side: Side) -> Option<Result<Ready>> {
+        loop {
+            let ready = self.next_of_all(store, side)?;
+            let key = ready.as_ref().ok().map(|ready| self.place(ready)).map(|(segment, offset)| segment.key(offset));
+            match (key, &self.strays) {
+                (Some(Ok(key)), Some(bounds)) if !contains(bounds, &key) => {}
+                (Some(Err(error)), _) => return Some(Err(error)),
+                _ => return Some(ready),
+            }
+        }
+    }
+
+    #[inline]
+    fn next_of_all(&mut self, store: &Store, side: Side) -> Option<Result<Ready>> {
         loop {
             if let Some(error) = self.merge.failed() {
                 return Some(Err(error));

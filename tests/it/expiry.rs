@@ -152,9 +152,15 @@ fn a_clock_that_was_wrong_for_less_than_the_grace_leaves_no_trace() {
     db.compact().unwrap();
     db.checkpoint().unwrap();
     assert_eq!(db.len(), 0);
-    // Set right, it goes on from where it was for this process, and anew for the next.
-    disk.set_wall_ms(START_MS + 1_000);
+    // Set back by a little, it stands still, so that nothing comes back; set right, it was never wrong.
+    disk.set_wall_ms(START_MS + DAY_MS / 2 - 50_000);
     assert_eq!(db.get(1_u32.to_le_bytes()).unwrap(), None);
+    db.put_with("late", "1", ttl(60_000)).unwrap();
+    disk.set_wall_ms(START_MS + DAY_MS / 2 + 50_000);
+    assert!(db.contains_key("late").unwrap());
+    disk.set_wall_ms(START_MS + 1_000);
+    assert_eq!(db.get(1_u32.to_le_bytes()).unwrap().as_deref(), Some(&[1; 20][..]));
+    assert!(db.delete("late").unwrap());
     db.close().unwrap();
     let db = open(&disk);
     assert_eq!(db.iter().count(), 5_000);

@@ -51,6 +51,7 @@ mod reads;
 mod recovery;
 #[path = "../crash/report.rs"]
 mod report;
+mod scans_of_damage;
 mod snapshots;
 mod space;
 mod spares;
@@ -60,5 +61,6 @@ mod sweeps;
 #[cfg(unix)]
 mod tail;
 mod threads;
+mod times;
 mod transactions;
 mod verify_values;

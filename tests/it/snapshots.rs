@@ -273,3 +273,31 @@ fn after_a_refresh_that_failed_half_way_there_is_no_snapshot_until_one_succeeds(
     assert_eq!((before.iter(&db).count(), after.iter(&db).count()), (2, 2));
     assert_eq!(db.stats().snapshots, 2);
 }
+
+#[test]
+fn a_snapshot_costs_memory_for_each_key_that_is_overwritten_whatever_the_store_and_however_often() {
+    let bytes = |keys: u32, overwritten: u32, writes: u32| {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Options::new().durability(Durability::Os).background(false).open(dir.path()).unwrap();
+        for i in 0..keys {
+            db.put(i.to_le_bytes(), [1; 8]).unwrap();
+        }
+        let snapshot = db.snapshot();
+        assert_eq!(db.stats().snapshot_bytes, 0);
+        for i in 0..writes {
+            db.put((i % overwritten).to_le_bytes(), i.to_le_bytes()).unwrap();
+        }
+        assert!((0..overwritten).all(|i| snapshot.get(&db, i.to_le_bytes()).unwrap().unwrap() == [1; 8]));
+        let bytes = db.stats().snapshot_bytes;
+        drop(snapshot);
+        bytes
+    };
+    let of_many = bytes(200_000, 10_000, 1_000_000);
+    let of_few = bytes(10_000, 10_000, 10_000);
+    crate::report::report(&format!(
+        "a snapshot held for 1000000 overwrites of 10000 keys: {of_many} bytes, {} a key; for 10000 overwrites: {of_few}",
+        of_many / 10_000
+    ));
+    assert_eq!(of_many, of_few);
+    assert!(of_many / 10_000 < 200);
+}
