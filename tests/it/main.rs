@@ -39,6 +39,7 @@ mod large;
 mod large_faults;
 #[cfg(target_os = "linux")]
 mod limits;
+mod models;
 #[cfg(target_os = "linux")]
 mod mount;
 mod mutations;
