@@ -1,6 +1,7 @@
 //! Several keyspaces in one store.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use zipcask::{Db, Durability, ErrorKind, KeyspaceOptions, Options};
 
@@ -179,6 +180,34 @@ fn a_keyspace_keeps_its_options_and_takes_no_others() {
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::Invalid);
     Db::open(dir.path()).unwrap().close().unwrap();
     Options::new().default_keyspace(ordered).open(dir.path()).unwrap().close().unwrap();
+}
+
+#[test]
+fn options_out_of_range_are_refused_by_every_open_and_make_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (there, none) = (dir.path().join("there"), dir.path().join("none"));
+    open(&there).close().unwrap();
+    let new = KeyspaceOptions::new;
+    for bad in [new().value_align(3), new().value_align(8192), new().default_ttl(Duration::ZERO)] {
+        let options = || Options::new().default_keyspace(bad);
+        let opened = [options().open(&there), options().open_read_only(&there), options().open(&none)];
+        for (at, opened) in opened.into_iter().chain([options().open_in_memory()]).enumerate() {
+            assert_eq!(opened.err().map(|error| error.kind()), Some(ErrorKind::Invalid), "{at}: {bad:?}");
+        }
+        assert!(!none.exists(), "{bad:?}");
+    }
+}
+
+#[test]
+fn an_open_for_reading_takes_no_other_options_than_the_store_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let ordered = KeyspaceOptions::new().ordered(true);
+    open(dir.path()).close().unwrap();
+    let read = |options| Options::new().default_keyspace(options).open_read_only(dir.path());
+    assert_eq!(read(ordered).unwrap_err().kind(), ErrorKind::Invalid, "nothing was written yet");
+    Options::new().default_keyspace(ordered).open(dir.path()).unwrap().close().unwrap();
+    read(ordered).unwrap();
+    assert_eq!(read(KeyspaceOptions::new()).unwrap_err().kind(), ErrorKind::Invalid);
 }
 
 #[test]
