@@ -98,11 +98,12 @@ impl Feed {
     }
 
     fn write(&self, segment: &Hold<Segment>, (offset, kind, keyspace): (u64, Kind, u16)) -> Result<Write> {
+        let align = self.store.spaces().align_of(keyspace);
         let keyspace = self.store.spaces().name_of(keyspace);
         // What has expired is as good as deleted.
         if kind != Kind::Delete && !segment.has_expired(offset, self.store.now_ms()) {
             let (key, value) = pass::pair(segment, offset, self.store.large())?;
-            return Ok(Write { keyspace, key, value: Some(value) });
+            return Ok(Write { keyspace, key, value: Some(value.aligned_to(align)) });
         }
         Ok(Write { keyspace, key: Value::copied(&segment.key(offset)?), value: None })
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use zipcask::{Db, Durability, ErrorKind, KeyspaceOptions, Options};
+use zipcask::{Db, Durability, ErrorKind, KeyspaceOptions, Options, ReadMode, Value};
 
 fn open(dir: &std::path::Path) -> Db {
     Options::new().durability(Durability::Os).segment_size(64 << 10).background(false).open(dir).unwrap()
@@ -296,5 +296,26 @@ fn values_lie_where_their_keyspace_wants_them() {
         for (key, value) in keyspace.iter().chain(snapshot.iter(&keyspace)).map(Result::unwrap) {
             lies(&value, key[0]);
         }
+    }
+}
+
+#[test]
+fn so_do_empty_values_those_of_the_feed_and_those_that_an_update_returns() {
+    for mode in [ReadMode::Mmap, ReadMode::Positioned] {
+        let db = Options::new().read_mode(mode).open_in_memory().unwrap();
+        let pages = db.keyspace_with("pages", KeyspaceOptions::new().value_align(4096)).unwrap();
+        let lies = |value: &Value| assert_eq!(value.as_ptr().addr() % 4096, 0, "{} bytes, {mode:?}", value.len());
+        for len in [0, 1, 100, 5_000] {
+            lies(&pages.update("a", |_| Some(vec![7; len])).unwrap().unwrap());
+            lies(&pages.get("a").unwrap().unwrap());
+            lies(&db.snapshot().get(&pages, "a").unwrap().unwrap());
+            pages.iter().for_each(|pair| lies(&pair.unwrap().1));
+        }
+        let lens = db.tail(1.into()).unwrap().map(|batch| {
+            let value = batch.unwrap().changes()[0].value.clone().unwrap();
+            lies(&value);
+            value.len()
+        });
+        assert_eq!(lens.collect::<Vec<_>>(), [0, 1, 100, 5_000]);
     }
 }
