@@ -225,7 +225,8 @@ fn tail_shows_what_was_written_in_its_order() {
     folder.run(&["del", "db", "a"]);
     assert_eq!(folder.run(&["tail", "db"]).stdout(), "1\tput\ta\t1\n2\tput\tb\tx\\ty\n3\tdelete\ta\n");
     let json = folder.run(&["tail", "db", "--from", "2", "--json"]).stdout();
-    assert_eq!(json, "{\"seqno\":2,\"key\":\"b\",\"value\":\"x\\ty\"}\n{\"seqno\":3,\"key\":\"a\"}\n");
+    let put = "{\"seqno\":2,\"keyspace\":\"default\",\"key\":\"b\",\"value\":\"x\\ty\"}\n";
+    assert_eq!(json, format!("{put}{{\"seqno\":3,\"keyspace\":\"default\",\"key\":\"a\"}}\n"));
     folder.run(&["compact", "db"]);
     let gone = folder.run(&["tail", "db"]);
     assert_eq!((gone.0.status.code(), gone.stdout()), (Some(4), String::new()));

@@ -36,6 +36,9 @@ impl KeyspaceOptions {
 
     /// What the address of each [`Value`](crate::Value) is a multiple of: a power of two from 1 to 4096. Default: 8, which is the least. One that does not
     /// lie so in its file is copied.
+    ///
+    /// What a [`Reader`](crate::Reader) and [`Range::visit`](crate::Range::visit) only lend lies where it lies, at a multiple of 8. So does the value of an [`Archive`](crate::archive::Archive) that is read without a store, and what the feed shows
+    /// of a keyspace that was dropped since. A part of a value ([`Keyspace::get_range`]) lies anywhere.
     pub fn value_align(mut self, bytes: usize) -> Self {
         self.value_align = Some(bytes);
         self

@@ -134,7 +134,7 @@ impl Options {
     /// missing on the way to `dir` are made, too.
     ///
     /// # Errors
-    /// `Invalid` for options out of range and for a directory that holds something else; `NotFound`; `Locked`, naming
+    /// `Invalid` for options out of range, for a default keyspace that has others, and for a directory that holds something else; `NotFound`; `Locked`, naming
     /// the process that has it, or saying that it is this one; `Corruption`, naming file and offset; `FormatVersion`; `ReadOnly` if the directory cannot be written,
     /// which opening needs; `NoSpace`; `Io`. Nothing of an existing store is changed then.
     pub fn open(self, dir: impl AsRef<Path>) -> Result<Db> {
@@ -161,7 +161,7 @@ impl Options {
 
     /// The same on any disk.
     pub(crate) fn open_read_only_on(self, disk: Arc<dyn Disk>) -> Result<Db> {
-        Db::start_read_only(disk, self.settings, self.durability)
+        Db::start_read_only(disk, self.settings, self.durability)?.with_default(self.default_keyspace)
     }
 
     /// Opens an empty store of the same engine on a disk that is memory: for tests and caches.
@@ -185,8 +185,9 @@ impl Options {
         self.background(false)
     }
 
-    /// The same with lengths that segments can have.
+    /// The same with lengths that segments can have. Every open asks here before it touches a disk: refused, it leaves nothing.
     fn checked(mut self) -> Result<Self> {
+        self.default_keyspace.map(KeyspaceOptions::checked).transpose()?;
         let (size, share) = (self.settings.segment_size, self.settings.compact_when_dead);
         if !(COMPACT_WHEN_DEAD_MIN..=COMPACT_WHEN_DEAD_MAX).contains(&share) {
             let bounds = format!("from {COMPACT_WHEN_DEAD_MIN} to {COMPACT_WHEN_DEAD_MAX}");

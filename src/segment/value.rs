@@ -2,8 +2,10 @@
 //!
 //! Floor 2. Imports `reclaim`, `segment`, `sync`.
 
+use std::fmt;
+use std::num::NonZero;
 use std::ops::{Deref, Range};
-use std::{fmt, ptr::NonNull};
+use std::ptr::NonNull;
 
 use crate::reclaim::hold::Hold;
 use crate::segment::Segment;
@@ -61,28 +63,35 @@ impl Value {
 
     /// A copy of these bytes, aligned as any value.
     pub(crate) fn copied(bytes: &[u8]) -> Value {
-        let mut words = vec![0; bytes.len().div_ceil(8)].into_boxed_slice();
-        fetched::bytes_mut(&mut words)[..bytes.len()].copy_from_slice(bytes);
+        Value::copied_to(bytes, size_of::<u64>())
+    }
+
+    /// A copy of them at an address that is a multiple of `align`, a power of two.
+    pub(crate) fn copied_to(bytes: &[u8], align: usize) -> Value {
+        if bytes.is_empty() {
+            // No byte is ever read there, so it takes no room.
+            let start = NonZero::new(align).map_or(NonNull::dangling(), NonNull::without_provenance);
+            return Value { bytes: start, len: 0, _keep: Keep::Fetched(Arc::default()) };
+        }
+        let word = size_of::<u64>();
+        let mut words = vec![0; (bytes.len() + align.saturating_sub(word)).div_ceil(word)].into_boxed_slice();
+        let room = fetched::bytes_mut(&mut words);
+        let skipped = room.as_ptr().addr().wrapping_neg() & (align - 1);
+        room[skipped..skipped + bytes.len()].copy_from_slice(bytes);
         let words = Arc::new(words);
-        let start = NonNull::from(fetched::bytes(&words)).cast();
+        let start = NonNull::from(&fetched::bytes(&words)[skipped..]).cast();
         Value { bytes: start, len: bytes.len(), _keep: Keep::Fetched(words) }
     }
 
     /// The same at an address that is a multiple of `align`, a power of two: a copy, if need be.
     #[inline]
     pub(crate) fn aligned_to(self, align: usize) -> Value {
-        if self.len == 0 || self.bytes.addr().get() & (align - 1) == 0 { self } else { self.moved_to(align) }
+        if self.bytes.addr().get() & (align - 1) == 0 { self } else { self.moved_to(align) }
     }
 
     #[cold]
     fn moved_to(&self, align: usize) -> Value {
-        let mut words = vec![0; (self.len + align).div_ceil(8)].into_boxed_slice();
-        let room = fetched::bytes_mut(&mut words);
-        let skipped = room.as_ptr().addr().wrapping_neg() & (align - 1);
-        room[skipped..skipped + self.len].copy_from_slice(self);
-        let words = Arc::new(words);
-        let start = NonNull::from(&fetched::bytes(&words)[skipped..]).cast();
-        Value { bytes: start, len: self.len, _keep: Keep::Fetched(words) }
+        Value::copied_to(self, align)
     }
 
     /// What `part` shows of a record that was fetched.

@@ -99,11 +99,12 @@ impl Feed {
 
     fn write(&self, segment: &Hold<Segment>, place: (u64, Kind, u16, Seqno)) -> Result<Write> {
         let (offset, kind, keyspace, seqno) = place;
+        let align = self.store.spaces().align_of(keyspace);
         let keyspace = self.store.spaces().name_of(keyspace, seqno);
         // What has expired is as good as deleted.
         if kind != Kind::Delete && !segment.has_expired(offset, self.store.now_ms()) {
             let (key, value) = pass::pair(segment, offset, self.store.large())?;
-            return Ok(Write { keyspace, key, value: Some(value) });
+            return Ok(Write { keyspace, key, value: Some(value.aligned_to(align)) });
         }
         Ok(Write { keyspace, key: Value::copied(&segment.key(offset)?), value: None })
     }

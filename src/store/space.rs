@@ -329,6 +329,11 @@ impl Spaces {
         space.map_or_else(|| format!("#{id}"), |space| space.name.to_string())
     }
 
+    /// What the address of each value of that keyspace is a multiple of; of one that was dropped, what any is.
+    pub(crate) fn align_of(&self, id: u16) -> usize {
+        self.get(id).map_or(size_of::<u64>(), |space| space.align())
+    }
+
     /// All, by their ids.
     pub(crate) fn all(&self) -> Vec<Arc<Space>> {
         let mut others: Vec<_> = self.others.iter().map(|space| Arc::clone(&space)).collect();

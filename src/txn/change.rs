@@ -49,7 +49,7 @@ pub(crate) fn change(
             seqno: version.map(|version| version.seqno),
         });
         if to.commit(records)? != Done::Conflict {
-            return Ok(new.as_deref().map(Value::copied));
+            return Ok(new.map(|new| Value::copied_to(&new, space.align())));
         }
     }
 }

@@ -46,3 +46,20 @@ fn a_scan_has_bounds_and_two_ways() {
     assert_eq!(scan(&["--from", "62", "--to", "63", "--hex"]), "b\nba\n");
     assert_eq!(scan(&["--from", "d", "--to", "b"]), "");
 }
+
+#[test]
+fn tail_tells_which_keyspace_a_write_was_to() {
+    let folder = Folder::new();
+    let db = zipcask::Db::open(folder.path("s")).unwrap();
+    let other = db.keyspace("the\tother").unwrap();
+    db.put("key", "1").unwrap();
+    other.put("key", "2").unwrap();
+    other.delete("key").unwrap();
+    db.delete("key").unwrap();
+    db.close().unwrap();
+    let lines = "2\tput\tkey\t1\n3\tput in the\\tother\tkey\t2\n4\tdelete in the\\tother\tkey\n5\tdelete\tkey\n";
+    assert_eq!(folder.run(&["tail", "s"]).fine(), lines);
+    let lines = "{\"seqno\":4,\"keyspace\":\"the\\tother\",\"key\":\"key\"}\n\
+                 {\"seqno\":5,\"keyspace\":\"default\",\"key\":\"key\"}\n";
+    assert_eq!(folder.run(&["tail", "s", "--json", "--from", "4"]).fine(), lines);
+}

@@ -1,8 +1,9 @@
 //! Several keyspaces in one store.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use zipcask::{Db, Durability, ErrorKind, KeyspaceOptions, Options};
+use zipcask::{Db, Durability, ErrorKind, KeyspaceOptions, Options, ReadMode, Value};
 
 fn open(dir: &std::path::Path) -> Db {
     Options::new().durability(Durability::Os).segment_size(64 << 10).background(false).open(dir).unwrap()
@@ -182,6 +183,34 @@ fn a_keyspace_keeps_its_options_and_takes_no_others() {
 }
 
 #[test]
+fn options_out_of_range_are_refused_by_every_open_and_make_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (there, none) = (dir.path().join("there"), dir.path().join("none"));
+    open(&there).close().unwrap();
+    let new = KeyspaceOptions::new;
+    for bad in [new().value_align(3), new().value_align(8192), new().default_ttl(Duration::ZERO)] {
+        let options = || Options::new().default_keyspace(bad);
+        let opened = [options().open(&there), options().open_read_only(&there), options().open(&none)];
+        for (at, opened) in opened.into_iter().chain([options().open_in_memory()]).enumerate() {
+            assert_eq!(opened.err().map(|error| error.kind()), Some(ErrorKind::Invalid), "{at}: {bad:?}");
+        }
+        assert!(!none.exists(), "{bad:?}");
+    }
+}
+
+#[test]
+fn an_open_for_reading_takes_no_other_options_than_the_store_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let ordered = KeyspaceOptions::new().ordered(true);
+    open(dir.path()).close().unwrap();
+    let read = |options| Options::new().default_keyspace(options).open_read_only(dir.path());
+    assert_eq!(read(ordered).unwrap_err().kind(), ErrorKind::Invalid, "nothing was written yet");
+    Options::new().default_keyspace(ordered).open(dir.path()).unwrap().close().unwrap();
+    read(ordered).unwrap();
+    assert_eq!(read(KeyspaceOptions::new()).unwrap_err().kind(), ErrorKind::Invalid);
+}
+
+#[test]
 fn a_reader_beside_the_writer_sees_keyspaces_come_and_go() {
     let dir = tempfile::tempdir().unwrap();
     let db = open(dir.path());
@@ -267,5 +296,26 @@ fn values_lie_where_their_keyspace_wants_them() {
         for (key, value) in keyspace.iter().chain(snapshot.iter(&keyspace)).map(Result::unwrap) {
             lies(&value, key[0]);
         }
+    }
+}
+
+#[test]
+fn so_do_empty_values_those_of_the_feed_and_those_that_an_update_returns() {
+    for mode in [ReadMode::Mmap, ReadMode::Positioned] {
+        let db = Options::new().read_mode(mode).open_in_memory().unwrap();
+        let pages = db.keyspace_with("pages", KeyspaceOptions::new().value_align(4096)).unwrap();
+        let lies = |value: &Value| assert_eq!(value.as_ptr().addr() % 4096, 0, "{} bytes, {mode:?}", value.len());
+        for len in [0, 1, 100, 5_000] {
+            lies(&pages.update("a", |_| Some(vec![7; len])).unwrap().unwrap());
+            lies(&pages.get("a").unwrap().unwrap());
+            lies(&db.snapshot().get(&pages, "a").unwrap().unwrap());
+            pages.iter().for_each(|pair| lies(&pair.unwrap().1));
+        }
+        let lens = db.tail(1.into()).unwrap().map(|batch| {
+            let value = batch.unwrap().changes()[0].value.clone().unwrap();
+            lies(&value);
+            value.len()
+        });
+        assert_eq!(lens.collect::<Vec<_>>(), [0, 1, 100, 5_000]);
     }
 }

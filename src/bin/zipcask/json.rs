@@ -30,8 +30,11 @@ pub(crate) fn line(key: &[u8], value: Option<&[u8]>) -> Vec<u8> {
 }
 
 /// The line of a write, which is a delete without a value.
-pub(crate) fn change(number: u64, key: &[u8], value: Option<&[u8]>) -> Vec<u8> {
-    object(format!("{{\"seqno\":{number},").into_bytes(), key, value)
+pub(crate) fn change(number: u64, keyspace: &str, key: &[u8], value: Option<&[u8]>) -> Vec<u8> {
+    let mut line = format!("{{\"seqno\":{number},").into_bytes();
+    field(&mut line, "keyspace", keyspace.as_bytes());
+    line.push(b',');
+    object(line, key, value)
 }
 
 /// The rest of an object's line.

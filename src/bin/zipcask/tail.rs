@@ -16,11 +16,14 @@ use crate::{json, opened};
 
 /// How long to wait before looking for more.
 const PAUSE: Duration = Duration::from_millis(100);
+/// The keyspace that lines need not name.
+const DEFAULT: &str = "default";
 
 /// Show what was written, in the order of the log, a line each: number, "put" or "delete", key, value, parted by tabs
 ///
-/// The number is that of the last write of its batch: writes with the same number were committed together. What a compaction
-/// has rewritten is not in the log any more.
+/// The number is that of the last write of its batch: writes with the same number were committed together. A write to another keyspace than
+/// "default" is a "put in NAME" or "delete in NAME"; of one that was dropped since, NAME is "#" and its number. What a compaction has rewritten is
+/// not in the log any more.
 #[derive(Args)]
 pub(crate) struct Tail {
     /// The store's directory
@@ -31,7 +34,7 @@ pub(crate) struct Tail {
     /// Wait for more, until interrupted
     #[arg(long)]
     follow: bool,
-    /// JSON Lines: number, key, and the value of a put
+    /// JSON Lines: number, keyspace, key, and the value of a put
     #[arg(long)]
     json: bool,
 }
@@ -55,11 +58,14 @@ impl Tail {
     }
 
     fn show(&self, out: &mut Out, number: u64, change: &Change) -> Outcome {
-        let (key, value) = (&change.key, change.value.as_deref());
-        match (self.json, value) {
-            (true, value) => out.bytes(&json::change(number, key, value)),
-            (false, Some(value)) => out.line(format_args!("{number}\tput\t{}\t{}", shown(key), shown(value))),
-            (false, None) => out.line(format_args!("{number}\tdelete\t{}", shown(key))),
+        let (keyspace, key, value) = (&change.keyspace, &change.key, change.value.as_deref());
+        if self.json {
+            return out.bytes(&json::change(number, keyspace, key, value));
+        }
+        let place = if keyspace == DEFAULT { String::new() } else { format!(" in {}", shown(keyspace.as_bytes())) };
+        match value {
+            Some(value) => out.line(format_args!("{number}\tput{place}\t{}\t{}", shown(key), shown(value))),
+            None => out.line(format_args!("{number}\tdelete{place}\t{}", shown(key))),
         }
     }
 }
