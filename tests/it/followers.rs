@@ -215,6 +215,8 @@ fn a_writer_that_leaves_less_than_it_showed_is_followed_back() {
         copy(&first, &second);
         let db = small().open_read_only(&second).unwrap();
         assert!(all(&db) == all(&writer));
+        // Of a log that is there no more.
+        let gone = db.snapshot();
         lose(&second, lost);
         let writer = small().open(&second).unwrap();
         assert_eq!(writer.last_seqno(), Seqno::from(30 - lost as u64));
@@ -231,6 +233,12 @@ fn a_writer_that_leaves_less_than_it_showed_is_followed_back() {
         put(&writer, 3, 4);
         db.refresh().unwrap();
         assert!(all(&db) == all(&writer), "{lost} lost, way {way}, and on");
+        let (snapshot, shown) = (db.snapshot(), all(&db));
+        drop(gone);
+        (0..10).for_each(|i| put(&writer, i, 5));
+        db.refresh().unwrap();
+        let pairs = snapshot.iter(&db).map(|pair| pair.map(|(k, v)| (k.to_vec(), v.to_vec())).unwrap());
+        assert!(pairs.collect::<BTreeMap<_, _>>() == shown, "{lost} lost, way {way}, a snapshot");
     }
 }
 
