@@ -407,7 +407,7 @@ fn a_job_that_copied_what_was_replaced_meanwhile_takes_no_key_back_to_it() {
     let put = |db: &Db, value: &str| db.put("key", value).map(drop).unwrap();
     put(&writer, "old");
     // Worth a job that copies.
-    (0..100_u8).for_each(|i| drop(writer.put([i / 2], [i; 100]).unwrap()));
+    (0..100_u8).for_each(|i| writer.put([i / 2], [i; 100]).map(drop).unwrap());
     writer.seal().unwrap();
     let reader = zipcask::sim::open_read_only(Options::new(), Arc::new(inside.clone())).unwrap();
     let (db, follower) = (writer.clone(), reader.clone());
