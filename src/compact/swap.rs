@@ -2,7 +2,7 @@
 //!
 //! Floor 4. Imports `address`, `error`, `format`, `reclaim`, `sabotage`, `segment`, `store`.
 
-use crate::address::Location;
+use crate::address::{Location, Seqno};
 use crate::error::Result;
 use crate::format::large::LargeValue;
 use crate::format::record::Kind;
@@ -35,6 +35,7 @@ pub(super) fn swap(store: &Store, packed: &Segment, sources: &[Hold<Segment>]) -
                     hash,
                     key,
                     offset: record.offset,
+                    seqno: record.header.seqno,
                     len: record.header.record_len(),
                     large: record.large,
                 });
@@ -58,6 +59,7 @@ struct Moving {
     hash: u64,
     key: Vec<u8>,
     offset: u64,
+    seqno: Seqno,
     len: u64,
     large: Option<LargeValue>,
 }
@@ -65,14 +67,15 @@ struct Moving {
 fn apply(store: &Store, packed: &Segment, sources: &[Hold<Segment>], batch: &[Moving]) -> Result<()> {
     let (_moving, mut finder) = (store.spaces().moving(), Finder::new(store.spaces()));
     read::prefetch_all(store.registry(), store.spaces(), batch.iter().map(|moving| (moving.keyspace, moving.hash)));
-    for Moving { keyspace, hash, key, offset, len, large } in batch {
+    for Moving { keyspace, hash, key, offset, seqno, len, large } in batch {
         if planted(Sabotage::DanglingPlaces) && hash.is_multiple_of(4) {
             continue;
         }
         let location = Location::new(packed.place(), *offset);
         let Some(space) = finder.get(*keyspace) else { continue };
         let to = Change { space, hash: *hash, key, location, len: *len, large: *large };
-        read::index_move(store, &to, |place| sources.iter().any(|source| source.has_place(place)), &Pin::new())?;
+        let is_source = |place| sources.iter().any(|source| source.has_place(place));
+        read::index_move(store, &to, *seqno, is_source, &Pin::new())?;
     }
     Ok(())
 }

@@ -7,9 +7,9 @@
 //!
 //! - F1 the index is the log up to a seqno, the last that was followed: of each key it says the newest record up to there, but for
 //!   records that jobs left out of files that were read since.
-//! - F2 of a file that is new here, records up to that seqno are copies of what the index has: it is pointed at them where it says
-//!   the original. Later ones are replayed, in the order of the files, which is that of age. So an older record never takes the
-//!   place of a newer one.
+//! - F2 of a file that is new here, records up to that seqno are copies of what the index has, or had: it is pointed at them where it
+//!   says the original, the record of the same seqno. A file that went may have what replaced that while it was copied. Later ones are
+//!   replayed, in the order of the files, which is that of age. So an older record never takes the place of a newer one.
 //! - F3 a file that is gone stays in the registry until everything else was read, and no key is missing meanwhile. What the index
 //!   still says there then was overwritten or deleted later by something that jobs left out, too: it is removed.
 //! - F4 a segment that went before it was read to its end is read to its end first, through the file that is still open: it was
@@ -569,7 +569,8 @@ fn move_here(store: &Store, copy: &Segment, sources: &[Hold<Segment>], record: &
     let (location, len) = (Location::new(copy.place(), record.offset), record.header.record_len());
     let Some(space) = store.spaces().get(record.header.keyspace) else { return Ok(()) };
     let to = Change { space: &space, hash, key: record.key(), location, len, large: record.large };
-    read::index_move(store, &to, |place| sources.iter().any(|source| source.has_place(place)), &Pin::new())
+    let is_source = |place| sources.iter().any(|source| source.has_place(place));
+    read::index_move(store, &to, record.header.seqno, is_source, &Pin::new())
 }
 
 fn is_same(known: &Adopted, archive: &Archive) -> bool {

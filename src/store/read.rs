@@ -477,12 +477,18 @@ pub(crate) fn index_unless_newer(
     }
 }
 
-/// Makes the index point at the copy of a record where it points at the original: at a place that `is_source`. The live
-/// counts move along. What is newer stays.
+/// Makes the index point at the copy of a record, which is of this seqno, where it points at the original: at a place that `is_source`. The
+/// live counts move along. What is newer stays, also where it lies at such a place.
 ///
 /// # Errors
 /// `Io` in positioned mode, if a candidate could not be read: the key may point at the original still.
-pub(crate) fn index_move(store: &Store, to: &Change<'_>, is_source: impl Fn(u64) -> bool, pin: &Pin) -> Result<()> {
+pub(crate) fn index_move(
+    store: &Store,
+    to: &Change<'_>,
+    seqno: Seqno,
+    is_source: impl Fn(u64) -> bool,
+    pin: &Pin,
+) -> Result<()> {
     let (registry, table, mut failure) = (store.registry(), to.space.table(pin), None);
     let mut from = None;
     table.get(to.hash, pin, |at| {
@@ -505,7 +511,11 @@ pub(crate) fn index_move(store: &Store, to: &Change<'_>, is_source: impl Fn(u64)
     }
     let Some(from) = from else { return Ok(()) };
     let (source, offset) = resolve(registry, from, pin).ok_or_else(|| unknown(from))?;
-    let original = Extent { len: source.record(offset)?.record_len(), ..to.extent() };
+    let header = source.record(offset)?;
+    if header.seqno != seqno {
+        return Ok(());
+    }
+    let original = Extent { len: header.record_len(), ..to.extent() };
     // Counted before it is there, since whoever replaces it next counts it out.
     copy.live().add(to.extent(), false);
     match table.replace(to.hash, from, to.location) {

@@ -84,7 +84,8 @@ impl Versions {
         let last = part.get(key).and_then(|versions| versions.last());
         // Where there is nothing, nobody wrote down since when.
         let since = was.as_ref().map_or(last.map_or(Seqno::default(), |last| last.until), |(_, since)| *since);
-        if !keep.covers(since) {
+        // Where a log is read anew that is not what it was, older records take the place of newer ones for a while: no change of that log.
+        if !keep.covers(since) || since >= until {
             return;
         }
         let version = Version { since, until, was: was.map(|(was, _)| was) };

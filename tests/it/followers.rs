@@ -215,6 +215,8 @@ fn a_writer_that_leaves_less_than_it_showed_is_followed_back() {
         copy(&first, &second);
         let db = small().open_read_only(&second).unwrap();
         assert!(all(&db) == all(&writer));
+        // Of a log that is there no more.
+        let gone = db.snapshot();
         lose(&second, lost);
         let writer = small().open(&second).unwrap();
         assert_eq!(writer.last_seqno(), Seqno::from(30 - lost as u64));
@@ -231,6 +233,12 @@ fn a_writer_that_leaves_less_than_it_showed_is_followed_back() {
         put(&writer, 3, 4);
         db.refresh().unwrap();
         assert!(all(&db) == all(&writer), "{lost} lost, way {way}, and on");
+        let (snapshot, shown) = (db.snapshot(), all(&db));
+        drop(gone);
+        (0..10).for_each(|i| put(&writer, i, 5));
+        db.refresh().unwrap();
+        let pairs = snapshot.iter(&db).map(|pair| pair.map(|(k, v)| (k.to_vec(), v.to_vec())).unwrap());
+        assert!(pairs.collect::<BTreeMap<_, _>>() == shown, "{lost} lost, way {way}, a snapshot");
     }
 }
 
@@ -374,4 +382,52 @@ fn what_vouches_for_a_place_that_was_looked_at_before_is_no_damage() {
             return;
         }
     }
+}
+
+/// A writer, and what happens once, when a job of it is about to name its archive.
+fn writer_with_act(inside: &SimDisk) -> (Db, Arc<Mutex<Option<Act>>>) {
+    let act: Arc<Mutex<Option<Act>>> = Arc::default();
+    let shared = Arc::clone(&act);
+    let hook = move |call: &str, name: &str| {
+        if (call, name.starts_with("archives/")) == ("rename", true) {
+            let due = shared.lock().unwrap().take();
+            due.into_iter().for_each(|mut act| act());
+        }
+        Ok(())
+    };
+    let disk = HookDisk::new(inside.clone(), Arc::new(hook));
+    let options = Options::new().durability(Durability::Os).background(false);
+    (zipcask::sim::open(options, 64 << 10, Arc::new(disk)).unwrap(), act)
+}
+
+#[test]
+fn a_job_that_copied_what_was_replaced_meanwhile_takes_no_key_back_to_it() {
+    let inside = SimDisk::new(1);
+    let (writer, act) = writer_with_act(&inside);
+    let put = |db: &Db, value: &str| db.put("key", value).map(drop).unwrap();
+    put(&writer, "old");
+    // Worth a job that copies.
+    (0..100_u8).for_each(|i| writer.put([i / 2], [i; 100]).map(drop).unwrap());
+    writer.seal().unwrap();
+    let reader = zipcask::sim::open_read_only(Options::new(), Arc::new(inside.clone())).unwrap();
+    let (db, follower) = (writer.clone(), reader.clone());
+    *act.lock().unwrap() = Some(Box::new(move || {
+        put(&db, "new");
+        follower.refresh().unwrap();
+    }));
+    writer.compact().unwrap();
+    assert!(act.lock().unwrap().is_none(), "there was a job");
+    // The copy of the old record and the file that has the new one come in one refresh.
+    writer.seal().unwrap();
+    writer.archive().unwrap();
+    let snapshot = reader.snapshot();
+    reader.refresh().unwrap();
+    assert_eq!(reader.get("key").unwrap().as_deref(), Some(&b"new"[..]));
+    assert!(all(&reader) == all(&writer));
+    put(&writer, "newer");
+    reader.refresh().unwrap();
+    assert_eq!(reader.get("key").unwrap().as_deref(), Some(&b"newer"[..]));
+    assert_eq!(snapshot.get(&reader, "key").unwrap().as_deref(), Some(&b"new"[..]));
+    let shown: Vec<_> = snapshot.iter(&reader).map(Result::unwrap).filter(|(key, _)| **key == *b"key").collect();
+    assert_eq!(shown.iter().map(|(_, value)| &**value).collect::<Vec<_>>(), [b"new"]);
 }
