@@ -109,7 +109,7 @@ pub mod inspect {
 
     pub use crate::inspect::doctor::{DoctorReport, doctor};
     pub use crate::inspect::dump::{Dump, Item, Record, What, dump};
-    pub use crate::inspect::salvage::{DamagedKey, LeftOut, LostRange, SalvageReport, salvage};
+    pub use crate::inspect::salvage::{DamagedKey, LostRange, SalvageReport, salvage};
     pub use crate::inspect::verify::verify;
 }
 

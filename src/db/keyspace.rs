@@ -62,9 +62,19 @@ impl Keyspace {
     /// As `put`.
     pub fn put_with(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, options: PutOptions) -> Result<Seqno> {
         let store = self.writable_store()?;
-        let (key, mut records) = (key.as_ref(), Records::new());
-        large::put(store, &mut records, self.to(store, options), key, value.as_ref())?;
         let durability = options.durability.unwrap_or(self.shared.durability);
+        self.put_to(store, self.to(store, options), key.as_ref(), value.as_ref(), durability)
+    }
+
+    /// The same with a moment at which it is no more, in milliseconds since 1970, or with none: what the keyspace says does not count.
+    pub(crate) fn put_until(&self, key: &[u8], value: &[u8], expiry: Option<u64>) -> Result<Seqno> {
+        let to = To { keyspace: self.space.id(), expiry };
+        self.put_to(self.writable_store()?, to, key, value, self.shared.durability)
+    }
+
+    fn put_to(&self, store: &Store, to: To, key: &[u8], value: &[u8], durability: Durability) -> Result<Seqno> {
+        let mut records = Records::new();
+        large::put(store, &mut records, to, key, value)?;
         self.shared.commit(records, Rule::Always, durability).map(|done| self.shared.seqno_of(done))
     }
 
@@ -75,7 +85,12 @@ impl Keyspace {
     /// # Errors
     /// As [`Keyspace::put`].
     pub fn put_writer(&self, key: impl AsRef<[u8]>, len: u64) -> Result<PutWriter> {
-        PutWriter::new(self, key.as_ref(), len)
+        PutWriter::new(self, key.as_ref(), len, None)
+    }
+
+    /// The same, as [`Keyspace::put_until`] is of `put`.
+    pub(crate) fn put_writer_until(&self, key: &[u8], len: u64, expiry: Option<u64>) -> Result<PutWriter> {
+        PutWriter::new(self, key, len, Some(To { keyspace: self.space.id(), expiry }))
     }
 
     /// The value of `key`, without copying it where the store is mapped. It stays what it is, whatever happens to the

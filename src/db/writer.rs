@@ -5,7 +5,7 @@
 use std::{fmt, io};
 
 use crate::address::Seqno;
-use crate::commit::batch::{Records, Rule, check_lens};
+use crate::commit::batch::{Records, Rule, To, check_lens};
 use crate::commit::large;
 use crate::db::keyspace::Keyspace;
 use crate::db::options::PutOptions;
@@ -43,17 +43,19 @@ pub struct PutWriter {
     key: Vec<u8>,
     len: u64,
     taken: u64,
+    /// Where the record goes; `None`: as any put does that says nothing of its own.
+    to: Option<To>,
     // After the file: while that is removed, the store is still locked.
     keyspace: Keyspace,
 }
 
 impl PutWriter {
-    pub(super) fn new(keyspace: &Keyspace, key: &[u8], len: u64) -> Result<PutWriter> {
+    pub(super) fn new(keyspace: &Keyspace, key: &[u8], len: u64, to: Option<To>) -> Result<PutWriter> {
         let store = keyspace.writable_store()?;
         check_lens(key, len)?;
         let is_large = len > store.settings().inline_value_len_max();
         let file = if is_large { Some(large::create(store, key, len)?) } else { None };
-        Ok(PutWriter { file, gathered: Vec::new(), key: key.to_vec(), len, taken: 0, keyspace: keyspace.clone() })
+        Ok(PutWriter { file, gathered: Vec::new(), key: key.to_vec(), len, taken: 0, to, keyspace: keyspace.clone() })
     }
 
     /// Puts the value into the store, and waits for what [`Options::durability`](crate::Options::durability) asks, as
@@ -68,7 +70,9 @@ impl PutWriter {
             let text = format!("a value of {} bytes was announced, {} were given", self.len, self.taken);
             return Err(Error::new(ErrorKind::Invalid, text));
         }
-        let (mut records, to) = (Records::new(), self.keyspace.to(store, PutOptions::new()));
+        // Its time begins now.
+        let to = self.to.unwrap_or_else(|| self.keyspace.to(store, PutOptions::new()));
+        let mut records = Records::new();
         match self.file.take() {
             None => records.put(to, store.hash(&self.key), &self.key, &self.gathered)?,
             Some(mut file) => {

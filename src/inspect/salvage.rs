@@ -2,8 +2,8 @@
 //!
 //! Floor 7. Imports `address`, `commit`, `db`, `error`, `format`, `inspect`, `limits`, `store`.
 
-use std::collections::hash_map::Entry::{Occupied, Vacant};
-use std::collections::{BTreeMap, HashMap};
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io::Write as _;
 use std::path::Path;
@@ -20,11 +20,11 @@ use crate::format::checksum;
 use crate::format::identity::HashKind;
 use crate::format::large::LargeValue;
 use crate::format::names;
-use crate::format::record::Kind;
+use crate::format::record::{Header, Kind};
 use crate::format::segment::SegmentKind;
 use crate::inspect::bytes::{Bytes, WINDOW_LEN};
 use crate::inspect::survey::{self, Home, Part, Survey};
-use crate::inspect::walk::{Found, Lost, Piece, Walk};
+use crate::inspect::walk::{Found, Intact, Lost, Piece, Walk};
 use crate::limits::DEFAULT_KEYSPACE;
 use crate::store::DEFAULT_NAME;
 use crate::store::space::SpaceOptions;
@@ -37,7 +37,7 @@ pub struct SalvageReport {
     pub files: u64,
     /// Records found whose header, key and value are intact: superseded ones and deletes, too.
     pub records: u64,
-    /// Keys in the new store.
+    /// Keys in the new store: those whose time has come, too.
     pub keys: u64,
     /// Bytes of their values.
     pub bytes: u64,
@@ -49,8 +49,6 @@ pub struct SalvageReport {
     pub cut_batches: u64,
     /// Records at the end of the log whose batch was never finished, and which nobody was told were durable. They are left out.
     pub unfinished: u64,
-    /// What has an expiry, and was not written: that it may have expired, by which clock, is for whoever saves it to judge.
-    pub left_out: Vec<LeftOut>,
 }
 
 /// A range without an intact record, where there should be some.
@@ -81,22 +79,10 @@ pub struct DamagedKey {
     pub taken: Option<Seqno>,
 }
 
-/// Keys that were found, and not written.
-#[derive(Clone, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub struct LeftOut {
-    /// Number of their keyspace.
-    pub keyspace: u16,
-    /// Its name, if that was found.
-    pub name: Option<String>,
-    /// How many.
-    pub keys: u64,
-}
-
 impl SalvageReport {
     /// Whether each key has the value that was committed last, as far as anybody can tell.
     pub fn is_complete(&self) -> bool {
-        self.lost.is_empty() && self.damaged.is_empty() && self.cut_batches == 0 && self.left_out.is_empty()
+        self.lost.is_empty() && self.damaged.is_empty() && self.cut_batches == 0
     }
 }
 
@@ -113,6 +99,10 @@ impl fmt::Display for LostRange {
 /// preferred to these; they are read where it is damaged. A key whose newest record is damaged gets its older value, if that is still in
 /// a file; where the damaged record was a delete, the key comes back. The report tells what was lost.
 ///
+/// Keyspaces are made with the options that they had, also those without keys; one that has lost its name, or to another, is called "lost-" and its
+/// number. Keys that expire do so when they would have; those whose time has come are saved, too, since this machine's clock may be wrong. Cursors of
+/// the feed are not: the new store has a log of its own, and nothing in it is where they stand.
+///
 /// Nobody must have `dir` open. It takes as much memory as all keys, and some 100 bytes for each.
 ///
 /// # Errors
@@ -124,8 +114,12 @@ pub fn salvage(dir: impl AsRef<Path>, out: impl AsRef<Path>) -> Result<SalvageRe
     check_out(&survey, out)?;
     let mut found = Gathered::default();
     found.gather(&survey);
+    found.forget_dropped();
     let untrusted = survey.identity.as_ref().is_some_and(|identity| identity.hash_kind == HashKind::Sip);
-    let options = Options::new().durability(Durability::Os).background(false).untrusted_keys(untrusted);
+    let mut options = Options::new().durability(Durability::Os).background(false).untrusted_keys(untrusted);
+    if let Some(made) = found.names.get(&DEFAULT_KEYSPACE) {
+        options = options.default_keyspace(KeyspaceOptions::of(&made.options));
+    }
     let db = options.open(out)?;
     found.write(&survey, &db)?;
     db.close()?;
@@ -175,8 +169,6 @@ struct Newest {
 enum Does {
     Put,
     PutLarge(LargeValue),
-    /// What this version cannot write: it has an expiry.
-    Expires,
     Delete,
 }
 
@@ -186,8 +178,11 @@ struct Gathered {
     newest: HashMap<Key, Newest>,
     /// The newest damaged record of each key that has one.
     damaged: HashMap<Key, Seqno>,
-    /// Up to where a keyspace was dropped or cleared.
+    /// Up to where a keyspace was dropped or cleared, or made anew: records of before are another's, or nobody's (K1).
     emptied: HashMap<u16, Seqno>,
+    /// Up to where it was dropped.
+    dropped: HashMap<u16, Seqno>,
+    /// The newest making of each.
     names: HashMap<u16, Made>,
     /// Large values that were looked at, and whether they are whole.
     whole: HashMap<[u8; 16], bool>,
@@ -292,27 +287,10 @@ impl Gathered {
         }
         self.report.records += 1;
         let does = match (header.kind, large) {
-            (Kind::Put | Kind::PutLarge, _) if header.has_expiry => Does::Expires,
             (Kind::Put, _) => Does::Put,
             (Kind::PutLarge, Some(large)) => Does::PutLarge(large),
             (Kind::Delete, _) => Does::Delete,
-            (Kind::KeyspaceDrop | Kind::KeyspaceClear, _) => {
-                let emptied = self.emptied.entry(keyspace).or_insert(seqno);
-                *emptied = seqno.max(*emptied);
-                return;
-            }
-            (Kind::KeyspaceCreate, _) => {
-                if let Ok(CatalogueRecord::Create(create)) = CatalogueRecord::decode(&header, &payload) {
-                    let known = self.names.entry(keyspace).or_default();
-                    if seqno >= known.seqno {
-                        let KeyspaceCreate { name, ordered, value_align, default_ttl_ms, .. } = create;
-                        let options = SpaceOptions { ordered, value_align, default_ttl_ms };
-                        *known = Made { seqno, name: name.to_owned(), options };
-                    }
-                }
-                return;
-            }
-            _ => return,
+            _ => return self.take_catalogue(&header, &payload),
         };
         let newest = Newest { seqno, part, offset, does };
         let known = self.newest.entry(at).or_insert(newest);
@@ -321,9 +299,36 @@ impl Gathered {
         }
     }
 
+    /// The same of one that says something of a keyspace.
+    fn take_catalogue(&mut self, header: &Header, payload: &[u8]) {
+        let (seqno, keyspace) = (header.seqno, header.keyspace);
+        match CatalogueRecord::decode(header, payload) {
+            Ok(CatalogueRecord::Create(create)) => {
+                let known = self.names.entry(keyspace).or_default();
+                if seqno >= known.seqno {
+                    let KeyspaceCreate { name, ordered, value_align, default_ttl_ms, .. } = create;
+                    // None was ever made with a time of nothing.
+                    let default_ttl_ms = default_ttl_ms.filter(|ttl| *ttl > 0);
+                    let options = SpaceOptions { ordered, value_align, default_ttl_ms };
+                    *known = Made { seqno, name: name.to_owned(), options };
+                }
+            }
+            Ok(CatalogueRecord::Drop(_)) => raise(&mut self.dropped, keyspace, seqno),
+            Ok(CatalogueRecord::Clear(_)) => {}
+            Ok(CatalogueRecord::Cursor { .. }) | Err(_) => return,
+        }
+        raise(&mut self.emptied, keyspace, seqno);
+    }
+
     /// Whether the file of a large value is what its record says.
     fn is_whole(&mut self, survey: &Survey, large: &LargeValue) -> bool {
         *self.whole.entry(large.id.0).or_insert_with(|| check_large(survey, large).is_ok())
+    }
+
+    /// A keyspace that is gone has no name any more, and its number none but that of the next one.
+    fn forget_dropped(&mut self) {
+        let dropped = &self.dropped;
+        self.names.retain(|keyspace, made| dropped.get(keyspace).is_none_or(|until| *until < made.seqno));
     }
 
     /// Fills the new store.
@@ -341,8 +346,7 @@ impl Gathered {
             self.report.damaged.push(DamagedKey { keyspace, key, lost, taken });
         }
         self.report.damaged.sort_by_key(|damaged| damaged.lost);
-        let mut left_out: BTreeMap<u16, u64> = BTreeMap::new();
-        let mut targets: HashMap<u16, Keyspace> = HashMap::new();
+        let mut targets = Targets::new(db, &self.names)?;
         let newest = std::mem::take(&mut self.newest);
         let kept = newest.into_iter().filter(|((keyspace, _), newest)| !is_gone(*keyspace, newest.seqno));
         let mut kept: Vec<_> = kept.filter(|(_, newest)| !matches!(newest.does, Does::Delete)).collect();
@@ -350,20 +354,18 @@ impl Gathered {
         kept.sort_unstable_by_key(|(_, newest)| newest.seqno);
         let mut walk: Option<(usize, Walk)> = None;
         for ((keyspace, key), newest) in kept {
-            if matches!(newest.does, Does::Expires) {
-                *left_out.entry(keyspace).or_default() += 1;
-                continue;
-            }
-            let target = match targets.entry(keyspace) {
-                Occupied(known) => known.into_mut(),
-                Vacant(new) => new.insert(target(db, keyspace, self.names.get(&keyspace))?),
-            };
+            let target = targets.get(keyspace)?;
             if walk.as_ref().is_none_or(|(part, _)| *part != newest.part) {
                 walk = survey.parts.get(newest.part).map(|part| (newest.part, part.walk()));
             }
-            let written = match newest.does {
-                Does::PutLarge(large) => copy_large(survey, target, &key, &large)?,
-                _ => copy(&mut walk, newest.offset, target, &key)?,
+            let record = walk.as_mut().and_then(|(_, walk)| walk.intact_at(newest.offset));
+            let written = match (record.filter(|record| record.key == key), newest.does) {
+                (None, _) => None,
+                (Some(record), Does::PutLarge(large)) => copy_large(survey, target, &record, &large)?,
+                (Some(record), _) => {
+                    target.put_until(&key, &record.value, record.expiry)?;
+                    Some(record.value.len() as u64)
+                }
             };
             match written {
                 Some(len) => {
@@ -374,34 +376,65 @@ impl Gathered {
                 None => self.report.damaged.push(DamagedKey { keyspace, key, lost: newest.seqno, taken: None }),
             }
         }
-        let name = |keyspace: &u16| self.names.get(keyspace).map(|made| made.name.clone());
-        let counts =
-            left_out.iter().map(|(keyspace, keys)| LeftOut { keyspace: *keyspace, name: name(keyspace), keys: *keys });
-        self.report.left_out = counts.collect();
         Ok(())
     }
 }
 
-/// Where the records of a keyspace go in the new store. One whose making is lost has its number for a name.
-fn target(db: &Db, keyspace: u16, made: Option<&Made>) -> Result<Keyspace> {
-    match made {
-        _ if keyspace == DEFAULT_KEYSPACE => db.keyspace(DEFAULT_NAME),
-        Some(Made { name, options, .. }) => db.keyspace_with(name, KeyspaceOptions::of(options)),
-        None => db.keyspace(&format!("lost-{keyspace}")),
+/// Notes the newest.
+fn raise(known: &mut HashMap<u16, Seqno>, keyspace: u16, seqno: Seqno) {
+    let newest = known.entry(keyspace).or_insert(seqno);
+    *newest = seqno.max(*newest);
+}
+
+/// Where the records of each keyspace go in the new store.
+struct Targets<'a> {
+    db: &'a Db,
+    keyspaces: HashMap<u16, Keyspace>,
+    taken: HashSet<String>,
+}
+
+impl<'a> Targets<'a> {
+    /// Makes those of which it is known how they were made.
+    fn new(db: &'a Db, names: &HashMap<u16, Made>) -> Result<Targets<'a>> {
+        let default = db.keyspace(DEFAULT_NAME)?;
+        let (keyspaces, taken) =
+            (HashMap::from([(DEFAULT_KEYSPACE, default)]), HashSet::from([DEFAULT_NAME.to_owned()]));
+        let mut targets = Targets { db, keyspaces, taken };
+        let mut names: Vec<_> = names.iter().filter(|(keyspace, _)| **keyspace != DEFAULT_KEYSPACE).collect();
+        // Where two have the same name, what dropped the older one is lost.
+        names.sort_unstable_by_key(|(_, made)| Reverse(made.seqno));
+        for (keyspace, made) in names {
+            targets.make(*keyspace, &made.name, KeyspaceOptions::of(&made.options))?;
+        }
+        Ok(targets)
+    }
+
+    fn get(&mut self, keyspace: u16) -> Result<&Keyspace> {
+        if !self.keyspaces.contains_key(&keyspace) {
+            self.make(keyspace, "", KeyspaceOptions::new())?;
+        }
+        Ok(&self.keyspaces[&keyspace])
+    }
+
+    /// Makes one under this name, or under its number if there is none, or it is another's.
+    fn make(&mut self, keyspace: u16, name: &str, options: KeyspaceOptions) -> Result<()> {
+        let mut name = name.to_owned();
+        if name.is_empty() || self.taken.contains(&name) {
+            name = format!("lost-{keyspace}");
+        }
+        while self.taken.contains(&name) {
+            name.push('-');
+        }
+        let made = self.db.keyspace_with(&name, options)?;
+        self.keyspaces.insert(keyspace, made);
+        self.taken.insert(name);
+        Ok(())
     }
 }
 
-/// Puts the value of the record at `offset`, if it is still intact; its length.
-fn copy(walk: &mut Option<(usize, Walk)>, offset: u64, db: &Keyspace, key: &[u8]) -> Result<Option<u64>> {
-    let pair = walk.as_mut().and_then(|(_, walk)| walk.pair_at(offset)).filter(|(found, _)| found == key);
-    let Some((_, value)) = pair else { return Ok(None) };
-    db.put(key, &value)?;
-    Ok(Some(value.len() as u64))
-}
-
-/// The same of a large value.
-fn copy_large(survey: &Survey, db: &Keyspace, key: &[u8], large: &LargeValue) -> Result<Option<u64>> {
-    let mut writer = db.put_writer(key, large.len)?;
+/// Puts a large value, if it is still intact; its length.
+fn copy_large(survey: &Survey, to: &Keyspace, record: &Intact, large: &LargeValue) -> Result<Option<u64>> {
+    let mut writer = to.put_writer_until(&record.key, large.len, record.expiry)?;
     let mut failed = None;
     let whole = read_large(survey, large, |piece| {
         failed = writer.write_all(piece).err();

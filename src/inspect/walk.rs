@@ -52,6 +52,14 @@ impl Found {
     }
 }
 
+/// What an intact record says.
+pub(super) struct Intact {
+    pub(super) key: Vec<u8>,
+    pub(super) value: Vec<u8>,
+    /// When it is no more, in milliseconds since 1970.
+    pub(super) expiry: Option<u64>,
+}
+
 /// A range without an intact record.
 pub(super) struct Lost {
     pub(super) offset: u64,
@@ -110,13 +118,14 @@ impl Walk {
         })
     }
 
-    /// Key and value of the record at `offset`, if both are intact.
-    pub(super) fn pair_at(&mut self, offset: u64) -> Option<(Vec<u8>, Vec<u8>)> {
+    /// The record at `offset`, if key and value are intact.
+    pub(super) fn intact_at(&mut self, offset: u64) -> Option<Intact> {
         let header = self.head_at(offset).ok()?;
+        let expiry = header.expiry(self.bytes.at(offset, header.head_len() as usize));
         let key = self.part(offset, header.key())?;
         let value = self.part(offset, header.value())?;
         header.check_value(&value).ok()?;
-        Some((key, value))
+        Some(Intact { key, value, expiry })
     }
 
     /// A part of the record at `offset`, which lies below the limit.

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tempfile::TempDir;
-use zipcask::{Db, Durability, ErrorKind, Options, inspect};
+use zipcask::inspect::{self, What};
+use zipcask::{Db, Durability, ErrorKind, KeyspaceOptions, Options, PutOptions};
 
 use crate::bytes::{FIRST, FOOTER, RECORDS, copy, edit, records};
 
@@ -140,6 +142,93 @@ fn a_whole_store_is_clean_and_is_saved_whole() {
     assert_eq!(saved, model(&log(&before), |_| false));
     assert!(report.is_complete() && report.unfinished == 0, "{report:?}");
     assert_eq!(files(dir.path()), before, "nothing was written");
+}
+
+#[test]
+fn keyspaces_are_saved_with_their_options_and_also_without_keys() {
+    let (dir, out) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let ordered = KeyspaceOptions::new().ordered(true).value_align(64).default_ttl(Duration::from_secs(1 << 20));
+    let options = || Options::new().durability(Durability::Os).background(false).default_keyspace(ordered);
+    let db = options().open(dir.path()).unwrap();
+    db.put("a", "b").unwrap();
+    for name in ["dropped", "empty", "in order", "cleared"] {
+        let keyspace = db.keyspace_with(name, if name == "in order" { ordered } else { Default::default() }).unwrap();
+        keyspace.put(name, "c").unwrap();
+    }
+    db.keyspace("empty").unwrap().delete("empty").unwrap();
+    db.keyspace("cleared").unwrap().clear().unwrap();
+    db.drop_keyspace("dropped").unwrap();
+    db.close().unwrap();
+    let report = inspect::salvage(dir.path(), out.path()).unwrap();
+    assert!(report.is_complete() && report.keys == 2, "{report:?}");
+    let saved = options().open(out.path()).unwrap();
+    assert_eq!(saved.keyspaces(), ["cleared", "default", "empty", "in order"]);
+    for name in saved.keyspaces() {
+        let is_ordered = matches!(&*name, "default" | "in order");
+        let wanted = if is_ordered { ordered } else { KeyspaceOptions::new() };
+        let keyspace = saved.keyspace_with(&name, wanted).unwrap();
+        assert_eq!(keyspace.iter().count(), usize::from(is_ordered), "{name}");
+    }
+}
+
+#[test]
+fn what_has_a_time_is_saved_with_it_whether_or_not_that_has_come() {
+    let (dir, out) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let db = small(dir.path());
+    let ttl = |ms| PutOptions::new().ttl(Duration::from_millis(ms));
+    let week = db.keyspace_with("week", KeyspaceOptions::new().default_ttl(Duration::from_secs(604_800))).unwrap();
+    week.put("small", "1").unwrap();
+    week.put("large", vec![2; 2 << 20]).unwrap();
+    db.put_with("day", "3", ttl(86_400_000)).unwrap();
+    db.put("gone", "4").unwrap();
+    db.put_with("gone", "5", ttl(0)).unwrap();
+    let times = |db: &Db| {
+        let week = db.keyspace("week").unwrap();
+        let times = [week.expires_at("small"), week.expires_at("large"), db.expires_at("day")];
+        times.map(|time| time.unwrap().unwrap())
+    };
+    let before = times(&db);
+    db.close().unwrap();
+    let report = inspect::salvage(dir.path(), out.path()).unwrap();
+    assert!(report.is_complete() && report.keys == 4, "{report:?}");
+    let saved = small(out.path());
+    assert_eq!(times(&saved), before);
+    let week = saved.keyspace("week").unwrap();
+    assert_eq!(week.get("small").unwrap().unwrap(), b"1");
+    assert_eq!(week.get("large").unwrap().unwrap(), vec![2; 2 << 20]);
+    assert_eq!(saved.get("day").unwrap().unwrap(), b"3");
+    assert_eq!(saved.get("gone").unwrap(), None);
+}
+
+#[test]
+fn keys_of_a_keyspace_that_was_dropped_are_not_saved_into_the_one_that_has_its_number() {
+    let (dir, out) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let db = small(dir.path());
+    let old = db.keyspace("old").unwrap();
+    old.put("old", "1").unwrap();
+    for key in 0..100_u8 {
+        db.put([key], [key; 200]).unwrap();
+    }
+    db.seal().unwrap();
+    db.drop_keyspace("old").unwrap();
+    db.keyspace("new").unwrap().put("new", "2").unwrap();
+    for again in 0..100_u8 {
+        db.put("again", [again; 200]).unwrap();
+    }
+    // The file with the old key has little that is dead, and stays; what was said of the drop goes.
+    db.compact().unwrap();
+    db.close().unwrap();
+    let kinds = inspect::dump(dir.path()).unwrap().filter_map(|item| match item.what {
+        What::Record(record) => Some((record.kind, record.key)),
+        _ => None,
+    });
+    let kinds: Vec<_> = kinds.collect();
+    assert!(kinds.contains(&("put", b"old".to_vec())) && kinds.iter().all(|(kind, _)| *kind != "keyspace drop"));
+    inspect::salvage(dir.path(), out.path()).unwrap();
+    let saved = small(out.path());
+    assert_eq!(saved.keyspaces(), ["default", "new"]);
+    let keys: Vec<_> = saved.keyspace("new").unwrap().iter().map(|pair| pair.unwrap().0.to_vec()).collect();
+    assert_eq!(keys, [b"new"]);
 }
 
 /// What `Db` says of a copy of the store: whether it opens and verifies clean.

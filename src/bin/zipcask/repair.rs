@@ -58,11 +58,6 @@ fn show(report: &SalvageReport) -> Outcome {
             }
         }
     }
-    for left in &report.left_out {
-        let name = left.name.as_deref().map_or(String::new(), |name| format!(" \"{name}\""));
-        let keys = counted(left.keys, "key");
-        out.line(format_args!("keyspace {}{name}: {keys} left out, which this version cannot write", left.keyspace))?;
-    }
     if report.cut_batches > 0 {
         out.line(format_args!("damage took a part of {}; the rest is saved", counted_batches(report.cut_batches)))?;
     }
@@ -101,11 +96,6 @@ fn as_json(report: &SalvageReport) -> serde_json::Value {
             })
         })
         .collect();
-    let left: Vec<_> = report
-        .left_out
-        .iter()
-        .map(|left| json!({ "keyspace": left.keyspace, "name": left.name, "keys": left.keys }))
-        .collect();
     json!({
         "complete": report.is_complete(),
         "files": report.files,
@@ -116,6 +106,5 @@ fn as_json(report: &SalvageReport) -> serde_json::Value {
         "damaged": damaged,
         "cut_batches": report.cut_batches,
         "unfinished": report.unfinished,
-        "left_out": left,
     })
 }
