@@ -53,7 +53,14 @@ impl Mount {
     /// # Errors
     /// What the system says, while a file of it is in use for one.
     pub(crate) fn mount_again(&mut self) -> Result<(), String> {
-        run("umount", &[text(&self.root())])?;
+        // A process that another test is starting may have its files open, for a moment.
+        let start = std::time::Instant::now();
+        while let Err(why) = run("umount", &[text(&self.root())]) {
+            if start.elapsed().as_secs() >= 60 {
+                return Err(why);
+            }
+            std::thread::yield_now();
+        }
         self.mounted = false;
         self.mount()
     }
