@@ -40,8 +40,10 @@ impl Store {
         if cursors.is_empty() {
             return Vec::new();
         }
-        let (kept, next) = (self.kept_log(), u64::from(self.watermark().visible()) + 1);
-        let first = kept.last().map_or(Seqno::from(next), |file| file.first);
+        // Before the files are listed: what is visible then is in one of them, and what is written meanwhile is no gap behind them.
+        let visible = self.watermark().visible();
+        let kept = self.kept_log(visible);
+        let first = kept.last().map_or(u64::from(visible).saturating_add(1).into(), |file| file.first);
         let held = |(name, position)| {
             let ahead = || kept.iter().take_while(|file| position <= file.last);
             let (bytes, from) =
@@ -60,12 +62,12 @@ impl Store {
         self.held().iter().filter(|cursor| !cursor.lost && !cursor.too_far).map(|cursor| cursor.from).min()
     }
 
-    /// The files of the log, the newest first, as far back as no write is missing.
-    fn kept_log(&self) -> Vec<Kept> {
+    /// The files of the log that have writes up to `visible`, the newest first, as far back as none is missing.
+    fn kept_log(&self, visible: Seqno) -> Vec<Kept> {
         let mut segments = self.segments();
-        segments.retain(|segment| segment.used_bytes() > 0);
+        segments.retain(|segment| segment.used_bytes() > 0 && segment.first_seqno() <= visible);
         segments.sort_by_key(|segment| (segment.first_seqno(), segment.place()));
-        let (mut kept, mut next) = (Vec::<Kept>::new(), u64::from(self.watermark().visible()) + 1);
+        let (mut kept, mut next) = (Vec::<Kept>::new(), u64::from(visible).saturating_add(1));
         for segment in segments.iter().rev() {
             // The one that is being written has no footer, and goes to the end.
             let ends_before = |last: Seqno| u64::from(last) + 1 < next;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::compaction::until;
 use zipcask::sim::Random;
@@ -296,4 +297,29 @@ fn a_large_value_of_a_keyspace_that_was_dropped_is_there_for_the_feed_and_goes_b
         db.close().unwrap();
         assert_eq!(fs::read_dir(dir.path().join("large")).unwrap().count(), 0);
     }
+}
+
+#[test]
+fn a_cursor_loses_nothing_whenever_it_is_looked_at_while_segments_fill() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = small().open(dir.path()).unwrap();
+    db.cursor("consumer").unwrap();
+    let done = AtomicBool::new(false);
+    let looks = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for i in 0..40_000_u32 {
+                db.put((i % 7).to_le_bytes(), [7; 1_000]).unwrap();
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        let mut looks = 0;
+        while !done.load(Ordering::Relaxed) {
+            let found = of(&db, "consumer");
+            assert!(!found.lost, "look {looks}: {found:?}");
+            looks += 1;
+        }
+        looks
+    });
+    assert!(looks > 50, "{looks}");
+    assert_eq!(db.cursor("consumer").unwrap().tail().unwrap().count(), 40_000);
 }
