@@ -65,7 +65,7 @@ pub enum ErrorKind {
     Poisoned,
     /// Bytes on disk are not what was written.
     Corruption,
-    /// A newer format than this version knows.
+    /// A format that this build does not read: of a newer version, or compressed in a way that it was built without.
     FormatVersion,
     /// The store is encrypted with another key. No call of this version returns it: nothing is encrypted yet.
     WrongKey,

@@ -214,7 +214,7 @@ fn incr_adds_and_shows_the_sum() {
     folder.run(&["put", "db", "word", "text"]);
     let refused = folder.run(&["incr", "db", "word"]);
     assert_eq!((refused.0.status.code(), refused.stdout()), (Some(4), String::new()));
-    assert!(refused.stderr().contains("the value has 4 bytes, a number has 8"), "{}", refused.stderr());
+    assert!(refused.stderr().contains("the value of \"word\" has 4 bytes, a number has 8"), "{}", refused.stderr());
 }
 
 #[test]

@@ -44,7 +44,9 @@ pub struct Cursor {
 }
 
 impl Db {
-    /// The cursor of this name, which is made at the end of the log if there is none: it holds what is written from here on.
+    /// The cursor of this name, which is made at the end of the log if there is none: it holds what is written from here on. So a
+    /// name that nobody consumes holds the log, too, up to [`Options::cursors_hold_max`](crate::Options::cursors_hold_max), until
+    /// [`Db::drop_cursor`]; [`Stats::cursors`](crate::Stats::cursors) lists them.
     ///
     /// Making one is durable when this returns. A copy by [`Db::backup`] has it, too.
     ///
@@ -125,6 +127,8 @@ impl Cursor {
     }
 
     /// The first write that its consumer has still to see. There may be no such write yet.
+    ///
+    /// It is kept in the store, so a consumer need not note it. (Nor hand it to [`Cursor::advance`], which wants the last write that was seen.)
     ///
     /// # Errors
     /// `NotFound` once it was removed; `Closed`, `Forked`.

@@ -12,7 +12,8 @@ use crate::commit::group::Done;
 use crate::commit::large;
 use crate::db::Shared;
 use crate::db::iter::Iter;
-use crate::db::options::PutOptions;
+use crate::db::keyspaces::KeyspaceOptions;
+use crate::db::options::{PutOptions, Ttl};
 use crate::db::range::{self, Range};
 use crate::db::reader::Reader;
 use crate::db::writer::PutWriter;
@@ -39,6 +40,16 @@ pub struct Keyspace {
 }
 
 impl Keyspace {
+    /// What it is called: "default" of that which a [`Db`](crate::Db) is itself.
+    pub fn name(&self) -> &str {
+        self.space.name()
+    }
+
+    /// What it was made with.
+    pub fn options(&self) -> KeyspaceOptions {
+        KeyspaceOptions::of(&self.space.options())
+    }
+
     /// Writes `value` under `key`, replacing what was there.
     ///
     /// Keys have 0 to 65,535 bytes, values 0 to 4 GiB less one. Returns once the write is as durable as
@@ -170,7 +181,7 @@ impl Keyspace {
     }
 
     /// Makes the value of `key` `new` if it is `expected` (`None`: it is not there), and says whether it was. What is to be
-    /// there already is not written again.
+    /// there already is not written again. A time to live is as [`Keyspace::update`] has it.
     ///
     /// # Errors
     /// As [`Keyspace::get`] and [`Keyspace::put`].
@@ -189,7 +200,8 @@ impl Keyspace {
 
     /// Makes the value of `key` what `f` makes of it (`None`: not there), and returns that.
     ///
-    /// The key keeps the time at which it is no more, if it has one; so it does with `compare_and_swap` and `increment`.
+    /// A key that is there keeps the time at which it is no more, or none, if it has none; one that is not gets what the keyspace says
+    /// ([`KeyspaceOptions::default_ttl`]). So it is with `compare_and_swap` and `increment`. To give it another, use `put_with`.
     ///
     /// Nothing is locked while `f` runs: if somebody else changes the key meanwhile, `f` is asked again with what it is then. A panic
     /// of `f` changes nothing.
@@ -204,21 +216,27 @@ impl Keyspace {
         self.change(key.as_ref(), |now| Ok(f(now).map_or(Change::Delete, Change::Put)))
     }
 
-    /// Adds `by` to the value of `key`, an `i64` in little endian and 0 where it is not there, and returns the sum.
+    /// Adds `by` to the value of `key`, an `i64` in little endian and 0 where it is not there, and returns the sum. A time to live is as
+    /// [`Keyspace::update`] has it.
     ///
     /// # Errors
     /// `Invalid`, and nothing is changed, if the value has another length than 8 bytes, or the sum does not fit. As
     /// [`Keyspace::get`] and [`Keyspace::put`].
     pub fn increment(&self, key: impl AsRef<[u8]>, by: i64) -> Result<i64> {
-        let mut sum = 0;
-        self.change(key.as_ref(), |now| {
+        let (mut sum, key) = (0, key.as_ref());
+        self.change(key, |now| {
             let number = now.map_or(Ok([0; 8]), <[u8; 8]>::try_from).map_err(|_| {
-                let text = format!("the value has {} bytes, a number has 8", now.unwrap_or_default().len());
+                let len = now.unwrap_or_default().len();
+                let text = format!("the value of \"{}\" has {len} bytes, a number has 8", key.escape_ascii());
                 Error::new(ErrorKind::Invalid, text)
             })?;
             let number = i64::from_le_bytes(number);
             sum = number.checked_add(by).ok_or_else(|| {
-                Error::new(ErrorKind::Invalid, format!("{number} and {by} make more than an i64 has room for"))
+                let text = format!(
+                    "{number}, the value of \"{}\", and {by} make more than an i64 has room for",
+                    key.escape_ascii()
+                );
+                Error::new(ErrorKind::Invalid, text)
             })?;
             Ok(Change::Put(sum.to_le_bytes().to_vec()))
         })?;
@@ -237,6 +255,9 @@ impl Keyspace {
 
     /// How many keys there are.
     ///
+    /// Keys whose time has come count until the next compaction, be it the background's, and again after an open. So
+    /// [`Keyspace::is_empty`] may be false where [`Keyspace::iter`] shows nothing.
+    ///
     /// A key whose record has rotted so that it cannot be told whose it was counts twice once it is put again: what cannot
     /// be recognised is neither replaced nor removed, and stays an error of [`Keyspace::iter`] and of
     /// [`Db::verify`](crate::Db::verify).
@@ -244,7 +265,7 @@ impl Keyspace {
         self.shared.figure(0, |_| self.space.len())
     }
 
-    /// Whether there is no key.
+    /// Whether [`Keyspace::len`] is 0.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -297,12 +318,16 @@ impl Keyspace {
 
     /// Where a put with these options goes, and for how long.
     pub(super) fn to(&self, store: &Store, options: PutOptions) -> To {
-        let own = options.ttl.map(|ttl| {
+        let expiry = match options.ttl {
+            Ttl::OfKeyspace => store.default_expiry(&self.space),
+            Ttl::Lasting => None,
             // Rounded up: it is there as long as was asked for.
-            let ttl_ms = u64::try_from(ttl.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
-            store.now_ms().saturating_add(ttl_ms)
-        });
-        To { keyspace: self.space.id(), expiry: own.or_else(|| store.default_expiry(&self.space)) }
+            Ttl::Of(ttl) => {
+                let ttl_ms = u64::try_from(ttl.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
+                Some(store.now_ms().saturating_add(ttl_ms))
+            }
+        };
+        To { keyspace: self.space.id(), expiry }
     }
 
     #[cold]

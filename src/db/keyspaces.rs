@@ -15,11 +15,17 @@ use crate::store::space::SpaceOptions;
 use crate::sync::Arc;
 
 /// What a keyspace is made with. It is kept in the store, for good.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct KeyspaceOptions {
     ordered: bool,
-    value_align: Option<usize>,
+    value_align: usize,
     default_ttl: Option<Duration>,
+}
+
+impl Default for KeyspaceOptions {
+    fn default() -> Self {
+        KeyspaceOptions::of(&SpaceOptions::default())
+    }
 }
 
 impl KeyspaceOptions {
@@ -40,7 +46,7 @@ impl KeyspaceOptions {
     /// What a [`Reader`](crate::Reader) and [`Range::visit`](crate::Range::visit) only lend lies where it lies, at a multiple of 8. So does the value of an [`Archive`](crate::archive::Archive) that is read without a store, and what the feed shows
     /// of a keyspace that was dropped since. A part of a value ([`Keyspace::get_range`]) lies anywhere.
     pub fn value_align(mut self, bytes: usize) -> Self {
-        self.value_align = Some(bytes);
+        self.value_align = bytes;
         self
     }
 
@@ -54,7 +60,7 @@ impl KeyspaceOptions {
     pub(crate) fn of(kept: &SpaceOptions) -> KeyspaceOptions {
         KeyspaceOptions {
             ordered: kept.ordered,
-            value_align: Some(kept.value_align.into()),
+            value_align: kept.value_align.into(),
             default_ttl: kept.default_ttl_ms.map(Duration::from_millis),
         }
     }
@@ -62,14 +68,17 @@ impl KeyspaceOptions {
     /// # Errors
     /// `Invalid` if one of them is out of range.
     pub(crate) fn checked(self) -> Result<SpaceOptions> {
-        let align = self.value_align.unwrap_or(8);
+        let align = self.value_align;
         if !align.is_power_of_two() || align > 4096 {
             let text = format!("value_align is {align}; it must be a power of two from 1 to 4096");
             return Err(Error::new(ErrorKind::Invalid, text));
         }
         let default_ttl_ms = self.default_ttl.map(|ttl| u64::try_from(ttl.as_millis()));
         if let Some(Ok(0) | Err(_)) = default_ttl_ms {
-            let text = format!("default_ttl is {:?}; it must be a millisecond at least", self.default_ttl);
+            let text = format!(
+                "default_ttl is {:?}; it must be from a millisecond to 500 million years",
+                self.default_ttl.unwrap_or_default()
+            );
             return Err(Error::new(ErrorKind::Invalid, text));
         }
         let default_ttl_ms = default_ttl_ms.and_then(std::result::Result::ok);
@@ -78,7 +87,8 @@ impl KeyspaceOptions {
 }
 
 impl Db {
-    /// The keyspace of this name, which is made with default options if there is none. `"default"` is what the store itself is.
+    /// The keyspace of this name, with whatever options it has. If there is none it is made with default options, so in no order, and keeps these until it
+    /// is dropped: [`Db::keyspace_with`] makes others. `"default"` is what the store itself is.
     ///
     /// Making one is durable when this returns. There may be 65,535 besides the default one.
     ///
@@ -195,13 +205,28 @@ impl Db {
     fn found(&self, name: &str, options: Option<SpaceOptions>) -> Result<Option<Keyspace>> {
         let shared = &self.default.shared;
         let Some(space) = shared.store.spaces().named(name) else { return Ok(None) };
-        if options.is_some_and(|options| options != space.options()) {
-            let text = format!(
-                "the keyspace {name:?} has other options: {:?}; they are kept as long as it is",
-                space.options()
-            );
-            return Err(Error::new(ErrorKind::Invalid, text));
+        if let Some(asked) = options.filter(|options| *options != space.options()) {
+            return Err(others(name, &space.options(), &asked));
         }
         Ok(Some(Keyspace { shared: Arc::clone(shared), space }))
     }
+}
+
+/// It `has` options that are not those `asked` for: which.
+#[cold]
+fn others(name: &str, has: &SpaceOptions, asked: &SpaceOptions) -> Error {
+    let told = |options: &SpaceOptions| {
+        let ttl = options.default_ttl_ms.map(Duration::from_millis);
+        [options.ordered.to_string(), options.value_align.to_string(), format!("{ttl:?}")]
+    };
+    let (has, asked) = (told(has), told(asked));
+    let differ = ["ordered", "value_align", "default_ttl"].iter().zip(has.iter().zip(&asked));
+    let differ: Vec<_> = differ
+        .filter(|(_, (has, asked))| has != asked)
+        .map(|(option, (has, asked))| format!("{option} is {has}, not {asked}"))
+        .collect();
+    let remedy = if name == DEFAULT_NAME { "use another keyspace" } else { "drop it, or use another" };
+    let text =
+        format!("the keyspace {name:?} was made with other options: {}; it keeps these: {remedy}", differ.join(", "));
+    Error::new(ErrorKind::Invalid, text)
 }

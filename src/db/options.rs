@@ -118,7 +118,10 @@ impl Options {
     }
 
     /// What the default keyspace, which the [`Db`] itself is, is made with. Of a store that is there already, what it has to be: others are
-    /// `Invalid`. Default: whatever it was made with.
+    /// `Invalid`. Default: whatever it was made with; of a store that is made by this, [`KeyspaceOptions::new`].
+    ///
+    /// So the default keyspace of a store that was opened without this is in no order, for good, once something was written: ask for
+    /// [`KeyspaceOptions::ordered`] at the first open, or put what needs an order into another keyspace.
     pub fn default_keyspace(mut self, options: KeyspaceOptions) -> Self {
         self.default_keyspace = Some(options);
         self
@@ -244,7 +247,17 @@ impl fmt::Debug for Options {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct PutOptions {
     pub(crate) durability: Option<Durability>,
-    pub(crate) ttl: Option<Duration>,
+    pub(crate) ttl: Ttl,
+}
+
+/// How long a key is there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Ttl {
+    /// As its keyspace says.
+    #[default]
+    OfKeyspace,
+    Lasting,
+    Of(Duration),
 }
 
 impl PutOptions {
@@ -259,10 +272,19 @@ impl PutOptions {
         self
     }
 
-    /// How long the key is there: after that it is as if it had been deleted, for whoever reads it in any way. In milliseconds, rounded up, by
-    /// the machine's clock. Default: what the keyspace says ([`KeyspaceOptions::default_ttl`]).
+    /// How long the key is there: after that it is as if it had been deleted. No time at all is allowed, too. In milliseconds, rounded up, by the
+    /// machine's clock. Default: what the keyspace says ([`KeyspaceOptions::default_ttl`]).
+    ///
+    /// A [`Snapshot`](crate::Snapshot) or transaction that began before still has it, since they show the store as it was then; and
+    /// [`Keyspace::len`](crate::Keyspace::len) says when it counts one less.
     pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.ttl = Some(ttl);
+        self.ttl = Ttl::Of(ttl);
+        self
+    }
+
+    /// The key is there until it is deleted, whatever the keyspace says.
+    pub fn no_ttl(mut self) -> Self {
+        self.ttl = Ttl::Lasting;
         self
     }
 }

@@ -97,7 +97,10 @@ pub(super) fn check_ordered(keyspace: &Keyspace) -> Result<()> {
     if keyspace.is_ordered() {
         return Ok(());
     }
-    let what = "the keyspace is not ordered, so it has no ranges; make it with KeyspaceOptions::ordered, or use iter";
+    let name = keyspace.name();
+    let what = format!(
+        "the keyspace {name:?} was not made with KeyspaceOptions::ordered, so it has no ranges; use iter, or another keyspace"
+    );
     Err(Error::new(ErrorKind::Invalid, what))
 }
 

@@ -19,7 +19,7 @@ use crate::txn::range::MomentRange;
 
 /// The store as it was when [`Db::snapshot`](crate::Db::snapshot) was called, whatever is written, removed or compacted afterwards.
 ///
-/// It is always the end of a batch or transaction, never its middle. Making one takes no longer however large the store is, and holds nobody up;
+/// It is always the end of a batch or transaction, never its middle. A key whose time comes later stays in it. Making one takes no longer however large the store is, and holds nobody up;
 /// while it is open a writer keeps what it replaces: memory for each key that is changed, not for the store, and the files that
 /// what it shows lies in. It may outlive the store's handles. On a handle for reading only the writer knows nothing of it: what it shows stays, but
 /// for large values (see [`Keyspace::put`]), whose files may go: `NotFound`. After a `refresh` that failed there is no one moment to show: the methods

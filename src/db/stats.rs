@@ -14,7 +14,7 @@ use crate::store::recovery::RecoveryReport;
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Keys.
+    /// Keys of all keyspaces, counted as [`Keyspace::len`](crate::Keyspace::len) does.
     pub live_keys: u64,
     /// Bytes of the records of these keys, and of the large values that they name.
     pub live_bytes: u64,

@@ -17,7 +17,8 @@ use crate::store::feed::{Committed, Feed};
 /// It reads the log itself, also where that was packed into an archive as it is; a writer does nothing for it. What a
 /// compaction rewrote is gone from the feed: a reader that has fallen behind is told so by an `Invalid` that names the first write that is left.
 /// The iterator ends at the end of the log, and goes on when more was written; or, with [`Tail::follow`], when the store is closed; and after an
-/// error. It does not keep the store open. Nothing but a [`Cursor`](crate::Cursor) keeps the log for it: any compaction may rewrite a part of it.
+/// error. It does not keep the store open. Nothing but a [`Cursor`](crate::Cursor) keeps the log for it: any compaction may rewrite a part of it,
+/// the background's too, within seconds where much is overwritten.
 ///
 /// It shows what readers see, so also writes that are not durable yet. On a handle for reading only it goes as far as the last
 /// [`Db::refresh`](crate::Db::refresh), which has to be called by another thread while `next` waits.

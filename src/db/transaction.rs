@@ -20,9 +20,10 @@ use crate::txn::pending::Pending;
 
 /// Reads and writes that count as one step: [`Db::begin`](crate::Db::begin), [`Db::transaction`](crate::Db::transaction).
 ///
-/// It sees the store as it was when it began, and its own writes. Nothing is locked: [`Transaction::commit`] writes all of it or, if
+/// It sees the store as it was when it began, keys included whose time has come since, and its own writes. Nothing is locked: [`Transaction::commit`] writes all of it or, if
 /// anything that it read was changed meanwhile, nothing, and says `Conflict`. So transactions are serializable: what they did is what they would have
 /// done one after the other. A key that it looked for and did not find, and everything that [`Transaction::iter`] could have shown, was read, too.
+/// [`Db::transaction`](crate::Db::transaction) tries again by itself.
 ///
 /// What it is to write is kept in memory. Dropping it rolls it back.
 ///

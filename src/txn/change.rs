@@ -36,10 +36,14 @@ pub(crate) fn change(
             Change::Nothing => return to.rest().map(|()| value),
             Change::Delete if value.is_none() => return to.rest().map(|()| None),
             Change::Delete => records.delete(space.id(), hash, key)?,
-            Change::Put(value) => {
-                let expiry = version.and_then(|version| version.expiry).or_else(|| to.store.default_expiry(space));
-                large::put(to.store, &mut records, To { keyspace: space.id(), expiry }, key, &value)?;
-                new = Some(value);
+            Change::Put(put) => {
+                // A key that is there lasts as long as it did before, for ever included. One whose time has come is not there.
+                let expiry = match version {
+                    Some(version) if value.is_some() => version.expiry,
+                    _ => to.store.default_expiry(space),
+                };
+                large::put(to.store, &mut records, To { keyspace: space.id(), expiry }, key, &put)?;
+                new = Some(put);
             }
         }
         records.require(Condition::Same {

@@ -94,6 +94,25 @@ fn a_keyspace_has_a_time_for_what_has_none_of_its_own() {
 }
 
 #[test]
+fn a_key_may_last_in_a_keyspace_that_has_a_time_for_others() {
+    let disk = disk();
+    let db = open(&disk);
+    let sessions = db.keyspace_with("sessions", KeyspaceOptions::new().default_ttl(Duration::from_secs(10))).unwrap();
+    sessions.put_with("root", "1", PutOptions::new().no_ttl()).unwrap();
+    sessions.put_with("own", "1", ttl(1).no_ttl()).unwrap();
+    sessions.put_with("gone", "1", PutOptions::new().no_ttl().ttl(Duration::ZERO)).unwrap();
+    assert!(!sessions.contains_key("gone").unwrap(), "no time at all");
+    let mut batch = db.batch();
+    batch.put_with(&sessions, "batch", "1", PutOptions::new().no_ttl());
+    batch.commit().unwrap();
+    sessions.update("root", |_| Some(b"2".to_vec())).unwrap();
+    disk.advance_ms(20_000);
+    for key in ["root", "own", "batch"] {
+        assert!(sessions.contains_key(key).unwrap() && sessions.expires_at(key).unwrap().is_none(), "{key}");
+    }
+}
+
+#[test]
 fn the_count_of_keys_and_their_room_follow() {
     let disk = disk();
     let db = open(&disk);

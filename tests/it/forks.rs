@@ -9,7 +9,7 @@ use zipcask::{Db, Durability, Error, ErrorKind, Options};
 use crate::bytes::small;
 
 /// Seconds after which a child that hangs is ended.
-const PATIENCE: u32 = 120;
+const PATIENCE: u32 = 20;
 
 /// Runs `call` in a forked child; fails if it does not return `true`.
 fn in_child(call: impl FnOnce() -> bool) {

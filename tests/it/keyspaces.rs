@@ -168,8 +168,15 @@ fn a_keyspace_keeps_its_options_and_takes_no_others() {
     let ordered = KeyspaceOptions::new().ordered(true);
     let db = Options::new().default_keyspace(ordered).open(dir.path()).unwrap();
     db.keyspace_with("one", ordered).unwrap();
-    assert_eq!(db.keyspace_with("one", KeyspaceOptions::new()).unwrap_err().kind(), ErrorKind::Invalid);
-    db.keyspace("one").unwrap();
+    let refused = db.keyspace_with("one", KeyspaceOptions::new().default_ttl(Duration::from_secs(1))).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Invalid);
+    let text = "\"one\" was made with other options: ordered is true, not false, default_ttl is None, not Some(1s)";
+    assert!(refused.to_string().contains(text), "{refused}");
+    let one = db.keyspace("one").unwrap();
+    assert_eq!((one.name(), one.options()), ("one", ordered));
+    assert_eq!((db.name(), db.options()), ("default", ordered.value_align(8)));
+    let other = KeyspaceOptions::new().value_align(64).default_ttl(Duration::from_millis(1_500));
+    assert_eq!(db.keyspace_with("other", other).unwrap().options(), other);
     for bad in [KeyspaceOptions::new().value_align(3), KeyspaceOptions::new().value_align(8192)] {
         assert_eq!(db.keyspace_with("bad", bad).unwrap_err().kind(), ErrorKind::Invalid);
     }

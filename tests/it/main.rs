@@ -31,6 +31,7 @@ mod hook;
 mod hostile_world;
 mod inspect;
 mod inspect_hostile;
+mod intervals;
 #[cfg(target_os = "linux")]
 mod journal;
 mod keyspaces;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 use std::path::Path;
 
+use crate::intervals::{Bounds, Pairs, bound, is_inverted, pairs};
 use zipcask::sim::Random;
 use zipcask::{
     Change, Compression, Db, Durability, Error, ErrorKind, Iter, Keyspace, KeyspaceOptions, Options, Range, ReadMode,
@@ -11,8 +12,6 @@ use zipcask::{
 };
 
 type Map = BTreeMap<Vec<u8>, Vec<u8>>;
-type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
-type Bounds = (Bound<Vec<u8>>, Bound<Vec<u8>>);
 
 /// "default", two others in order, two in none.
 const NAMES: [&str; 5] = ["default", "in order", "in order too", "in none", "in none either"];
@@ -78,26 +77,6 @@ fn value(random: &mut Random, small: bool) -> Vec<u8> {
     let mut value = vec![0; len];
     random.fill(&mut value);
     value
-}
-
-fn bound(random: &mut Random) -> Bound<Vec<u8>> {
-    match random.below(5) {
-        0 => Bound::Unbounded,
-        1 | 2 => Bound::Excluded(key(random)),
-        _ => Bound::Included(key(random)),
-    }
-}
-
-fn is_inverted(bounds: &Bounds) -> bool {
-    match bounds {
-        (Bound::Included(start), Bound::Included(end)) => start > end,
-        (Bound::Included(start) | Bound::Excluded(start), Bound::Included(end) | Bound::Excluded(end)) => start >= end,
-        _ => false,
-    }
-}
-
-fn pairs<'m>(model: impl Iterator<Item = (&'m Vec<u8>, &'m Vec<u8>)>) -> Pairs {
-    model.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 #[track_caller]
@@ -229,7 +208,7 @@ fn check(reads: &impl Reads, keyspace: &Keyspace, which: usize, map: &Map, rando
         return;
     }
     for _ in 0..3 {
-        let bounds = (bound(random), bound(random));
+        let bounds = (bound(random, key), bound(random, key));
         let expected = if is_inverted(&bounds) { Vec::new() } else { pairs(map.range(bounds.clone())) };
         let found = shown(reads.range(keyspace, bounds.clone()).unwrap(), random);
         same(&found, &expected, &format!("{what}: {bounds:?}"));
@@ -377,7 +356,7 @@ impl World {
         let snapshot = self.db().snapshot();
         let (which, space) = self.some();
         let half = is_ordered(which).then(|| {
-            let bounds = (bound(&mut self.random), bound(&mut self.random));
+            let bounds = (bound(&mut self.random, key), bound(&mut self.random, key));
             let map = &self.model.0[&which];
             let rest = if is_inverted(&bounds) { Vec::new() } else { pairs(map.range(bounds.clone())) };
             (space.range(bounds).unwrap(), rest, which)

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::bytes::edit;
+use crate::intervals::{Bounds, Pairs, bound, is_inverted, pairs};
 use zipcask::sim::Random;
 use zipcask::{Compression, Db, Durability, ErrorKind, KeyspaceOptions, Options, Range, ReadMode, Result, Snapshot};
 
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
-type Bounds = (Bound<Vec<u8>>, Bound<Vec<u8>>);
 
 fn ordered() -> Options {
     let small = Options::new().durability(Durability::Os).segment_size(64 << 10).background(false);
@@ -25,28 +25,8 @@ fn key(random: &mut Random) -> Vec<u8> {
     start.iter().copied().chain(rest).collect()
 }
 
-fn bound(random: &mut Random) -> Bound<Vec<u8>> {
-    match random.below(5) {
-        0 => Bound::Unbounded,
-        1 | 2 => Bound::Excluded(key(random)),
-        _ => Bound::Included(key(random)),
-    }
-}
-
-fn is_inverted(bounds: &Bounds) -> bool {
-    match bounds {
-        (Bound::Included(start), Bound::Included(end)) => start > end,
-        (Bound::Included(start) | Bound::Excluded(start), Bound::Included(end) | Bound::Excluded(end)) => start >= end,
-        _ => false,
-    }
-}
-
-fn pairs<'m>(model: impl Iterator<Item = (&'m Vec<u8>, &'m Vec<u8>)>) -> Vec<(Vec<u8>, Vec<u8>)> {
-    model.map(|(key, value)| (key.clone(), value.clone())).collect()
-}
-
 /// All that a scan shows, taken from the sides that `random` says: as if it were taken from below.
-fn shown(mut range: Range, random: &mut Random) -> Vec<(Vec<u8>, Vec<u8>)> {
+fn shown(mut range: Range, random: &mut Random) -> Pairs {
     let (mut below, mut above) = (Vec::new(), Vec::new());
     let from = random.below(3);
     loop {
@@ -62,7 +42,7 @@ fn shown(mut range: Range, random: &mut Random) -> Vec<(Vec<u8>, Vec<u8>)> {
 }
 
 /// The same, visited a few at a time, and taken now and then.
-fn visited(mut range: Range, random: &mut Random) -> Vec<(Vec<u8>, Vec<u8>)> {
+fn visited(mut range: Range, random: &mut Random) -> Pairs {
     let mut all = Vec::new();
     loop {
         let (before, most) = (all.len(), random.below(9));
@@ -88,7 +68,7 @@ fn check(
 ) {
     assert_eq!(shown(range((Bound::Unbounded, Bound::Unbounded)).unwrap(), random), pairs(model.iter()));
     for _ in 0..4 {
-        let bounds = (bound(random), bound(random));
+        let bounds = (bound(random, key), bound(random, key));
         let expected = if is_inverted(&bounds) { Vec::new() } else { pairs(model.range(bounds.clone())) };
         assert_eq!(shown(range(bounds.clone()).unwrap(), random), expected, "{bounds:?}");
         assert_eq!(visited(range(bounds.clone()).unwrap(), random), expected, "visited: {bounds:?}");
@@ -167,7 +147,7 @@ fn a_scan_shows_the_moment_at_which_it_began() {
         model.insert(key, i.to_le_bytes().to_vec());
     }
     let mut scans: Vec<Range> = (0..3).map(|_| db.prefix("key").unwrap()).collect();
-    let mut half: Vec<Vec<(Vec<u8>, Vec<u8>)>> = Vec::new();
+    let mut half: Vec<Pairs> = Vec::new();
     for scan in &mut scans {
         let pairs = scan.by_ref().take(500).map(|pair| pair.unwrap());
         half.push(pairs.map(|(key, value)| (key.to_vec(), value.to_vec())).collect());
