@@ -26,3 +26,21 @@ fn cursors_are_listed_and_removed() {
     assert_eq!(folder.run(&["cursors", "s"]).fine().lines().count(), 1);
     folder.run(&["cursors", "nothing"]).failed(1);
 }
+
+#[test]
+fn tail_goes_on_where_its_cursor_stands() {
+    let folder = Folder::new();
+    folder.run(&["put", "s", "a", "1"]).fine();
+    let tail = || folder.run(&["tail", "s", "--cursor", "consumer"]).fine();
+    assert_eq!(tail(), "1\tput\ta\t1\n");
+    assert_eq!(tail(), "");
+    folder.run(&["put", "s", "a", "2"]).fine();
+    folder.run(&["compact", "s"]).fine();
+    folder.run(&["del", "s", "a"]).fine();
+    let shown = tail();
+    let writes: Vec<_> = shown.lines().map(|line| line.split_once('\t').unwrap().1).collect();
+    assert_eq!(writes, ["put\ta\t2", "delete\ta"]);
+    assert_eq!(tail(), "");
+    folder.run(&["tail", "s", "--cursor", "consumer", "--follow"]).failed(2);
+    folder.run(&["tail", "nothing", "--cursor", "consumer"]).failed(1);
+}

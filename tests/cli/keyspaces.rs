@@ -63,3 +63,30 @@ fn tail_tells_which_keyspace_a_write_was_to() {
                  {\"seqno\":5,\"keyspace\":\"default\",\"key\":\"key\"}\n";
     assert_eq!(folder.run(&["tail", "s", "--json", "--from", "4"]).fine(), lines);
 }
+
+#[test]
+fn a_keyspace_is_made_with_an_order_and_a_time_and_removed() {
+    let folder = Folder::new();
+    folder.run(&["keyspaces", "s", "--make", "default", "--ordered"]).fine();
+    folder.run(&["keyspaces", "s", "--make", "short", "--ttl", "0.5"]).fine();
+    folder.run(&["keyspaces", "s", "--make", "short", "--ttl", "0.5"]).fine();
+    let told = folder.run(&["keyspaces", "s", "--make", "default"]).failed(4);
+    assert!(told.contains("ordered is true, not false"), "{told}");
+    folder.run(&["keyspaces", "s", "--make", "bad", "--ttl", "soon"]).failed(2);
+    folder.run(&["keyspaces", "s", "--ordered"]).failed(2);
+    let db = zipcask::Db::open(folder.path("s")).unwrap();
+    assert_eq!(db.options(), zipcask::KeyspaceOptions::new().ordered(true));
+    let half = std::time::Duration::from_millis(500);
+    assert_eq!(db.keyspace("short").unwrap().options(), zipcask::KeyspaceOptions::new().default_ttl(half));
+    db.close().unwrap();
+
+    folder.run(&["put", "s", "key", "value", "--keyspace", "short", "--ttl", "1000"]).fine();
+    folder.run(&["put", "s", "gone", "value", "--keyspace", "short", "--ttl", "0"]).fine();
+    assert_eq!(folder.run(&["scan", "s", "--keyspace", "short"]).fine(), "key\tvalue\n");
+    assert_eq!(folder.run(&["keyspaces", "s", "--drop", "short"]).fine(), "removed short\n");
+    assert_eq!(folder.run(&["keyspaces", "s"]).fine(), "default\t0\n");
+    let told = folder.run(&["keyspaces", "s", "--drop", "short"]).failed(1);
+    assert!(told.contains("there is no keyspace \"short\""), "{told}");
+    folder.run(&["keyspaces", "s", "--drop", "default"]).failed(4);
+    folder.run(&["keyspaces", "nothing", "--drop", "x"]).failed(1);
+}

@@ -35,7 +35,12 @@ fn missing(dir: &Path, error: Error) -> Failure {
 
 /// Opens the store in `dir`, making it if there is none.
 pub(crate) fn or_made(dir: &Path) -> Outcome<Db> {
-    Ok(open(|options| options.open(dir))?)
+    or_made_with(dir, |options| options)
+}
+
+/// The same with options of the verb's own.
+pub(crate) fn or_made_with(dir: &Path, with: impl FnOnce(Options) -> Options) -> Outcome<Db> {
+    Ok(open(|options| with(options).open(dir))?)
 }
 
 fn open(with: impl FnOnce(Options) -> zipcask::Result<Db>) -> zipcask::Result<Db> {

@@ -4,12 +4,14 @@
 
 use std::io::{self, Read};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
+use zipcask::PutOptions;
 
 use crate::coding::Coding;
 use crate::failure::{Failure, Outcome};
-use crate::keyspaces::Within;
+use crate::keyspaces::{Within, seconds};
 use crate::opened;
 
 /// Store a value under a key, durably
@@ -23,6 +25,9 @@ pub(crate) struct Put {
     /// The value; `-` reads it from stdin, as it is
     #[arg(allow_negative_numbers = true)]
     value: String,
+    /// The key is there for so many seconds
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    ttl: Option<Duration>,
     #[command(flatten)]
     within: Within,
     #[command(flatten)]
@@ -40,7 +45,8 @@ impl Put {
             self.coding.decode("VALUE", &self.value)?
         };
         let db = opened::or_made(&self.dir)?;
-        self.within.or_made(&db)?.put(key, value)?;
+        let options = self.ttl.map_or(PutOptions::new(), |ttl| PutOptions::new().ttl(ttl));
+        self.within.or_made(&db)?.put_with(key, value, options)?;
         Ok(db.close()?)
     }
 }

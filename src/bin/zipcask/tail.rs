@@ -7,23 +7,22 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use clap::Args;
-use zipcask::Change;
+use zipcask::{Change, TailBatch};
 
 use crate::coding::shown;
 use crate::failure::Outcome;
+use crate::keyspaces::DEFAULT;
 use crate::out::Out;
 use crate::{json, opened};
 
 /// How long to wait before looking for more.
 const PAUSE: Duration = Duration::from_millis(100);
-/// The keyspace that lines need not name.
-const DEFAULT: &str = "default";
 
 /// Show what was written, in the order of the log, a line each: number, "put" or "delete", key, value, parted by tabs
 ///
 /// The number is that of the last write of its batch: writes with the same number were committed together. A write to another keyspace than
 /// "default" is a "put in NAME" or "delete in NAME"; of one that was dropped since, NAME is "#" and its number. What a compaction has rewritten is
-/// not in the log any more.
+/// not in the log any more, unless a cursor held it.
 #[derive(Args)]
 pub(crate) struct Tail {
     /// The store's directory
@@ -31,6 +30,10 @@ pub(crate) struct Tail {
     /// From this write on
     #[arg(long, value_name = "N", default_value_t = 1)]
     from: u64,
+    /// From where this cursor stands, which is made at --from if it is not there, and is moved behind what was shown. No other process may have the
+    /// store open for writing
+    #[arg(long, value_name = "NAME", conflicts_with = "follow")]
+    cursor: Option<String>,
     /// Wait for more, until interrupted
     #[arg(long)]
     follow: bool,
@@ -41,12 +44,14 @@ pub(crate) struct Tail {
 
 impl Tail {
     pub(crate) fn run(self) -> Outcome {
+        if let Some(name) = &self.cursor {
+            return self.consume(name);
+        }
         let db = opened::to_read(&self.dir)?;
         let (mut tail, mut out) = (db.tail(self.from.into())?, Out::new());
         loop {
             for batch in tail.by_ref() {
-                let batch = batch?;
-                batch.changes().iter().try_for_each(|change| self.show(&mut out, batch.seqno().into(), change))?;
+                self.show_all(&mut out, &batch?)?;
             }
             out.done()?;
             if !self.follow {
@@ -55,6 +60,25 @@ impl Tail {
             sleep(PAUSE);
             db.refresh()?;
         }
+    }
+
+    fn consume(&self, name: &str) -> Outcome {
+        let db = opened::existing(&self.dir)?;
+        let (cursor, mut out) = (db.cursor_from(name, self.from.into())?, Out::new());
+        let mut last = None;
+        for batch in cursor.tail()? {
+            let batch = batch?;
+            self.show_all(&mut out, &batch)?;
+            last = Some(batch.seqno());
+        }
+        // Not before all of it is out: what comes to nobody is shown once more.
+        out.done()?;
+        last.map_or(Ok(()), |last| cursor.advance(last))?;
+        Ok(db.close()?)
+    }
+
+    fn show_all(&self, out: &mut Out, batch: &TailBatch) -> Outcome {
+        batch.changes().iter().try_for_each(|change| self.show(out, batch.seqno().into(), change))
     }
 
     fn show(&self, out: &mut Out, number: u64, change: &Change) -> Outcome {
