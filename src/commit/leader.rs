@@ -19,7 +19,7 @@ use crate::platform::Barrier;
 use crate::sabotage::{Sabotage, planted};
 use crate::segment::ReadMode;
 use crate::segment::active::Active;
-use crate::store::read::{self, AHEAD, Change};
+use crate::store::apply::{self, AHEAD, Change};
 use crate::store::space::Finder;
 use crate::store::{Log, Store};
 
@@ -287,7 +287,7 @@ impl<'a> Leader<'a> {
         if self.store.settings().reading.mode == ReadMode::Positioned {
             // All or nothing: a device that fails a read here must not leave half a batch in the index.
             self.for_each_step(piece, at, |_, step| match step {
-                Step::Change(_, change) => read::check_readable(registry, change),
+                Step::Change(_, change) => apply::check_readable(registry, change),
                 Step::Catalogue(_) | Step::Nobodys(..) => Ok(()),
             })?;
         }
@@ -300,17 +300,17 @@ impl<'a> Leader<'a> {
                     change.space.note_expiring();
                 }
                 match kind {
-                    Kind::Delete => read::index_delete(registry, large, change),
-                    _ => read::index_put(registry, large, change),
+                    Kind::Delete => apply::index_delete(registry, large, change),
+                    _ => apply::index_put(registry, large, change),
                 }
             }
             Step::Nobodys(at, value) => {
-                read::name_nobodys(registry, large, at, Some(value));
+                apply::name_nobodys(registry, large, at, Some(value));
                 Ok(())
             }
             Step::Catalogue(record) => {
                 self.store.spaces().apply(record, seqno, |id| {
-                    read::forget_space(registry, large, id);
+                    apply::forget_space(registry, large, id);
                     publication.shown()
                 });
                 Ok(())
@@ -336,7 +336,7 @@ impl<'a> Leader<'a> {
     /// Asks for what bringing the first of these into the index will look at.
     fn prefetch(&self, entries: &[Entry]) {
         let hashes = entries.iter().take(AHEAD).map(|entry| (entry.keyspace, entry.hash));
-        read::prefetch_all(self.store.registry(), self.store.spaces(), hashes);
+        apply::prefetch_all(self.store.registry(), self.store.spaces(), hashes);
     }
 
     /// Calls `f` with what each record of the piece, which was written at `at`, does to the index, and its seqno. What is of a

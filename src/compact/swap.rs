@@ -13,7 +13,7 @@ use crate::segment::Segment;
 use crate::segment::scan::{Scan, Step, Values};
 use crate::segment::source::Source;
 use crate::store::Store;
-use crate::store::read::{self, AHEAD, Change};
+use crate::store::apply::{self, AHEAD, Change};
 use crate::store::space::Finder;
 
 /// Goes through a packed segment that the registry has, and moves each record that the index still says is in one of
@@ -66,7 +66,7 @@ struct Moving {
 
 fn apply(store: &Store, packed: &Segment, sources: &[Hold<Segment>], batch: &[Moving]) -> Result<()> {
     let (_moving, mut finder) = (store.spaces().moving(), Finder::new(store.spaces()));
-    read::prefetch_all(store.registry(), store.spaces(), batch.iter().map(|moving| (moving.keyspace, moving.hash)));
+    apply::prefetch_all(store.registry(), store.spaces(), batch.iter().map(|moving| (moving.keyspace, moving.hash)));
     for Moving { keyspace, hash, key, offset, seqno, len, large } in batch {
         if planted(Sabotage::DanglingPlaces) && hash.is_multiple_of(4) {
             continue;
@@ -75,7 +75,7 @@ fn apply(store: &Store, packed: &Segment, sources: &[Hold<Segment>], batch: &[Mo
         let Some(space) = finder.get(*keyspace) else { continue };
         let to = Change { space, hash: *hash, key, location, len: *len, large: *large };
         let is_source = |place| sources.iter().any(|source| source.has_place(place));
-        read::index_move(store, &to, *seqno, is_source, &Pin::new())?;
+        apply::index_move(store, &to, *seqno, is_source, &Pin::new())?;
     }
     Ok(())
 }

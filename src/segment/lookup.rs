@@ -116,6 +116,12 @@ impl Segment {
         Ok(None)
     }
 
+    /// The value's bytes, where they are mapped and trusted.
+    #[inline(always)]
+    pub(crate) fn trusted<'s>(&self, hit: &Hit<'s>) -> Option<&'s [u8]> {
+        if self.trust.covers(hit.record) { hit.value } else { None }
+    }
+
     /// The value's bytes, checked or trusted; `None` where they are not mapped, and of a large value.
     ///
     /// # Errors

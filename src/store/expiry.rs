@@ -12,7 +12,7 @@ use crate::index::table::Probe;
 use crate::limits::{EXPIRY_GRACE_MS, INDEXED_AT_ONCE};
 use crate::reclaim::pin::Pin;
 use crate::store::space::Space;
-use crate::store::{Store, read};
+use crate::store::{Store, apply, read};
 
 impl Store {
     /// When what is put without a time of its own is no more, in milliseconds since 1970.
@@ -63,7 +63,7 @@ impl Store {
             let Some((segment, offset)) = read::resolve(self.registry(), *at, &pin) else { continue };
             let Ok(key) = segment.key(offset) else { continue };
             let same = |found| if found == *at { Probe::Same(()) } else { Probe::Other };
-            read::index_delete_by(self.registry(), self.large(), space, self.hash(&key), same);
+            apply::index_delete_by(self.registry(), self.large(), space, self.hash(&key), same);
         }
     }
 }

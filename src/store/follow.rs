@@ -35,6 +35,7 @@ use crate::segment::home::Home;
 use crate::segment::scan::Scanned;
 use crate::segment::source::Source;
 use crate::segment::{ReadMode, Reading, Segment, State};
+use crate::store::apply::{self, AHEAD, Change};
 use crate::store::archived::{self, Archive, Member};
 use crate::store::archives::Adopted;
 use crate::store::chain::{self, read_records};
@@ -42,7 +43,6 @@ use crate::store::hinted::{self, Seen};
 use crate::store::inventory::{Found, Inventory, StoreFile};
 use crate::store::past::Publication;
 use crate::store::pending;
-use crate::store::read::{self, AHEAD, Change};
 use crate::store::recovery::RecoveryReport;
 use crate::store::replay::{Gathered, Rivals};
 use crate::store::torn::{End, Unsealed};
@@ -554,7 +554,7 @@ impl Follower<'_> {
                 found.is_some()
             };
             for space in store.spaces().all() {
-                read::index_sweep(store.registry(), &space.whole_table(), store.large(), is_gone);
+                apply::index_sweep(store.registry(), &space.whole_table(), store.large(), is_gone);
             }
         }
         gone.iter().for_each(|segment| store.registry().retire(segment.place()));
@@ -570,7 +570,7 @@ fn move_here(store: &Store, copy: &Segment, sources: &[Hold<Segment>], record: &
     let Some(space) = store.spaces().get(record.header.keyspace) else { return Ok(()) };
     let to = Change { space: &space, hash, key: record.key(), location, len, large: record.large };
     let is_source = |place| sources.iter().any(|source| source.has_place(place));
-    read::index_move(store, &to, record.header.seqno, is_source, &Pin::new())
+    apply::index_move(store, &to, record.header.seqno, is_source, &Pin::new())
 }
 
 fn is_same(known: &Adopted, archive: &Archive) -> bool {

@@ -28,8 +28,9 @@ use crate::segment::fetched::Fetched;
 use crate::segment::large::LargeFolder;
 use crate::segment::registry::Registry;
 use crate::segment::{ReadMode, Segment};
+use crate::store::apply::{self, AHEAD, Change};
 use crate::store::hints::{self, FoundHint};
-use crate::store::read::{self, AHEAD, Change};
+use crate::store::read;
 use crate::store::space::{Finder, Space, Spaces};
 use crate::store::torn::End;
 
@@ -158,7 +159,7 @@ impl Listing {
                 let location = Location::new(self.segment.place(), listed.offset);
                 let space = finder.get(listed.keyspace);
                 let Some(space) = space.filter(|space| self.counts(space, listed.offset)) else {
-                    read::name_nobodys(registry, large, location, large_of(&self.segment, listed)?);
+                    apply::name_nobodys(registry, large, location, large_of(&self.segment, listed)?);
                     continue;
                 };
                 // The hint does not tell.
@@ -184,7 +185,7 @@ impl Listing {
         let said = CatalogueRecord::of(header.kind, header.keyspace, record.value());
         let said = said.map_err(|flaw| self.segment.flawed(offset, &flaw))?;
         spaces.apply(&said, header.seqno, |id| {
-            read::forget_space(registry, large, id);
+            apply::forget_space(registry, large, id);
             None
         });
         Ok(())
@@ -221,7 +222,7 @@ impl Own<'_> {
             ListedKind::Put | ListedKind::PutLarge => self.put(registry, large, hasher)?,
             ListedKind::Delete => {
                 let space = self.space;
-                read::index_delete_by(registry, large, space, hash, |at| self.probe(at, registry, hasher));
+                apply::index_delete_by(registry, large, space, hash, |at| self.probe(at, registry, hasher));
             }
             ListedKind::Other => {}
         }
@@ -232,7 +233,7 @@ impl Own<'_> {
         let named = large_of(self.segment, self.listed)?;
         let Listed { hash, len, .. } = *self.listed;
         let change = Change { space: self.space, hash, key: &[], location: self.location, len, large: named };
-        read::index_put_by(registry, large, &change, |at| self.probe(at, registry, hasher))
+        apply::index_put_by(registry, large, &change, |at| self.probe(at, registry, hasher))
     }
 
     /// Whether the record at a place has the same key.
@@ -241,7 +242,7 @@ impl Own<'_> {
             return Probe::Same(());
         }
         match self.key.get_or_insert_with(|| self.segment.key(self.listed.offset)) {
-            Ok(key) => read::probe_or_note(registry, at, (self.space.id(), key), &mut self.failure),
+            Ok(key) => apply::probe_or_note(registry, at, (self.space.id(), key), &mut self.failure),
             Err(error) if error.kind() == ErrorKind::Corruption => self.probe_hash(at, registry, hasher),
             Err(error) => {
                 self.failure = Some(error.clone());

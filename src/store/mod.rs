@@ -2,6 +2,7 @@
 //!
 //! Floor 3. Imports `address`, `error`, `format`, `index`, `limits`, `platform`, `reclaim`, `segment`, `sync`.
 
+pub(crate) mod apply;
 pub(crate) mod archived;
 pub(crate) mod archives;
 pub(crate) mod chain;

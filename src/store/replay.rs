@@ -16,8 +16,8 @@ use crate::segment::Segment;
 use crate::segment::large::LargeFolder;
 use crate::segment::registry::Registry;
 use crate::segment::scan::Scanned;
+use crate::store::apply::{self, AHEAD, Change};
 use crate::store::hinted::Listing;
-use crate::store::read::{self, AHEAD, Change};
 use crate::store::space::{Finder, Spaces};
 use crate::store::torn::End;
 
@@ -148,7 +148,7 @@ impl Gathered {
         for members in self.members.chunks(AHEAD) {
             // Makes those of each change cheaper.
             let _pin = Pin::new();
-            read::prefetch_all(registry, spaces, members.iter().map(|member| (member.keyspace, member.hash)));
+            apply::prefetch_all(registry, spaces, members.iter().map(|member| (member.keyspace, member.hash)));
             for member in members {
                 if let Some(payload) = &member.catalogue {
                     self.apply_catalogue(member, payload, registry, spaces, large, &mut shown);
@@ -158,7 +158,7 @@ impl Gathered {
                 let location = Location::new(self.place, *offset);
                 // K1.
                 let Some(space) = finder.get(*keyspace).filter(|space| *seqno > space.floor()) else {
-                    read::name_nobodys(registry, large, location, *named);
+                    apply::name_nobodys(registry, large, location, *named);
                     continue;
                 };
                 let key = &self.keys[key.clone()];
@@ -170,10 +170,10 @@ impl Gathered {
                 }
                 match kind {
                     Kind::Put | Kind::PutLarge | Kind::Delete if self.rivals == Rivals::Newer => {
-                        read::index_unless_newer(registry, large, *kind, *seqno, &change)?;
+                        apply::index_unless_newer(registry, large, *kind, *seqno, &change)?;
                     }
-                    Kind::Put | Kind::PutLarge => read::index_put(registry, large, &change)?,
-                    Kind::Delete => read::index_delete(registry, large, &change)?,
+                    Kind::Put | Kind::PutLarge => apply::index_put(registry, large, &change)?,
+                    Kind::Delete => apply::index_delete(registry, large, &change)?,
                     _ => {}
                 }
             }
@@ -193,7 +193,7 @@ impl Gathered {
         // What cannot be decoded was refused when it was read.
         if let Ok(record) = CatalogueRecord::of(member.kind, member.keyspace, payload) {
             spaces.apply(&record, member.seqno, |id| {
-                read::forget_space(registry, large, id);
+                apply::forget_space(registry, large, id);
                 shown(id)
             });
         }
