@@ -21,9 +21,12 @@ use crate::txn::range::MomentRange;
 ///
 /// It is always the end of a batch or transaction, never its middle. A key whose time comes later stays in it. Making one takes no longer however large the store is, and holds nobody up;
 /// while it is open a writer keeps what it replaces: memory for each key that is changed, not for the store, and the files that
-/// what it shows lies in. It may outlive the store's handles. On a handle for reading only the writer knows nothing of it: what it shows stays, but
-/// for large values (see [`Keyspace::put`]), whose files may go: `NotFound`. After a `refresh` that failed there is no one moment to show: the methods
-/// of a snapshot say why, until another refresh succeeds.
+/// what it shows lies in. It may outlive the store's handles.
+///
+/// On a handle for reading only the writer knows nothing of it: what it shows stays, but for large values (see [`Keyspace::put`]), whose files may go. If
+/// the writer failed, and its next session has less than was shown, all of the snapshot goes with the first [`Db::refresh`](crate::Db::refresh) that
+/// finds it. Both are `NotFound`. After a `refresh` that failed there is no one moment to show: the methods of a new snapshot say why, until another
+/// refresh succeeds.
 ///
 /// ```
 /// # fn main() -> zipcask::Result<()> {

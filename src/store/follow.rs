@@ -274,6 +274,7 @@ impl Follower<'_> {
 
     /// Forgets all files (F5): what the index says of them goes once they were read anew.
     fn start_over(&mut self) {
+        self.store.begin_era();
         let report = std::mem::take(&mut self.known.report);
         *self.known = Following { report, ..Following::default() };
         self.store.archives().clear();

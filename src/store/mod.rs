@@ -171,6 +171,8 @@ pub(crate) struct Store {
     following: Option<Mutex<Following>>,
     /// Why what is in the index is of no one moment, if it is not: a refresh, or a group, that failed half-way.
     between: Mutex<Option<Error>>,
+    /// How often a follower has found another log than it had followed: moments of before are of one that is no more (F5).
+    era: Mutex<u64>,
 }
 
 /// What only the one writer of the log touches.

@@ -102,6 +102,17 @@ impl Store {
         })
     }
 
+    /// Which log it is that is shown, of those that were followed one after the other.
+    pub(crate) fn era(&self) -> u64 {
+        if self.is_read_only() { *self.era.lock().unwrap_or_else(PoisonError::into_inner) } else { 0 }
+    }
+
+    /// The log is about to be read anew, and may say something else.
+    pub(super) fn begin_era(&self) {
+        // Under a lock, so that who has met anything of the new log, however it came there, sees afterwards that it is another.
+        *self.era.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+    }
+
     /// What is in the index is of no one moment, and why; or is again.
     pub(crate) fn set_between(&self, why: Option<Error>) {
         *self.between.lock().unwrap_or_else(PoisonError::into_inner) = why;

@@ -18,7 +18,7 @@ pub(crate) struct MomentRange {
     pass: RangePass,
     // After the pass: what that shows is kept until then.
     moment: Arc<Moment>,
-    /// Whether it was said that this is a forked process.
+    /// Whether it was said that there is nothing to see: in a forked process, and of a log that is no more.
     refused: bool,
 }
 
@@ -36,28 +36,35 @@ impl MomentRange {
     /// As of a moment.
     ///
     /// # Errors
-    /// `Forked`; `Io`, `ResourceLimit` where segments are read by position.
+    /// `Forked`; `NotFound` of a log that is no more; `Io`, `ResourceLimit` where segments are read by position.
     pub(crate) fn at(moment: &Arc<Moment>, space: &Arc<Space>, bounds: &Bounds) -> Result<MomentRange> {
         MomentRange::of(moment, space, bounds, None)
     }
 
     fn of(moment: &Arc<Moment>, space: &Arc<Space>, bounds: &Bounds, changes: Option<u64>) -> Result<MomentRange> {
         let pass = moment.store()?.range_at(space, bounds, (moment.seqno(), moment.time_ms()), changes)?;
+        moment.check_era()?;
         Ok(MomentRange { pass, moment: Arc::clone(moment), refused: false })
     }
 
     /// Shows what is left to `each` from below, until it breaks.
     ///
     /// # Errors
-    /// Those of the first record that cannot be read; `Forked`.
+    /// Those of the first record that cannot be read; `Forked`; `NotFound` of a log that is no more.
     pub(crate) fn visit(&mut self, each: &mut impl FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<()> {
-        self.pass.visit(self.moment.store()?, each)
+        let (moment, mut era) = (&self.moment, Ok(()));
+        self.pass.visit(moment.store()?, &mut |key: &[u8], value: &[u8]| {
+            era = moment.check_era();
+            if era.is_ok() { each(key, value) } else { ControlFlow::Break(()) }
+        })?;
+        era.and_then(|()| moment.check_era())
     }
 
     /// The next from a side; nothing once both have met.
     pub(crate) fn next_pair(&mut self, side: Side) -> Option<Result<(Value, Value)>> {
-        match self.moment.store() {
-            Ok(store) => self.pass.next_pair(store, side),
+        let pair = self.moment.store().map(|store| self.pass.next_pair(store, side));
+        match pair.and_then(|pair| self.moment.check_era().map(|()| pair)) {
+            Ok(pair) => pair,
             Err(_) if self.refused => None,
             Err(error) => {
                 self.refused = true;

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::bytes::copy;
 use zipcask::sim::{Random, SimDisk};
-use zipcask::{Db, Durability, Options, ReadMode, Seqno};
+use zipcask::{Db, Durability, ErrorKind, Options, ReadMode, Result, Seqno, Value};
 
 use crate::hook::HookDisk;
 use crate::report::report;
@@ -189,6 +189,16 @@ fn a_key_never_goes_back_nor_missing_whatever_the_writer_does_meanwhile() {
     report(&format!("{refreshes} refreshes, {opens} opens, {looks} looks meanwhile, {archives} archives left"));
 }
 
+fn owned(pair: Result<(Value, Value)>) -> (Vec<u8>, Vec<u8>) {
+    let (key, value) = pair.unwrap();
+    (key.to_vec(), value.to_vec())
+}
+
+/// What a snapshot says of what it has, if the last writes were lost.
+fn expected<T>(lost: usize, has: T) -> std::result::Result<T, ErrorKind> {
+    if lost == 0 { Ok(has) } else { Err(ErrorKind::NotFound) }
+}
+
 /// Puts zeros in place of the last `count` records, of 144 bytes each, of the newest segment: as if they had never reached the
 /// device, and only the cache had shown them.
 fn lose(dir: &Path, count: usize) {
@@ -215,8 +225,9 @@ fn a_writer_that_leaves_less_than_it_showed_is_followed_back() {
         copy(&first, &second);
         let db = small().open_read_only(&second).unwrap();
         assert!(all(&db) == all(&writer));
-        // Of a log that is there no more.
-        let gone = db.snapshot();
+        let (gone, before) = (db.snapshot(), all(&db));
+        let mut listed = gone.iter(&db);
+        let first = listed.next().map(owned);
         lose(&second, lost);
         let writer = small().open(&second).unwrap();
         assert_eq!(writer.last_seqno(), Seqno::from(30 - lost as u64));
@@ -229,6 +240,16 @@ fn a_writer_that_leaves_less_than_it_showed_is_followed_back() {
         let last = db.refresh().unwrap_or_else(|error| panic!("{lost} lost, way {way}: {error:?}"));
         assert_eq!(last, writer.last_seqno(), "{lost} lost, way {way}");
         assert!(all(&db) == all(&writer), "{lost} lost, way {way}");
+        // Where something was lost it is of a log that is there no more.
+        assert_eq!(gone.contains_key(&db, "key 3").map_err(|error| error.kind()), expected(lost, true));
+        let value = gone.get(&db, "key 3").map_err(|error| error.kind());
+        assert_eq!(value.map(|value| value.unwrap()[0]), expected(lost, 2));
+        let pairs: Result<BTreeMap<_, _>> = gone.iter(&db).map(|pair| pair.map(|pair| owned(Ok(pair)))).collect();
+        assert_eq!(pairs.map_err(|error| error.kind()), expected(lost, before.clone()));
+        // A pass that had begun before goes on, but for what was lost.
+        let pairs: BTreeMap<_, _> =
+            first.into_iter().chain(listed.filter_map(|pair| Some(owned(Ok(pair.ok()?))))).collect();
+        assert!(pairs.iter().all(|(key, value)| before.get(key) == Some(value)) && pairs.len() + lost >= before.len());
         assert_eq!(db.stats().live_bytes, writer.stats().live_bytes);
         put(&writer, 3, 4);
         db.refresh().unwrap();
