@@ -1,11 +1,12 @@
 //! All keys and values, as of one moment.
 //!
-//! Floor 6. Imports `db`, `error`, `segment`, `store`, `txn`.
+//! Floor 6. Imports `db`, `error`, `limits`, `segment`, `store`, `txn`.
 
 use std::fmt;
 
 use crate::db::range::Range;
 use crate::error::{Error, Result};
+use crate::limits::RECORD_ALIGN;
 use crate::segment::value::Value;
 use crate::store::Store;
 use crate::store::pass::Pass;
@@ -61,6 +62,8 @@ impl Iterator for Iter {
 
     fn next(&mut self) -> Option<Self::Item> {
         let pair = match &mut self.of {
+            // They lie at multiples of so many bytes anyway.
+            Ok(Of::Now(pass)) if self.align <= RECORD_ALIGN as usize => return pass.next_pair(),
             Ok(Of::Now(pass)) => pass.next_pair(),
             Ok(Of::Moment(pass)) => pass.next_pair(),
             Ok(Of::Transaction(pass)) => pass.next_pair(),

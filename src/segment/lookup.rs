@@ -266,6 +266,18 @@ impl Segment {
         Ok(key.zip(value))
     }
 
+    /// Key and value of the put at `offset` where a glance tells: it is mapped, was checked before, and never expires.
+    #[inline(always)]
+    pub(crate) fn lasting_pair(&self, offset: u64) -> Option<(&[u8], &[u8])> {
+        if !self.trust.covers(offset) {
+            return None;
+        }
+        let shape = self.shape(offset, Shape::of_lasting_put)?;
+        let key = self.mapped(offset + u64::from(shape.key), u64::from(shape.key_len));
+        let value = self.mapped(offset + u64::from(shape.value), u64::from(shape.value_len));
+        key.zip(value)
+    }
+
     #[cold]
     fn no_put(&self, offset: u64) -> Error {
         Error::corruption(&self.path, offset, "the index points at a record that is no put")

@@ -143,21 +143,9 @@ impl Pass {
         self.time_ms
     }
 
-    /// The segment of the next record that has not expired, and its offset there.
-    #[inline]
-    fn next(&mut self) -> Option<Result<(&Hold<Segment>, u64)>> {
-        loop {
-            let unit = self.next_unit()?;
-            match &self.segment {
-                Some((segment, start))
-                    if segment.has_expired(start.wrapping_add(unit * RECORD_ALIGN), self.time_ms) => {}
-                _ => return Some(self.shown(unit)),
-            }
-        }
-    }
-
-    #[inline]
-    fn shown(&self, unit: u64) -> Result<(&Hold<Segment>, u64)> {
+    /// The segment that this unit of the last place is in, and the offset there.
+    #[inline(always)]
+    fn at_unit(&self, unit: u64) -> Result<(&Hold<Segment>, u64)> {
         match &self.segment {
             Some((segment, start)) => Ok((segment, start.wrapping_add(unit * RECORD_ALIGN))),
             None => Err(self.lost()),
@@ -206,10 +194,14 @@ impl Pass {
     /// # Errors
     /// Those of the next one: `Corruption` if it is damaged, `Io` in positioned mode. The rest can still be shown.
     pub(crate) fn show<B>(&mut self, mut each: impl FnMut(&[u8], &[u8]) -> ControlFlow<B>) -> Result<Option<B>> {
-        let large = Arc::clone(&self.large);
-        while let Some(next) = self.next() {
-            let (segment, offset) = next?;
-            if let ControlFlow::Break(with) = show_pair(segment, offset, &large, &mut each)? {
+        while let Some(unit) = self.next_unit() {
+            let (segment, offset) = self.at_unit(unit)?;
+            let shown = match segment.lasting_pair(offset) {
+                Some((key, value)) => each(key, value),
+                None if segment.has_expired(offset, self.time_ms) => continue,
+                None => show_slowly(segment, offset, &self.large, &mut each)?,
+            };
+            if let ControlFlow::Break(with) = shown {
                 return Ok(Some(with));
             }
         }
@@ -221,17 +213,28 @@ impl Pass {
     /// # Errors
     /// As `show`.
     pub(crate) fn next_pair(&mut self) -> Option<Result<(Value, Value)>> {
-        let large = Arc::clone(&self.large);
-        Some(self.next()?.and_then(|(segment, offset)| pair(segment, offset, &large)))
+        loop {
+            let unit = self.next_unit()?;
+            let (segment, offset) = match self.at_unit(unit) {
+                Ok(at) => at,
+                Err(error) => return Some(Err(error)),
+            };
+            if let Some(pair) = segment.lasting_pair(offset) {
+                return Some(Ok(held(segment, pair)));
+            }
+            if !segment.has_expired(offset, self.time_ms) {
+                return Some(pair_slowly(segment, offset, &self.large));
+            }
+        }
     }
 
     /// As `next_pair`, of the records up to this seqno.
     pub(super) fn next_pair_until(&mut self, last: Seqno) -> Option<Result<(Value, Value)>> {
-        let large = Arc::clone(&self.large);
         loop {
-            let found = self.next()?.and_then(|(segment, offset)| {
-                let wanted = segment.record(offset)?.seqno <= last;
-                wanted.then(|| pair(segment, offset, &large)).transpose()
+            let unit = self.next_unit()?;
+            let found = self.at_unit(unit).and_then(|(segment, offset)| {
+                let wanted = !segment.has_expired(offset, self.time_ms) && segment.record(offset)?.seqno <= last;
+                wanted.then(|| pair(segment, offset, &self.large)).transpose()
             });
             if let Some(pair) = found.transpose() {
                 return Some(pair);
@@ -255,6 +258,20 @@ pub(super) fn show_pair<R>(
     large: &LargeFolder,
     each: &mut impl FnMut(&[u8], &[u8]) -> R,
 ) -> Result<R> {
+    match segment.lasting_pair(offset) {
+        Some((key, value)) => Ok(each(key, value)),
+        None => show_slowly(segment, offset, large, each),
+    }
+}
+
+/// The same of what no glance tells.
+#[inline(never)]
+fn show_slowly<R>(
+    segment: &Hold<Segment>,
+    offset: u64,
+    large: &LargeFolder,
+    each: &mut impl FnMut(&[u8], &[u8]) -> R,
+) -> Result<R> {
     if let Some((key, value)) = segment.pair(offset)? {
         return Ok(each(key, value));
     }
@@ -266,12 +283,27 @@ pub(super) fn show_pair<R>(
 ///
 /// # Errors
 /// `Corruption` if it is damaged; `Io`, `ResourceLimit`.
+#[inline]
 pub(super) fn pair(segment: &Hold<Segment>, offset: u64, large: &LargeFolder) -> Result<(Value, Value)> {
-    if let Some((key, value)) = segment.pair(offset)? {
-        return Ok((Value::mapped(segment.clone(), key), Value::mapped(segment.clone(), value)));
+    match segment.lasting_pair(offset) {
+        Some(pair) => Ok(held(segment, pair)),
+        None => pair_slowly(segment, offset, large),
+    }
+}
+
+/// The same of what no glance tells.
+#[inline(never)]
+fn pair_slowly(segment: &Hold<Segment>, offset: u64, large: &LargeFolder) -> Result<(Value, Value)> {
+    if let Some(pair) = segment.pair(offset)? {
+        return Ok(held(segment, pair));
     }
     let record = Fetched::read(segment, offset)?;
     Ok((Value::fetched(&record, Fetched::key), large.value(&record)?))
+}
+
+#[inline]
+fn held(segment: &Hold<Segment>, (key, value): (&[u8], &[u8])) -> (Value, Value) {
+    (Value::mapped(segment.clone(), key), Value::mapped(segment.clone(), value))
 }
 
 #[cfg(test)]
