@@ -37,6 +37,9 @@ mod walk;
 
 #[cfg(test)]
 #[cfg(not(any(zipcask_loom, zipcask_shuttle)))]
+mod flood_tests;
+#[cfg(test)]
+#[cfg(not(any(zipcask_loom, zipcask_shuttle)))]
 mod image_tests;
 #[cfg(test)]
 #[cfg(not(any(zipcask_loom, zipcask_shuttle)))]

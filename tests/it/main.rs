@@ -7,6 +7,7 @@ mod backups;
 mod bad_input;
 mod basics;
 mod batches;
+mod binding;
 mod bytes;
 mod callers;
 mod checkpoint;
@@ -16,6 +17,7 @@ mod compressed;
 mod cursors;
 mod expiry;
 mod faults;
+mod fixtures;
 mod followed_keyspaces;
 mod followers;
 #[cfg(unix)]
@@ -40,12 +42,17 @@ mod large;
 mod large_faults;
 #[cfg(target_os = "linux")]
 mod limits;
+#[cfg(target_os = "linux")]
+mod memory;
 mod models;
 #[cfg(target_os = "linux")]
 mod mount;
 mod mutations;
 #[cfg(target_os = "linux")]
+mod owner;
+#[cfg(target_os = "linux")]
 mod power_cuts;
+mod put_back;
 mod ranges;
 mod read_only;
 #[cfg(unix)]

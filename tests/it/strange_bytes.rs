@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use zipcask::{Db, ErrorKind, Options, ReadMode};
+use zipcask::{Db, ErrorKind, Options, ReadMode, inspect};
 
 use crate::bytes::{FIRST, RECORDS, edit, fix_record, fix_sector, headers, records, small};
 
@@ -78,6 +78,49 @@ fn a_store_with_an_unknown_feature_is_refused() {
 #[test]
 fn a_store_with_an_unknown_feature_that_only_readers_may_ignore_is_refused_for_writing() {
     refused(identity(|copy| copy[24] = 4), ErrorKind::FormatVersion, &["ZIPCASK"]);
+}
+
+#[test]
+fn a_store_with_an_unknown_feature_that_only_readers_may_ignore_is_read_copied_and_left_alone() {
+    let (dir, out) = (store(), tempfile::tempdir().unwrap());
+    identity(|copy| copy[24] = 4)(dir.path());
+    let before = tree(dir.path());
+    let db = Db::open_read_only(dir.path()).unwrap();
+    assert!((0..50_u32).all(|i| db.get(i.to_le_bytes()).unwrap().unwrap() == vec![i as u8; 500]));
+    assert_eq!(db.iter().count(), 50);
+    assert!(db.verify().unwrap().is_clean());
+    assert_eq!(db.put("key", "value").unwrap_err().kind(), ErrorKind::ReadOnly);
+    drop(db);
+    assert!(inspect::verify(dir.path()).unwrap().is_clean());
+    inspect::salvage(dir.path(), out.path()).unwrap();
+    assert_eq!(Db::open(out.path()).unwrap().len(), 50);
+    assert_eq!(tree(dir.path()), before);
+}
+
+#[test]
+fn a_store_that_readers_may_not_read_either_is_refused_to_them_by_the_same_name() {
+    for at in [8, 16] {
+        let dir = store();
+        identity(|copy| copy[at] = 4)(dir.path());
+        let before = tree(dir.path());
+        let error = Db::open_read_only(dir.path()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::FormatVersion, "{error:?}");
+        assert_eq!(tree(dir.path()), before);
+    }
+}
+
+#[test]
+fn unknown_features_that_nobody_needs_to_know_are_kept_by_whoever_writes() {
+    let dir = store();
+    identity(|copy| copy[32] = 128)(dir.path());
+    let before = fs::read(dir.path().join("ZIPCASK")).unwrap();
+    let db = Db::open(dir.path()).unwrap();
+    db.put("key", "value").unwrap();
+    db.compact().unwrap();
+    db.checkpoint().unwrap();
+    db.close().unwrap();
+    assert_eq!(fs::read(dir.path().join("ZIPCASK")).unwrap(), before);
+    assert_eq!(Db::open(dir.path()).unwrap().len(), 51);
 }
 
 #[test]
