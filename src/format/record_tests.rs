@@ -4,7 +4,9 @@
 
 use crate::address::{SegmentId, Seqno};
 use crate::format::checksum::{self, Salt};
-use crate::format::record::{Draft, Flaw, Header, Kind, insert_horizon, set_more_follows, stamp};
+use crate::format::record::{
+    Draft, Flaw, Header, Kind, Shape, delete_in_place_of, insert_horizon, set_more_follows, stamp, transplant,
+};
 use crate::format::{cases, edit, edits, hex};
 use crate::limits::{KEY_LEN_MAX, LARGE_VALUE_LEN, RECORD_HEADER_LEN, SEQNO_MAX};
 use crate::sabotage::{Sabotage, plant};
@@ -211,6 +213,133 @@ fn without_its_checks_a_planted_bug_lets_damage_through() {
     plant(None);
     assert!(value.is_ok() && damaged(&salted) && elsewhere.is_ok());
     assert!(damaged(&decode(&unsalted, salt(), AT)), "no bug, no leniency");
+}
+
+/// A put with these extensions, as it stands at `AT`.
+fn extended(key: &[u8], value: &[u8], expiry: Option<u64>, horizon: Option<u64>, more_follows: bool) -> Vec<u8> {
+    let mut buffer = vec![0; 8];
+    put(key, value, expiry).encode(&mut buffer);
+    if more_follows {
+        set_more_follows(&mut buffer[8..]);
+    }
+    match horizon {
+        Some(horizon) => insert_horizon(&mut buffer, 8, horizon),
+        None => drop(buffer.drain(..8)),
+    }
+    stamp(&mut buffer, Seqno::from(0x0605_0403_0201), salt(), AT);
+    buffer
+}
+
+/// Each combination of extensions and flags.
+fn extensions() -> impl Iterator<Item = (Option<u64>, Option<u64>, bool)> {
+    (0..8).map(|bits| ((bits & 1 != 0).then_some(1 << 40), (bits & 2 != 0).then_some(4096), bits & 4 != 0))
+}
+
+#[test]
+fn a_glance_at_a_put_says_what_its_whole_header_says() {
+    for (expiry, horizon, more_follows) in extensions() {
+        for key_len in [0, 1, 8, 9, KEY_LEN_MAX] {
+            let record = extended(&vec![b'k'; key_len], b"a value", expiry, horizon, more_follows);
+            let (first, header) = (record.first_chunk().unwrap(), Header::decode(&record).unwrap());
+            let shape = Shape::of_put(first).unwrap();
+            assert_eq!((shape.keyspace, shape.key_len, shape.value_len), (7, key_len as u16, 7));
+            assert_eq!(u64::from(shape.key)..u64::from(shape.key) + key_len as u64, header.key());
+            assert_eq!(u64::from(shape.value)..shape.end(), header.value());
+            assert_eq!(Shape::of_lasting_put(first), expiry.is_none().then_some(shape));
+            assert_eq!(Header::has_expiry_in(first), expiry.is_some());
+            assert_eq!(Header::seqno_in(first), header.seqno);
+        }
+    }
+}
+
+#[test]
+fn a_glance_takes_no_other_kind_and_no_unknown_flag_for_a_put() {
+    let record = stamped(put(b"key", b"value", None), 5);
+    let glance = |kind: u8, flags: u8| {
+        let mut first = *record.first_chunk().unwrap();
+        (first[22], first[23]) = (kind, flags);
+        (Shape::of_put(&first).is_some(), Shape::of_lasting_put(&first).is_some())
+    };
+    for byte in 0..=255_u8 {
+        assert_eq!(glance(byte, 0), (byte == 1, byte == 1), "kind {byte}");
+        assert_eq!(glance(1, byte), (byte < 8, byte < 8 && byte & 2 == 0), "flags {byte}");
+    }
+}
+
+#[test]
+fn a_record_that_is_moved_is_what_alone_would_have_been_written_there() {
+    let (elsewhere, offset) = (Salt(0x1234_5678), 65_536);
+    for (expiry, horizon, more_follows) in extensions() {
+        let record = extended(b"a key", b"the value", expiry, horizon, more_follows);
+        let header = Header::decode(&record).unwrap();
+        let mut out = b"before".to_vec();
+        transplant(&record, &header, elsewhere, offset, &mut out);
+        let mut alone = b"before".to_vec();
+        put(b"a key", b"the value", expiry).encode(&mut alone);
+        stamp(&mut alone[6..], header.seqno, elsewhere, offset);
+        assert_eq!(out, alone);
+        assert!(decode(&out[6..], elsewhere, offset).is_ok());
+    }
+}
+
+#[test]
+fn a_delete_in_place_of_a_put_hides_the_same_key_from_the_same_moment_on() {
+    for (expiry, horizon, more_follows) in extensions() {
+        let record = extended(b"a key", b"the value", expiry, horizon, more_follows);
+        let (mut delete, mut out) = (Vec::new(), Vec::new());
+        let header = delete_in_place_of(&record, &Header::decode(&record).unwrap(), &mut delete);
+        transplant(&delete, &header, salt(), AT, &mut out);
+        let mut alone = encoded(Draft { kind: Kind::Delete, ..put(b"a key", b"", None) });
+        stamp(&mut alone, Seqno::from(0x0605_0403_0201), salt(), AT);
+        assert_eq!(out, alone);
+        assert_eq!(Header { header_crc: header.header_crc, ..Header::decode(&out).unwrap() }, header);
+    }
+}
+
+#[test]
+fn kinds_that_give_keys_values_and_kinds_of_the_catalogue_have_nothing_in_common() {
+    use Kind::{Cursor, Delete, KeyspaceClear, KeyspaceCreate, KeyspaceDrop, Pad, Put, PutLarge};
+    for (kind, is_put, is_catalogue) in [
+        (Put, true, false),
+        (PutLarge, true, false),
+        (Delete, false, false),
+        (KeyspaceCreate, false, true),
+        (KeyspaceDrop, false, true),
+        (KeyspaceClear, false, true),
+        (Cursor, false, true),
+        (Pad, false, false),
+    ] {
+        assert_eq!((kind.is_put(), kind.is_catalogue()), (is_put, is_catalogue), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_head_that_is_cut_short_has_no_extensions_and_is_refused() {
+    let record = extended(b"a key", b"", Some(1 << 40), Some(4096), false);
+    let header = Header::decode(&record).unwrap();
+    assert_eq!((header.horizon(&record[..32]), header.expiry(&record[..40])), (Some(4096), Some(1 << 40)));
+    assert_eq!((header.horizon(&record[..31]), header.expiry(&record[..39])), (None, None));
+    for len in 0..header.head_len() as usize {
+        assert!(damaged(&header.check_head(&record[..len], salt(), AT)), "{len} bytes");
+    }
+}
+
+#[test]
+fn a_flaw_says_what_it_found() {
+    let mut record = stamped(put(b"key", b"value", None), 5);
+    record[23] = 0x40;
+    let flaw = Header::decode(&record).unwrap_err();
+    assert_eq!(flaw.to_string(), "no record has kind 1 with flags 0x40 and these lengths");
+    assert_eq!(Flaw::NeverWritten.to_string(), "nothing but zeros is there");
+}
+
+#[test]
+#[should_panic(expected = "the record has a horizon already")]
+fn a_second_horizon_is_our_bug() {
+    let mut buffer = vec![0; 16];
+    put(b"key", b"value", None).encode(&mut buffer);
+    insert_horizon(&mut buffer, 16, 4096);
+    insert_horizon(&mut buffer, 8, 4096);
 }
 
 /// Lengths around the multiples of 8 and the limits.
