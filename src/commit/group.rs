@@ -117,3 +117,21 @@ impl Group {
         self.progress.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
+
+#[cfg(test)]
+#[cfg(not(any(zipcask_loom, zipcask_shuttle)))]
+mod tests {
+    use super::{Done, Group};
+
+    #[test]
+    fn a_member_leads_where_it_is_asked_to_and_else_hears_what_became_of_it() {
+        let group = Group::new();
+        group.pass_lead();
+        assert!(group.outlast(false));
+        group.pass_lead();
+        assert!(group.outlast(true), "soon");
+        group.finish(vec![Ok(Done::Written(7)), Ok(Done::Conflict)]);
+        assert!(!group.outlast(false) && !group.outlast(true));
+        assert_eq!([0, 1].map(|member| group.outcome(member).unwrap()), [Done::Written(7), Done::Conflict]);
+    }
+}

@@ -275,3 +275,63 @@ fn wait<'a, T>(condvar: &Condvar, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T>
 #[cfg(all(test, zipcask_loom))]
 #[path = "../../loom-tests/queue.rs"]
 mod loom_models;
+
+#[cfg(test)]
+#[cfg(not(any(zipcask_loom, zipcask_shuttle)))]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::{Queue, lock};
+    use crate::commit::batch::{Member, Records, Rule};
+    use crate::commit::group::Done;
+    use crate::error::ErrorKind;
+    use crate::platform::Barrier;
+
+    fn member(barrier: Option<Barrier>) -> Member {
+        Member { records: Records::new(), rule: Rule::Always, barrier, seal: false }
+    }
+
+    #[test]
+    fn a_leader_that_panics_fails_its_group_and_leaves_nobody_waiting() {
+        let queue = Queue::new();
+        let [first, beside] = [(); 2].map(|()| queue.submit(&member(None)).unwrap());
+        let mut next = None;
+        let bug = |_: &mut _| {
+            next = Some(queue.submit(&member(None)).unwrap());
+            panic!("a bug of ours")
+        };
+        let led = catch_unwind(AssertUnwindSafe(|| queue.wait(&first, || (), bug)));
+        assert!(led.is_err());
+        assert_eq!(beside.group.outcome(beside.member).unwrap_err().kind(), ErrorKind::Poisoned);
+        let next = queue.wait(&next.unwrap(), || (), |_| vec![Ok(Done::Written(1))]);
+        assert_eq!(next.unwrap(), Done::Written(1), "one of the next group leads it");
+        assert!(!lock(&queue.state).leading, "and then nobody does");
+    }
+
+    #[test]
+    fn a_closed_queue_takes_nobody_in_and_only_one_has_closed_it() {
+        let queue = Queue::new();
+        assert!(!queue.is_closed() && queue.close());
+        assert!(queue.is_closed() && !queue.close());
+        assert_eq!(queue.submit(&member(None)).unwrap_err().kind(), ErrorKind::Closed);
+    }
+
+    #[test]
+    fn a_group_that_is_filled_has_the_barrier_of_its_most_demanding_member() {
+        let queue = Queue::new();
+        let mut tickets = Vec::new();
+        for (barrier, expected) in [
+            (None, None),
+            (Some(Barrier::Durable), Some(Barrier::Durable)),
+            (Some(Barrier::Ordered), Some(Barrier::Durable)),
+        ] {
+            tickets.push(queue.submit(&member(barrier)).unwrap());
+            let filling = queue.filling();
+            assert_eq!((filling.members, filling.barrier), (tickets.len(), expected));
+        }
+        let members = |work: &mut super::Work| (1..=work.members.len() as u64).map(|n| Ok(Done::Written(n))).collect();
+        assert_eq!(queue.wait(&tickets[0], || (), members).unwrap(), Done::Written(1));
+        assert_eq!(tickets[2].group.outcome(2).unwrap(), Done::Written(3));
+        assert_eq!((queue.filling().members, queue.filling().barrier), (0, None));
+    }
+}

@@ -212,6 +212,33 @@ mod tests {
     }
 
     #[test]
+    fn what_is_just_at_a_bound_is_not_beyond_it() {
+        let large = |dead_large| Candidate { dead_large, ..segment(1000, 1000) };
+        assert_eq!(decide(&[large(400)], &BACKGROUND), none(), "400 of 1400 are less than the share");
+        assert_eq!(decide(&[large(500)], &BACKGROUND).files, 0..1, "500 of 1500 are more");
+        assert_eq!((debt(&[large(400)], &BACKGROUND), debt(&[large(500)], &BACKGROUND)), (0, 500));
+        assert_eq!(decide(&[segment(100, 100); 9], &BACKGROUND), none(), "a file of that size is not small");
+        assert_eq!(decide(&[segment(99, 99); 8], &BACKGROUND).files, 0..8);
+        assert_eq!(decide(&[segment(2000, 2000); 3], &PACK).files, 0..2, "a job may be as large as it may be");
+        assert_eq!(decide(&[segment(2001, 2001); 3], &PACK).files, 0..1);
+    }
+
+    #[test]
+    fn no_more_than_is_there_is_written_of_a_file_that_says_that_more_of_it_is_live() {
+        let odd = Candidate { unsorted: true, ..segment(2000, u64::MAX) };
+        let sort = Goal { sort: true, ..BACKGROUND };
+        assert_eq!(decide(&[odd; 3], &sort).files, 0..2);
+        assert_eq!(debt(&[odd], &sort), 0);
+    }
+
+    #[test]
+    fn small_files_behind_ones_that_are_not_are_found_wherever_they_lie() {
+        let mut files = vec![segment(1000, 1000), segment(10, 10), segment(1000, 1000), segment(1000, 1000)];
+        files.extend([segment(10, 10); 8]);
+        assert_eq!(decide(&files, &BACKGROUND), Decision { files: 4..12, rewrite: true, reason: Reason::Small });
+    }
+
+    #[test]
     fn many_small_files_become_one_and_few_do_not() {
         let mut files = vec![segment(1000, 1000)];
         files.resize(8, segment(10, 10));

@@ -281,6 +281,20 @@ mod tests {
     }
 
     #[test]
+    fn a_store_is_a_copy_until_it_goes_its_own_way_and_other_features_stay() {
+        for compat in [0, 2, 3, u64::MAX] {
+            let identity = Identity { compat, ..identity() };
+            assert_eq!(identity.is_copy(), compat % 2 == 1, "{compat}");
+            let copy = identity.of_copy();
+            assert_eq!(copy, Identity { compat: compat | 1, ..identity.clone() });
+            assert!(copy.is_copy());
+            let own = copy.with_lineage([9; 16]);
+            assert_eq!(own, Identity { compat: compat & !1, lineage: [9; 16], ..identity });
+            assert!(!own.is_copy());
+        }
+    }
+
+    #[test]
     fn copies_that_differ_are_corruption() {
         let mut bytes = identity().encode();
         alter(&mut bytes, 1, 56, &[0xff]);

@@ -144,3 +144,92 @@ impl Order {
         self.count == end.record_count && (self.count == 0 || self.last == u64::from(end.last_seqno))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Order, checked};
+    use crate::address::{SegmentId, Seqno};
+    use crate::format::checksum::Salt;
+    use crate::format::record::{Draft, Header, Kind, stamp};
+    use crate::format::segment::{Footer, SegmentHeader, SegmentKind};
+    use crate::segment::scan::Scanned;
+    use crate::store::torn::End;
+
+    const LEN: u64 = 1 << 20;
+
+    fn end(last_seqno: u64, record_count: u64) -> End {
+        End { offset: 8192, last_seqno: last_seqno.into(), record_count, crc: 0 }
+    }
+
+    /// Whether a record of this seqno may come next.
+    fn takes(order: &mut Order, seqno: u64) -> bool {
+        let mut bytes = Vec::new();
+        Draft { kind: Kind::Put, keyspace: 0, key: b"key", value: b"", expiry: None }.encode(&mut bytes);
+        stamp(&mut bytes, Seqno::from(seqno), Salt(0), 4096);
+        let header = Header::decode(&bytes).unwrap();
+        let (head, value, large, catalogue) = (&bytes[..], None, None, None);
+        order.take(&Scanned { offset: 4096, header, head, record: head, value, large, catalogue }, "file").is_ok()
+    }
+
+    #[test]
+    fn a_footer_counts_up_to_its_bounds_and_beyond_them_it_is_damage() {
+        let header = SegmentHeader {
+            database: [1; 16],
+            id: SegmentId(1),
+            epoch: [2; 16],
+            kind: SegmentKind::Log,
+            first_seqno: Seqno::from(10),
+            len: LEN,
+        };
+        for (end, last, record_count, sound) in [
+            (4096, 9, 0, true),
+            (LEN - 64, 19, 10, true),
+            (4088, 9, 0, false),
+            (LEN - 56, 19, 10, false),
+            (8192, 18, 10, false),
+            (8192, 20, 10, false),
+            (8192, 8, 0, false),
+        ] {
+            let footer = Footer { end, last_seqno: Seqno::from(last), record_count, crc: 7 };
+            match checked(&footer, &header, "file") {
+                Ok(found) => {
+                    assert!(sound, "{footer:?}");
+                    let expected = End { offset: end, last_seqno: last.into(), record_count, crc: 7 };
+                    assert_eq!(found, expected);
+                }
+                Err(error) => {
+                    assert!(!sound, "{footer:?}");
+                    assert_eq!(error.damage().map(|(file, offset, _)| (file, offset)), Some(("file", LEN - 64)));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn records_of_the_log_have_one_seqno_after_the_other_up_to_the_last() {
+        let end = end(12, 3);
+        let mut order = Order::before(SegmentKind::Log, &end);
+        assert!(!takes(&mut order, 9) && !takes(&mut order, 11));
+        assert!(takes(&mut order, 10) && !takes(&mut order, 10) && !takes(&mut order, 12));
+        assert!(takes(&mut order, 11) && !order.is_complete(&end));
+        assert!(takes(&mut order, 12) && order.is_complete(&end));
+        let more = End { last_seqno: 13.into(), record_count: 4, ..end };
+        let mut order = Order::after(&end);
+        assert!(order.is_complete(&end) && !order.is_complete(&more) && !takes(&mut order, 12));
+        assert!(takes(&mut order, 13) && order.is_complete(&more));
+    }
+
+    #[test]
+    fn rewritten_records_come_in_any_order_and_the_newest_is_the_one_that_the_footer_says() {
+        let end = end(12, 3);
+        let mut order = Order::before(SegmentKind::Packed, &end);
+        assert!(!takes(&mut order, 0) && !takes(&mut order, 13));
+        assert!(takes(&mut order, 1) && takes(&mut order, 12) && !order.is_complete(&end));
+        assert!(takes(&mut order, 7) && order.is_complete(&end));
+        let mut without = Order::before(SegmentKind::Packed, &end);
+        assert!([3, 1, 11].map(|seqno| takes(&mut without, seqno)).iter().all(|taken| *taken));
+        assert!(!without.is_complete(&end), "the newest is missing");
+        let none = End { record_count: 0, ..end };
+        assert!(Order::before(SegmentKind::Packed, &none).is_complete(&none), "where nothing is left");
+    }
+}

@@ -269,3 +269,8 @@ pub(super) fn keep_copy(
     }
     Ok(disk.path().join(name))
 }
+
+#[cfg(test)]
+#[cfg(not(any(zipcask_loom, zipcask_shuttle)))]
+#[path = "torn_tests.rs"]
+mod tests;
