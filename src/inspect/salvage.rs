@@ -496,7 +496,7 @@ struct Reading {
 impl Reading {
     fn record(&mut self, record: Found, part: &Part, all: &mut Gathered, survey: &Survey, at: usize) {
         self.vouched = self.vouched.max(record.horizon.unwrap_or(0));
-        self.last = record.seqno().into();
+        self.last = self.last.max(record.seqno().into());
         self.settle(part, all, survey, at);
         let more = record.header.more_follows;
         self.open.push(record);
@@ -526,8 +526,9 @@ impl Reading {
             (None, Some(next)) => Some(u64::from(next).saturating_sub(1)),
             (None, None) => None,
         };
-        // In an archive each segment has a footer.
-        let missing = said.map_or(part.home != Home::Alone || start < self.vouched, |said| self.last < said);
+        // In an archive each segment has a footer. Below that there is nothing but records.
+        let cut = lost.is_some() && part.footer.is_some();
+        let missing = cut || said.map_or(part.home != Home::Alone || start < self.vouched, |said| self.last < said);
         if said.is_none() && !missing {
             // Nobody was told that it was durable.
             all.report.unfinished += batch.len() as u64;
@@ -541,13 +542,13 @@ impl Reading {
         };
         match said {
             _ if !missing => {}
-            Some(said) => all.lose(
+            Some(said) if self.last < said => all.lose(
                 &part.path,
                 stop,
                 len,
                 format!("{what}; the records after {} up to {said} are gone", self.last),
             ),
-            None => all.lose(&part.path, stop, len, what),
+            _ => all.lose(&part.path, stop, len, what),
         }
     }
 }

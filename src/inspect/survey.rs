@@ -305,13 +305,14 @@ impl Part {
     /// All its records.
     pub(super) fn walk(&self) -> Walk {
         let bytes = Bytes::new(&self.file, self.len);
-        let first = u64::from(self.header.first_seqno);
+        let kind = self.header.kind;
+        let first = if kind == SegmentKind::Log { self.header.first_seqno.into() } else { 1 };
         let end = match (&self.footer, self.next_seqno) {
             (Some(footer), _) => u64::from(footer.last_seqno).saturating_add(1),
             (None, Some(next)) => next.into(),
             (None, None) => SEQNO_MAX,
         };
-        Walk::new(bytes, self.header.salt(), self.limit(), first..end)
+        Walk::new(bytes, self.header.salt(), self.limit(), kind, first..end)
     }
 
     /// No record reaches beyond.

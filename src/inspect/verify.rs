@@ -95,7 +95,7 @@ impl Check<'_> {
                             format!("record {seqno} where record {} is expected; {RESTORE}", last.saturating_add(1));
                         doubts.push(Doubt { until: batch_end.saturating_add(1), offset: record.offset, what });
                     }
-                    (last, count) = (seqno, count + 1);
+                    (last, count) = (last.max(seqno), count + 1);
                     if let Some(flaw) = &record.flaw {
                         whole = false;
                         let what = format!(
@@ -194,7 +194,7 @@ impl Check<'_> {
             self.report.add(&part.path, at, what);
         } else if let Some(crc) = crc {
             // Where something was lost that is said already.
-            let ends = last == u64::from(footer.last_seqno) || count == 0 || part.header.kind == SegmentKind::Packed;
+            let ends = last == u64::from(footer.last_seqno) || count == 0;
             if count != footer.record_count || !ends {
                 let said = (footer.record_count, footer.last_seqno);
                 let what =

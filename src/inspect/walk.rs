@@ -12,6 +12,7 @@ use crate::address::Seqno;
 use crate::format::checksum::{self, Salt};
 use crate::format::large::LargeValue;
 use crate::format::record::{Flaw, Header, Kind};
+use crate::format::segment::SegmentKind;
 use crate::inspect::bytes::{Bytes, WINDOW_LEN};
 use crate::limits::{RECORD_ALIGN, RECORD_HEADER_LEN, RECORDS_START};
 
@@ -79,6 +80,8 @@ pub(super) struct Walk {
     limit: u64,
     /// Seqnos that records of this segment may still have.
     seqnos: Range<u64>,
+    /// Whether each has a higher one than those before: not where a job has rewritten them, in the order of their keys as often as not.
+    rises: bool,
     /// crc32c of all bytes so far.
     crc: u32,
     budget: u64,
@@ -86,10 +89,11 @@ pub(super) struct Walk {
 
 impl Walk {
     /// From the first record on; no record reaches beyond `limit`, or has other seqnos than those.
-    pub(super) fn new(bytes: Bytes, salt: Salt, limit: u64, seqnos: Range<u64>) -> Walk {
+    pub(super) fn new(bytes: Bytes, salt: Salt, limit: u64, kind: SegmentKind, seqnos: Range<u64>) -> Walk {
+        let rises = kind == SegmentKind::Log;
         let limit = limit.min(bytes.len()) / RECORD_ALIGN * RECORD_ALIGN;
         let budget = limit.saturating_mul(SEARCH_COST).saturating_add(WINDOW_LEN as u64);
-        Walk { bytes, salt, at: RECORDS_START, limit, seqnos, crc: 0, budget }
+        Walk { bytes, salt, at: RECORDS_START, limit, seqnos, rises, crc: 0, budget }
     }
 
     /// Where the next piece begins.
@@ -185,7 +189,9 @@ impl Walk {
         let wanted = is_catalogue && flaw.is_none() && value.end.saturating_sub(value.start) <= CATALOGUE_LEN_MAX;
         let payload = if wanted { self.part(offset, value) } else { None };
         self.at = offset.saturating_add(header.record_len());
-        self.seqnos.start = u64::from(header.seqno).saturating_add(1);
+        if self.rises {
+            self.seqnos.start = u64::from(header.seqno).saturating_add(1);
+        }
         Found { offset, header, key, horizon, flaw, large, payload: payload.unwrap_or_default() }
     }
 

@@ -365,3 +365,31 @@ fn an_older_value_that_is_taken_is_told_of() {
     assert_eq!((&damaged.key[..], u64::from(damaged.lost), damaged.taken.map(u64::from)), (&b"key"[..], 3, Some(1)));
     assert!(!report.is_complete() && report.lost.is_empty());
 }
+
+#[test]
+fn what_a_job_has_put_in_the_order_of_its_keys_is_whole_and_is_saved_whole() {
+    for keyspaces in [1, 3] {
+        let dir = TempDir::new().unwrap();
+        let db = small(dir.path());
+        let spaces: Vec<_> = (0..keyspaces)
+            .map(|n| db.keyspace_with(&format!("ordered {n}"), KeyspaceOptions::new().ordered(true)).unwrap())
+            .collect();
+        for i in 0..300_u32 {
+            let key = i.wrapping_mul(7_919).to_be_bytes();
+            spaces[i as usize % spaces.len()].put(key, [i as u8; 30]).unwrap();
+            db.put(key, i.to_le_bytes()).unwrap();
+        }
+        db.compact().unwrap();
+        let expected: Vec<_> = spaces.iter().map(|space| space.len()).chain([db.len()]).collect();
+        db.close().unwrap();
+        assert_eq!(inspect::verify(dir.path()).unwrap().problems(), []);
+        let out = TempDir::new().unwrap();
+        let report = inspect::salvage(dir.path(), out.path()).unwrap();
+        assert!(report.is_complete(), "{report:?}");
+        assert_eq!(report.keys, expected.iter().sum::<u64>());
+        let saved = Db::open_read_only(out.path()).unwrap();
+        let found = (0..keyspaces).map(|n| saved.keyspace(&format!("ordered {n}")).unwrap().len()).chain([saved.len()]);
+        assert_eq!(found.collect::<Vec<_>>(), expected);
+        assert!(inspect::dump(dir.path()).unwrap().all(|item| !matches!(item.what, What::Damaged(_))));
+    }
+}
