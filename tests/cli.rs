@@ -3,6 +3,8 @@
 
 #[path = "cli/backups.rs"]
 mod backups;
+#[path = "cli/made.rs"]
+mod made;
 
 use std::fs;
 use std::io::Write as _;

@@ -50,7 +50,7 @@ impl KeyspaceOptions {
         self
     }
 
-    /// How long keys live that are put without a time of their own: from a millisecond to 500 million years.
+    /// How long keys live that are put without a time of their own: from a millisecond to 500 million years, rounded up to milliseconds.
     pub fn default_ttl(mut self, ttl: Duration) -> Self {
         self.default_ttl = Some(ttl);
         self
@@ -73,10 +73,10 @@ impl KeyspaceOptions {
             let text = format!("value_align is {align}; it must be a power of two from 1 to 4096");
             return Err(Error::new(ErrorKind::Invalid, text));
         }
-        let default_ttl_ms = self.default_ttl.map(|ttl| u64::try_from(ttl.as_millis()));
+        let default_ttl_ms = self.default_ttl.map(|ttl| u64::try_from(ttl.as_nanos().div_ceil(1_000_000)));
         if let Some(Ok(0) | Err(_)) = default_ttl_ms {
             let text = format!(
-                "default_ttl is {:?}; it must be from a millisecond to 500 million years",
+                "default_ttl is {:?}; it must be more than nothing and at most 500 million years",
                 self.default_ttl.unwrap_or_default()
             );
             return Err(Error::new(ErrorKind::Invalid, text));

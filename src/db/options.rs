@@ -120,7 +120,7 @@ impl Options {
     /// What the default keyspace, which the [`Db`] itself is, is made with. Of a store that is there already, what it has to be: others are
     /// `Invalid`. Default: whatever it was made with; of a store that is made by this, [`KeyspaceOptions::new`].
     ///
-    /// So the default keyspace of a store that was opened without this is in no order, for good, once something was written: ask for
+    /// So the default keyspace of a store that was opened without this is in no order, for good, once something was written, or a keyspace or cursor made: ask for
     /// [`KeyspaceOptions::ordered`] at the first open, or put what needs an order into another keyspace.
     pub fn default_keyspace(mut self, options: KeyspaceOptions) -> Self {
         self.default_keyspace = Some(options);

@@ -21,7 +21,8 @@ use crate::store::feed::{Committed, Feed};
 /// the background's too, within seconds where much is overwritten.
 ///
 /// It shows what readers see, so also writes that are not durable yet. On a handle for reading only it goes as far as the last
-/// [`Db::refresh`](crate::Db::refresh), which has to be called by another thread while `next` waits.
+/// [`Db::refresh`](crate::Db::refresh), which has to be called by another thread while `next` waits. If the writer failed, and its next session has less
+/// than was shown, it ends with an `Invalid` that says so.
 ///
 /// To keep a copy of the store elsewhere: take a [`Snapshot`](crate::Snapshot), copy what it shows, and go on from its seqno and one; on `Invalid`
 /// begin again.

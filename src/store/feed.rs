@@ -19,6 +19,8 @@ use crate::sync::Arc;
 /// Where a reader of the log is.
 pub(crate) struct Feed {
     store: Arc<Store>,
+    /// Of which log (F5).
+    era: u64,
     /// The first seqno that was not shown yet.
     next: Seqno,
     /// Behind the last record that was read. The segment stays, whatever becomes of its file.
@@ -46,12 +48,13 @@ impl Feed {
     /// # Errors
     /// `Invalid`, naming the first seqno that is left, if the log is kept from a later one on, or the last, if it has not come so far.
     pub(crate) fn new(store: &Arc<Store>, from: Seqno) -> Result<Feed> {
+        let era = store.era();
         let (next, last) = (from.max(Seqno::from(1)), store.watermark().visible());
         if u64::from(next) > u64::from(last) + 1 {
             let text = format!("the log cannot be followed from {next} on: the last write is {last}");
             return Err(Error::new(ErrorKind::Invalid, text));
         }
-        let mut feed = Feed { store: Arc::clone(store), next, at: None };
+        let mut feed = Feed { store: Arc::clone(store), era, next, at: None };
         if next <= last {
             feed.at = Some(feed.find()?);
         }
@@ -61,8 +64,22 @@ impl Feed {
     /// The next batch; `None` if it was not written yet.
     ///
     /// # Errors
-    /// `Invalid` as `new`; `Corruption` if a record is damaged, or a large value is not there any more; `Io`.
+    /// `Invalid` as `new`, and if a follower has begun anew since; `Corruption` if a record is damaged, or a large value is not there any more; `Io`.
     pub(crate) fn next(&mut self) -> Result<Option<Committed>> {
+        let next = self.read_next();
+        // Whatever was found may be of the other log.
+        if self.is_of_another_log() {
+            let text = "the log that was followed is no more: the writer failed and lost its last writes, and went on without them; take a snapshot, and go on behind it";
+            return Err(Error::new(ErrorKind::Invalid, text));
+        }
+        next
+    }
+
+    fn is_of_another_log(&self) -> bool {
+        self.store.era() != self.era
+    }
+
+    fn read_next(&mut self) -> Result<Option<Committed>> {
         while self.next <= self.store.watermark().visible() {
             let (segment, mut end) = match self.at.take() {
                 Some((segment, offset)) if offset < segment.tail().published() => (segment, offset),
@@ -93,7 +110,7 @@ impl Feed {
     /// Waits until there is a next batch, at most so long, and says whether there is.
     pub(crate) fn wait(&self, at_most: Option<Duration>) -> bool {
         let until = at_most.and_then(|time| Deadline::after(self.store.disk().clock(), time));
-        let there = || self.store.watermark().visible() >= self.next;
+        let there = || self.store.watermark().visible() >= self.next || self.is_of_another_log();
         there() || self.store.news().wait(&self.store.versions().moments, until, there)
     }
 

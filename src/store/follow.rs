@@ -262,6 +262,10 @@ impl Follower<'_> {
             }
         }
         self.known.report.ignored = ignored;
+        store.spaces().drop_unsaid(before, |id| {
+            apply::forget_space(store.registry(), store.large(), id);
+            None
+        });
         self.retire();
         Ok(())
     }

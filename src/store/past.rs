@@ -58,16 +58,18 @@ impl Publication<'_> {
         self.keep != Keep::Nothing
     }
 
-    /// The same for a key that only its place in `segment` is known of, which goes without a record that says so.
-    pub(super) fn keep_gone(&self, segment: &Hold<Segment>, at: Location, until: Seqno) {
+    /// The same for a key that only its place in `segment` is known of, which goes without a record that says so; `last` is the last of the log.
+    pub(super) fn keep_gone(&self, segment: &Hold<Segment>, at: Location, last: Seqno) {
         let was = Was { segment: segment.clone(), offset: at.linear() - Location::start_of(segment.place()) };
+        // What goes since its time has come goes without a write: it is there at the last one still, whose snapshots have a time of their own.
+        let until = u64::from(last) + u64::from(segment.has_expired(was.offset, self.store.now_ms()));
         // What is damaged is kept by nobody.
         if self.keeps_any()
             && let (Ok(key), Ok(header)) = (segment.key(was.offset), segment.record(was.offset))
         {
             let hash = self.store.hash(&key);
             let key = (header.keyspace, &*key);
-            self.store.versions().keep(self.keep, hash, key, until, Some((was, header.seqno)));
+            self.store.versions().keep(self.keep, hash, key, until.into(), Some((was, header.seqno)));
         }
     }
 }
@@ -109,6 +111,9 @@ impl Store {
 
     /// The log is about to be read anew, and may say something else.
     pub(super) fn begin_era(&self) {
+        // Nobody asks for what was kept for moments of the last one any more, and of the new one it says nothing.
+        self.versions().forget();
+        self.spaces().forget_past();
         // Under a lock, so that who has met anything of the new log, however it came there, sees afterwards that it is another.
         *self.era.lock().unwrap_or_else(PoisonError::into_inner) += 1;
     }

@@ -49,6 +49,8 @@ pub(crate) struct Space {
     /// The last write to it.
     written: AtomicU64,
     dropped: AtomicBool,
+    /// Whether it is of a log that was lost, and the one that took its place has not said it so far (F5).
+    unsaid: AtomicBool,
     /// What the address of each value is a multiple of.
     align: AtomicU64,
     /// Whether keys of it may expire, as far as is known.
@@ -92,6 +94,7 @@ impl Space {
             floor: AtomicU64::new(floor.into()),
             written: AtomicU64::new(0),
             dropped: AtomicBool::new(false),
+            unsaid: AtomicBool::new(false),
             align: AtomicU64::new(8),
             expiring: AtomicBool::new(false),
             expired: AtomicU64::new(0),
@@ -118,6 +121,16 @@ impl Space {
         // Of the default keyspace it is said before anything is written.
         self.floor.fetch_max(created.into(), Ordering::Relaxed);
         let _ = self.said.set((SpaceOptions { ordered, value_align, default_ttl_ms }, created));
+    }
+
+    /// Whether a record says no more than that it is there, or was made later. Behind a log that was lost only the same record does.
+    fn is_said_again(&self, create: &KeyspaceCreate<'_>, seqno: Seqno) -> bool {
+        if !self.unsaid.load(Ordering::Relaxed) {
+            return seqno <= self.created();
+        }
+        let same = seqno == self.created() && self.create().as_ref() == Some(create);
+        self.unsaid.store(!same, Ordering::Relaxed);
+        same
     }
 
     pub(crate) fn id(&self) -> u16 {
@@ -415,8 +428,7 @@ impl Spaces {
     fn begin(&self, create: &KeyspaceCreate<'_>, seqno: Seqno, forget: impl FnOnce(u16) -> Option<Vec<Hold<Segment>>>) {
         match self.get(create.id) {
             Some(default) if create.id == DEFAULT_KEYSPACE => default.say(create, seqno),
-            // One that is as new is said again.
-            Some(now) if seqno <= now.created() => {}
+            Some(now) if now.is_said_again(create, seqno) => {}
             // It was dropped, or its id would not have been given again.
             Some(before) => {
                 let _moving = self.moving();
@@ -435,10 +447,24 @@ impl Spaces {
         space.renew(at, shown);
     }
 
-    /// The log is about to be read anew, and may say something else: no floor holds.
+    /// The log is about to be read anew, and may say something else: no floor holds, and no name.
     pub(crate) fn start_over(&self) {
-        self.all().iter().for_each(|space| space.floor.store(0, Ordering::Relaxed));
+        for space in self.all() {
+            space.floor.store(0, Ordering::Relaxed);
+            space.unsaid.store(space.id != DEFAULT_KEYSPACE, Ordering::Relaxed);
+        }
         self.cursors.start_over();
+    }
+
+    /// The log was read anew: takes out those that it does not say.
+    pub(crate) fn drop_unsaid(&self, at: Seqno, mut forget: impl FnMut(u16) -> Option<Vec<Hold<Segment>>>) {
+        for space in self.all() {
+            if space.unsaid.load(Ordering::Relaxed) {
+                let _moving = self.moving();
+                self.take_out(&space);
+                self.empty(&space, at, forget(space.id));
+            }
+        }
     }
 
     /// Whether a record of the catalogue still says something, so that a job has to keep it: what made a keyspace that is there, the
@@ -454,6 +480,10 @@ impl Spaces {
     }
 
     /// Lets go of what no moment from `oldest` on shows; `None`: none is open.
+    pub(crate) fn forget_past(&self) {
+        self.retain_past(None);
+    }
+
     pub(crate) fn retain_past(&self, oldest: Option<Seqno>) {
         lock(&self.with_past).retain(|space| space.retain_past(oldest));
     }

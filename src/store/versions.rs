@@ -127,6 +127,11 @@ impl Versions {
         });
     }
 
+    /// Lets go of everything.
+    pub(crate) fn forget(&self) {
+        self.retain(&BTreeMap::new());
+    }
+
     /// Lets go of what none of the `open` moments shows.
     fn retain(&self, open: &BTreeMap<Seqno, usize>) {
         let (mut count, mut bytes) = (0, 0);

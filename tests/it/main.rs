@@ -1,6 +1,7 @@
 //! The contract of the public API, one sentence a test.
 
 mod adversity;
+mod all_ways;
 mod archives;
 mod backup_faults;
 mod backups;
@@ -15,6 +16,7 @@ mod compaction;
 mod compaction_faults;
 mod compressed;
 mod cursors;
+mod eras;
 mod expiry;
 mod faults;
 mod fixtures;

@@ -12,7 +12,7 @@ fn value(round: u32, i: u32) -> Vec<u8> {
 }
 
 fn write(db: &Db, round: u32) -> Seqno {
-    (0..300_u32).map(|i| db.put(i.to_le_bytes(), value(round, i)).unwrap()).last().unwrap()
+    (0..300_u32).map(|i| db.put(i.to_le_bytes(), value(round, i)).unwrap()).max().unwrap()
 }
 
 fn shows(db: &Db, round: u32) -> bool {
@@ -85,7 +85,7 @@ fn a_seqno_that_was_noted_holds_for_the_store_that_gave_it_after_a_kill_and_a_re
     let dir = tempfile::tempdir().unwrap();
     let options = || Options::new().durability(Durability::Sync).segment_size(64 << 10).background(false);
     let db = options().open(dir.path().join("store")).unwrap();
-    let noted = (0..300_u32).map(|i| db.put(i.to_le_bytes(), value(1, i)).unwrap()).last().unwrap();
+    let noted = (0..300_u32).map(|i| db.put(i.to_le_bytes(), value(1, i)).unwrap()).max().unwrap();
     copy(&dir.path().join("store"), &dir.path().join("killed"));
     db.close().unwrap();
     for name in ["store", "killed"] {

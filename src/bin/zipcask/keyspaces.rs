@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use zipcask::{Db, Keyspace, KeyspaceOptions};
+use zipcask::{Db, Keyspace, KeyspaceOptions, Options};
 
 use crate::coding::shown;
 use crate::failure::{Code, Failure, Outcome};
@@ -16,13 +16,13 @@ use crate::out::Out;
 /// List the keyspaces by name, a line each: the name, a tab, how many keys it has; or make one, or remove one
 ///
 /// Other verbs that write make a keyspace that is not there, in no order and without a time to live. What it is made with it keeps; that of "default"
-/// can be said until something is written.
+/// can be said until something is written, or another is made.
 #[derive(Args)]
 pub(crate) struct Keyspaces {
     /// The store's directory; made if it is not there and a keyspace is
     dir: PathBuf,
     /// Make this one
-    #[arg(long, value_name = "NAME", conflicts_with = "drop")]
+    #[arg(long, value_name = "NAME")]
     make: Option<String>,
     /// In the order of the keys, so that programs can ask for ranges
     #[arg(long, requires = "make")]
@@ -31,7 +31,7 @@ pub(crate) struct Keyspaces {
     #[arg(long, value_name = "SECONDS", value_parser = seconds, requires = "make")]
     ttl: Option<Duration>,
     /// Remove this one, with all that is in it
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["make", "ordered", "ttl"])]
     drop: Option<String>,
 }
 
@@ -55,13 +55,10 @@ impl Keyspaces {
         if let Some(ttl) = self.ttl {
             options = options.default_ttl(ttl);
         }
-        let db =
-            opened::or_made_with(
-                &self.dir,
-                |opening| {
-                    if name == DEFAULT { opening.default_keyspace(options) } else { opening }
-                },
-            )?;
+        let of_default = |opening: Options| if name == DEFAULT { opening.default_keyspace(options) } else { opening };
+        // What cannot be made anywhere must make no store either.
+        of_default(Options::new()).open_in_memory()?.keyspace_with(name, options)?;
+        let db = opened::or_made_with(&self.dir, of_default)?;
         db.keyspace_with(name, options)?;
         Ok(db.close()?)
     }
