@@ -44,8 +44,9 @@ enum Cause {
 pub enum ErrorKind {
     /// An argument or option that makes no sense here, or a directory that is no store of ours: mend the call.
     Invalid,
-    /// There is no store there, and `create_if_missing` is off. Of a handle for reading only also: the large value that a key had
-    /// is gone, and so is the key, or it has another one: refresh.
+    /// There is no store there, and `create_if_missing` is off; or the keyspace was dropped, or the cursor removed. Of a handle for
+    /// reading only also: the large value that a key had is gone, and so is the key, or it has another one, so refresh; or what a snapshot shows was
+    /// lost by the writer.
     NotFound,
     /// A key, value or batch beyond its limit; nothing was written.
     TooLarge,

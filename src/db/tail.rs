@@ -20,6 +20,9 @@ use crate::store::feed::{Committed, Feed};
 /// error. It does not keep the store open. Nothing but a [`Cursor`](crate::Cursor) keeps the log for it: any compaction may rewrite a part of it,
 /// the background's too, within seconds where much is overwritten.
 ///
+/// Neither [`Keyspace::clear`](crate::Keyspace::clear) nor [`Db::drop_keyspace`](crate::Db::drop_keyspace) is in it, nor that a key's time has come. A put
+/// whose time has come when it is read is shown as a delete.
+///
 /// It shows what readers see, so also writes that are not durable yet. On a handle for reading only it goes as far as the last
 /// [`Db::refresh`](crate::Db::refresh), which has to be called by another thread while `next` waits. If the writer failed, and its next session has less
 /// than was shown, it ends with an `Invalid` that says so.

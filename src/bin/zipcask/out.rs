@@ -41,9 +41,10 @@ impl Out {
     }
 }
 
-/// So many of `what`, in words: `1 record`, `2,000 records`, `2 entries`.
+/// So many of `what`, in words: `1 record`, `2,000 records`, `2 entries`, `3 keys`.
 pub(crate) fn counted(count: u64, what: &str) -> String {
-    let words = match (count, what.strip_suffix('y')) {
+    let stem = what.strip_suffix('y').filter(|stem| !stem.ends_with('e'));
+    let words = match (count, stem) {
         (1, _) => what.to_string(),
         (_, Some(stem)) => format!("{stem}ies"),
         (_, None) => format!("{what}s"),
