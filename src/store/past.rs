@@ -111,11 +111,11 @@ impl Store {
 
     /// The log is about to be read anew, and may say something else.
     pub(super) fn begin_era(&self) {
+        // First, and under a lock: who has met anything of the new log, or misses what goes here, sees afterwards that it is another.
+        *self.era.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         // Nobody asks for what was kept for moments of the last one any more, and of the new one it says nothing.
         self.versions().forget();
         self.spaces().forget_past();
-        // Under a lock, so that who has met anything of the new log, however it came there, sees afterwards that it is another.
-        *self.era.lock().unwrap_or_else(PoisonError::into_inner) += 1;
     }
 
     /// What is in the index is of no one moment, and why; or is again.
