@@ -5,25 +5,13 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use zipcask::sim::{self, Random, SimDisk};
+use crate::expiry::{DAY_MS, disk, ttl};
+use zipcask::sim::{self, Random};
 use zipcask::{
     Compression, Db, Durability, Keyspace, KeyspaceOptions, Options, PutOptions, ReadMode, Snapshot, Transaction, Value,
 };
 
-const DAY_MS: u64 = 24 * 60 * 60 * 1000;
-const START_MS: u64 = 1_800_000_000_000;
-
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
-
-fn disk() -> SimDisk {
-    let disk = SimDisk::new(1);
-    disk.set_wall_ms(START_MS);
-    disk
-}
-
-fn ttl(ms: u64) -> PutOptions {
-    PutOptions::new().ttl(Duration::from_millis(ms))
-}
 
 fn quiet() -> Options {
     Options::new().durability(Durability::Os).background(false)

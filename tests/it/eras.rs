@@ -1,28 +1,13 @@
 //! What a follower shows of a log that took the place of one that was lost, while somebody still holds a snapshot of the one before.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::bytes::copy;
-use zipcask::{Db, Durability, ErrorKind, Keyspace, KeyspaceOptions, Options, Snapshot};
+use crate::followers::{lose, small};
+use zipcask::{Db, ErrorKind, Keyspace, KeyspaceOptions, Snapshot};
 
 type Pairs = Vec<(Vec<u8>, u8)>;
-
-fn small() -> Options {
-    Options::new().durability(Durability::Os).segment_size(64 << 10).background(false)
-}
-
-/// Puts zeros in place of the last `count` records, of 144 bytes each, of the newest segment: as if they had never reached the device.
-fn lose(dir: &Path, count: usize) {
-    let mut names: Vec<_> = fs::read_dir(dir.join("segments")).unwrap().map(|entry| entry.unwrap().path()).collect();
-    names.sort();
-    let (name, len) = (names.last().unwrap(), count * 144);
-    let bytes = fs::read(name).unwrap();
-    let end = (bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1).next_multiple_of(8);
-    let file = fs::File::options().write(true).open(name).unwrap();
-    std::os::unix::fs::FileExt::write_all_at(&file, &vec![0; len], (end - len) as u64).unwrap();
-}
 
 /// A writer, what of it reaches the device of another, and who follows that.
 struct Setting {

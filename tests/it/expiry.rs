@@ -6,20 +6,20 @@ use std::time::Duration;
 use zipcask::sim::{self, SimDisk};
 use zipcask::{Db, KeyspaceOptions, Options, PutOptions, ReadMode};
 
-const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+pub(crate) const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 const START_MS: u64 = 1_800_000_000_000;
 
 fn open(disk: &SimDisk) -> Db {
     sim::open(Options::new(), 64 << 10, Arc::new(disk.clone())).unwrap()
 }
 
-fn disk() -> SimDisk {
+pub(crate) fn disk() -> SimDisk {
     let disk = SimDisk::new(1);
     disk.set_wall_ms(START_MS);
     disk
 }
 
-fn ttl(ms: u64) -> PutOptions {
+pub(crate) fn ttl(ms: u64) -> PutOptions {
     PutOptions::new().ttl(Duration::from_millis(ms))
 }
 

@@ -25,7 +25,7 @@ const WRITES: u64 = 12_000;
 /// Batches that it writes between two jobs: a follower that lists the files must come to an end now and then, however slow it is.
 const BATCHES_A_JOB: u64 = 500;
 
-fn small() -> Options {
+pub(crate) fn small() -> Options {
     Options::new().durability(Durability::Os).segment_size(64 << 10).background(false)
 }
 
@@ -201,7 +201,7 @@ fn expected<T>(lost: usize, has: T) -> std::result::Result<T, ErrorKind> {
 
 /// Puts zeros in place of the last `count` records, of 144 bytes each, of the newest segment: as if they had never reached the
 /// device, and only the cache had shown them.
-fn lose(dir: &Path, count: usize) {
+pub(crate) fn lose(dir: &Path, count: usize) {
     let mut names: Vec<_> = fs::read_dir(dir.join("segments")).unwrap().map(|entry| entry.unwrap().path()).collect();
     names.sort();
     let (name, len) = (names.last().unwrap(), count * 144);
