@@ -374,12 +374,18 @@ fn what_a_job_has_put_in_the_order_of_its_keys_is_whole_and_is_saved_whole() {
         let spaces: Vec<_> = (0..keyspaces)
             .map(|n| db.keyspace_with(&format!("ordered {n}"), KeyspaceOptions::new().ordered(true)).unwrap())
             .collect();
-        for i in 0..300_u32 {
-            let key = i.wrapping_mul(7_919).to_be_bytes();
-            spaces[i as usize % spaces.len()].put(key, [i as u8; 30]).unwrap();
-            db.put(key, i.to_le_bytes()).unwrap();
+        for i in (0..300_u32).rev() {
+            spaces[i as usize % spaces.len()].put(i.to_be_bytes(), [i as u8; 30]).unwrap();
+            if i % 10 == 0 {
+                db.put(i.to_be_bytes(), "in no order").unwrap();
+            }
         }
         db.compact().unwrap();
+        let seqnos: Vec<_> = inspect::dump(dir.path())
+            .unwrap()
+            .filter_map(|item| if let What::Record(record) = item.what { Some(record.seqno) } else { None })
+            .collect();
+        assert!(!seqnos.is_sorted(), "it has rewritten them");
         let expected: Vec<_> = spaces.iter().map(|space| space.len()).chain([db.len()]).collect();
         db.close().unwrap();
         assert_eq!(inspect::verify(dir.path()).unwrap().problems(), []);
