@@ -30,7 +30,7 @@ use crate::segment::scan::{Scan, Scanned, Step, Values};
 use crate::segment::source::Source;
 use crate::store::Store;
 use crate::store::apply::AHEAD;
-use crate::store::merge::Side;
+use crate::store::merge::{Keys, Merge, Side, Taken};
 use crate::store::space::{Finder, Space};
 use crate::sync::Arc;
 use crate::zipfile::write::Writer;
@@ -137,31 +137,43 @@ impl<'a> Rewriter<'a> {
 
     /// Takes the puts of a keyspace.
     fn take_by_key(&mut self, space: &Space, sources: &[Hold<Segment>]) -> Result<()> {
-        let (mut merge, mut taken) = (self.store.puts_by_key(space, sources)?, Vec::new());
-        while merge.take(Side::Below, &mut taken) {
-            // Of one key the oldest first, as a replay wants them: sources are disjoint in age, and come oldest first.
-            let mut places: Vec<_> = taken.iter().map(|taken| merge.lane(*taken).place(*taken)).collect();
-            places.sort_by_key(|(source, offset)| (source.first_seqno(), source.place(), *offset));
-            for (source, offset) in places {
-                let (header, record, value) = source.whole(offset)?;
-                let at = header.value();
-                let large = match header.kind {
-                    Kind::PutLarge => {
-                        let named = LargeValue::decode(&record[at.start as usize..at.end as usize]);
-                        Some(named.map_err(|flaw| source.flawed(offset, &flaw))?)
-                    }
-                    _ => None,
-                };
-                let head = &record[..header.head_len() as usize];
-                let record = Scanned { offset, header, head, record: &record, value, large, catalogue: None };
-                self.collect(&record, Location::new(source.place(), offset));
+        let (mut merge, mut keys) = (self.store.puts_by_key(space, sources)?, Keys::default());
+        loop {
+            merge.take_many(Side::Below, AHEAD, &mut keys);
+            if keys.is_empty() {
+                break;
             }
-            if self.batch.members.len() >= AHEAD || self.batch.bytes.len() >= BATCH_LEN {
-                self.judge_deferred()?;
+            for same in keys.iter() {
+                self.take_key(&merge, keys.records(same))?;
+                if self.batch.members.len() >= AHEAD || self.batch.bytes.len() >= BATCH_LEN {
+                    self.judge_deferred()?;
+                }
             }
         }
         self.judge_deferred()?;
         merge.failed().map_or(Ok(()), Err)
+    }
+
+    /// Takes all puts of one key.
+    fn take_key(&mut self, merge: &Merge, taken: &[Taken]) -> Result<()> {
+        // The oldest first, as a replay wants them: sources are disjoint in age, and come oldest first.
+        let mut places: Vec<_> = taken.iter().map(|taken| merge.lane(*taken).place(*taken)).collect();
+        places.sort_by_key(|(source, offset)| (source.first_seqno(), source.place(), *offset));
+        for (source, offset) in places {
+            let (header, record, value) = source.whole(offset)?;
+            let at = header.value();
+            let large = match header.kind {
+                Kind::PutLarge => {
+                    let named = LargeValue::decode(&record[at.start as usize..at.end as usize]);
+                    Some(named.map_err(|flaw| source.flawed(offset, &flaw))?)
+                }
+                _ => None,
+            };
+            let head = &record[..header.head_len() as usize];
+            let record = Scanned { offset, header, head, record: &record, value, large, catalogue: None };
+            self.collect(&record, Location::new(source.place(), offset));
+        }
+        Ok(())
     }
 
     fn judge_deferred(&mut self) -> Result<()> {

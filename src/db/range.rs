@@ -1,12 +1,13 @@
 //! Keys and values in the order of the keys, within bounds.
 //!
-//! Floor 6. Imports `db`, `error`, `segment`, `store`, `txn`.
+//! Floor 6. Imports `db`, `error`, `limits`, `segment`, `store`, `txn`.
 
 use std::fmt;
 use std::ops::{Bound, ControlFlow, RangeBounds};
 
 use crate::db::keyspace::Keyspace;
 use crate::error::{Error, ErrorKind, Result};
+use crate::limits::RECORD_ALIGN;
 use crate::segment::value::Value;
 use crate::store::merge::Side;
 use crate::store::range::Bounds;
@@ -64,6 +65,9 @@ impl Range {
             Of::Moment(scan) => scan.next_pair(side),
             Of::Transaction(scan) => scan.next_pair(side),
         };
+        if self.align <= RECORD_ALIGN as usize {
+            return pair;
+        }
         let align = self.align;
         pair.map(|pair| pair.map(|(key, value)| (key, value.aligned_to(align))))
     }

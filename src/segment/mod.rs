@@ -23,6 +23,7 @@ pub(crate) mod source;
 pub(crate) mod tail;
 pub(crate) mod trust;
 pub(crate) mod value;
+pub(crate) mod words;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -375,6 +376,7 @@ impl Segment {
             prefetch(record);
             prefetch(record.wrapping_add(64));
             prefetch(record.wrapping_add(128));
+            self.trust.prefetch(offset);
         }
     }
 

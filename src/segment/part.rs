@@ -1,6 +1,6 @@
 //! Puts of one keyspace in one segment, by key: all of them, or a fence now and then where they lie in that order anyway.
 //!
-//! Floor 2. Imports `error`, `limits`, `segment`.
+//! Floor 2. Imports `error`, `limits`, `prefetch`, `segment`.
 //!
 //! No key is kept but eight bytes of it, taken behind what all keys have in common: they settle most comparisons, and the rest are
 //! settled by the records.
@@ -11,15 +11,14 @@ use std::ops::Range;
 
 use crate::error::{Error, Result};
 use crate::limits::RECORD_ALIGN;
+use crate::prefetch::prefetch;
 use crate::segment::Segment;
 use crate::segment::scan::{Scan, Step, Values};
 use crate::segment::source::Source;
+use crate::segment::words::Words;
 
 /// Most records between a fence and the next.
 pub(crate) const BLOCK_RECORDS: usize = 16;
-
-/// Words of which one is looked at first: a few lines of the cache.
-const SAMPLED: usize = 64;
 
 /// Of records that all were there when it was made; nothing of it ever changes.
 #[derive(Debug)]
@@ -36,8 +35,8 @@ pub(crate) struct Part {
 
 #[derive(Debug)]
 enum Entries {
-    /// In order: bytes of the key, and where the record lies; of one key the newest comes first. One word of so many is a sample, too.
-    All { words: Vec<u64>, units: Vec<u32>, samples: Vec<u64> },
+    /// In order: bytes of the key, and where the record lies; of one key the newest comes first.
+    All { words: Words, units: Vec<u32> },
     /// The records lie in that order themselves, and each key is there once.
     Fences(Vec<Fence>),
 }
@@ -175,9 +174,10 @@ impl Found {
 
 impl Part {
     fn of_all(shared: Vec<u8>, words: Vec<u64>, units: Vec<u32>, end: u64) -> Part {
-        let ends = (words.first().copied().unwrap_or(0), words.last().copied().unwrap_or(0));
-        let samples = words.iter().copied().step_by(SAMPLED).collect();
-        Part { shared, words: ends, len: units.len() as u32, end, entries: Entries::All { words, units, samples } }
+        let (ends, len) =
+            ((words.first().copied().unwrap_or(0), words.last().copied().unwrap_or(0)), words.len() as u32);
+        let entries = Entries::All { words: Words::new(words), units };
+        Part { shared, words: ends, len, end, entries }
     }
 
     /// What all of its keys begin with.
@@ -188,6 +188,14 @@ impl Part {
     /// How many records it has.
     pub(crate) fn len(&self) -> u32 {
         self.len
+    }
+
+    /// Asks for what `seek` looks at: in as many steps as `Words` has lists, so that who does each with many parts waits for all of them at once.
+    pub(crate) fn prefetch_seek(&self, key: &[u8], step: usize) {
+        if let Entries::All { words, units } = &self.entries {
+            let at = words.prefetch_below(word_of(key, self.shared.len()), step);
+            at.into_iter().for_each(|at| prefetch(units.as_ptr().wrapping_add(at)));
+        }
     }
 
     /// How many of its keys are below `edge`.
@@ -205,14 +213,9 @@ impl Part {
             _ => {}
         }
         let (from, to) = match &self.entries {
-            Entries::All { words, samples, .. } => {
-                let same = |edge: fn(u64, u64) -> bool| {
-                    let sample = samples.partition_point(|other| edge(*other, word));
-                    let from = sample.saturating_sub(1) * SAMPLED;
-                    let to = words.len().min(sample * SAMPLED);
-                    (from + words[from..to].partition_point(|other| edge(*other, word))) as u32
-                };
-                (same(|other, word| other < word), same(|other, word| other <= word))
+            Entries::All { words, .. } => {
+                let below = words.below(word);
+                (below as u32, words.up_to(word, below) as u32)
             }
             Entries::Fences(fences) => {
                 let Some(fence) = seek_fence(segment, fences, word, edge)?.checked_sub(1) else { return Ok(0) };
@@ -294,12 +297,13 @@ impl Part {
         }
     }
 
-    /// What is behind the number that all keys begin with, if that many bytes are skipped; nobody looks at the record for it.
+    /// Eight bytes of a key behind the first `skip`, which are no more than all keys begin with. Nobody looks at the record for it; `None`
+    /// if that would have to be done.
     #[inline]
     pub(crate) fn word(&self, number: u32, skip: usize) -> Option<u64> {
         match &self.entries {
-            Entries::All { words, .. } if skip == self.shared.len() => Some(words[number as usize]),
-            _ => None,
+            Entries::All { words, .. } => Some(word_behind(&self.shared[skip..], words.all()[number as usize])),
+            Entries::Fences(_) => None,
         }
     }
 
@@ -355,14 +359,19 @@ impl Part {
         }
     }
 
-    /// Asks for the lines of a record that is looked at before long. Where they lie in order, the processor sees that itself.
+    /// Asks for what is known of the records around this number.
     #[inline]
-    pub(crate) fn prefetch(&self, segment: &Segment, number: u32) {
-        if let Entries::All { units, .. } = &self.entries
-            && let Some(unit) = units.get(number as usize)
-        {
-            segment.prefetch(offset_of(*unit));
+    pub(crate) fn prefetch(&self, number: u32) {
+        if let Entries::All { words, units, .. } = &self.entries {
+            prefetch(words.all().as_ptr().wrapping_add(number as usize));
+            prefetch(units.as_ptr().wrapping_add(number as usize));
         }
+    }
+
+    /// Whether its records lie in the order of their keys.
+    #[inline]
+    pub(crate) fn lies_in_order(&self) -> bool {
+        matches!(self.entries, Entries::Fences(_))
     }
 
     fn numbers(&self, fences: &[Fence], fence: usize) -> Range<u32> {
@@ -441,9 +450,9 @@ impl Part {
         let mut all = Vec::with_capacity(self.len as usize);
         for number in 0..self.len {
             let offset = self.offset(segment, keyspace, number, &mut block)?;
-            let word = match &self.entries {
-                Entries::All { words, .. } if skip == self.shared.len() => words[number as usize],
-                _ => word_of(&segment.key_of_put(offset)?, skip),
+            let word = match self.word(number, skip) {
+                Some(word) => word,
+                None => word_of(&segment.key_of_put(offset)?, skip),
             };
             all.push((word, unit_of(offset)));
         }
@@ -518,6 +527,16 @@ pub(crate) fn word_of(key: &[u8], shared: usize) -> u64 {
     }
 }
 
+/// The eight bytes that begin with these, where `word` goes on.
+#[inline]
+fn word_behind(bytes: &[u8], word: u64) -> u64 {
+    match bytes.len() {
+        0 => word,
+        8.. => word_of(bytes, 0),
+        len => word_of(bytes, 0) | word >> (8 * len),
+    }
+}
+
 /// A segment has less than 2^32 units.
 #[inline]
 fn unit_of(offset: u64) -> u32 {
@@ -527,4 +546,20 @@ fn unit_of(offset: u64) -> u32 {
 #[inline]
 fn offset_of(unit: u32) -> u64 {
     u64::from(unit) * RECORD_ALIGN
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{word_behind, word_of};
+
+    #[test]
+    fn a_word_that_begins_sooner_is_that_of_the_key() {
+        for len in [0, 3, 8, 9, 24] {
+            let key: Vec<u8> = (1..=len).collect();
+            for (skip, shared) in (0..=key.len()).flat_map(|shared| (0..=shared).map(move |skip| (skip, shared))) {
+                let word = word_behind(&key[skip..shared], word_of(&key, shared));
+                assert_eq!(word, word_of(&key, skip), "{len} bytes from {skip} on, of which {shared} are left out");
+            }
+        }
+    }
 }

@@ -1,8 +1,9 @@
 //! Which records are believed without looking at their checksums again.
 //!
-//! Floor 2. Imports `limits`, `sync`.
+//! Floor 2. Imports `limits`, `prefetch`, `sync`.
 
 use crate::limits::RECORD_HEADER_LEN;
+use crate::prefetch::prefetch;
 use crate::sync::plain::{AtomicBool, AtomicU64, Ordering};
 
 /// When a record's checksums are checked on the way of a read.
@@ -61,6 +62,12 @@ impl Trust {
             None => self.mode == Verify::ScrubOnly,
         };
         known && !self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Asks for what is known of the record at `offset`.
+    #[inline]
+    pub(crate) fn prefetch(&self, offset: u64) {
+        prefetch(self.checked.as_ptr().wrapping_add((offset / (GRANULE_LEN * 64)) as usize));
     }
 
     /// The record at `offset` was checked.

@@ -2,8 +2,7 @@
 //!
 //! Floor 3. Imports `error`, `reclaim`, `segment`, `store`, `sync`.
 //!
-//! Each part is a lane with two heads, its next record from below and from above. The lanes of one side stand in the order of their
-//! heads, so that a lane whose records follow each other costs a comparison a record.
+//! Each part is a lane with two heads, its next record from below and from above. Which head is next on a side, a contest says.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -13,10 +12,11 @@ use crate::error::{Error, Result};
 use crate::reclaim::hold::Hold;
 use crate::segment::Segment;
 use crate::segment::part::{Block, Edge, Part, Walked, common, word_of};
+use crate::store::contest::Contest;
 use crate::store::versions::Was;
 use crate::sync::Arc;
 
-/// How far ahead of a head records are asked for.
+/// How far ahead of a head a lane's entries are asked for.
 const AHEAD: u32 = 8;
 
 /// From which side keys are taken.
@@ -40,6 +40,40 @@ impl Side {
 pub(crate) struct Taken {
     pub(crate) lane: u32,
     pub(crate) offset: u64,
+}
+
+/// Keys that were taken together.
+#[derive(Default)]
+pub(crate) struct Keys {
+    records: Vec<Taken>,
+    all: Vec<Same>,
+}
+
+/// A key with all of its records, in no order.
+pub(crate) struct Same {
+    records: Range<usize>,
+    /// The key, where it is not read in place.
+    copied: Option<Vec<u8>>,
+}
+
+impl Keys {
+    fn clear(&mut self) {
+        self.records.clear();
+        self.all.clear();
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Same> {
+        self.all.iter()
+    }
+
+    /// The records of one of them.
+    pub(crate) fn records(&self, same: &Same) -> &[Taken] {
+        &self.records[same.records.clone()]
+    }
 }
 
 /// Records in the order of their keys.
@@ -164,8 +198,8 @@ impl Lane {
             Ok(())
         });
         match side {
-            Side::Below => part.prefetch(segment, number.saturating_add(AHEAD)),
-            Side::Above => part.prefetch(segment, number.wrapping_sub(AHEAD)),
+            Side::Below => part.prefetch(number.wrapping_add(AHEAD)),
+            Side::Above => part.prefetch(number.wrapping_sub(AHEAD)),
         }
         let error = found.err()?;
         let lost = part.together(number);
@@ -176,13 +210,22 @@ impl Lane {
         Some(error)
     }
 
-    /// Asks for the records that `load` asks for no more, since it is to come to them first.
-    fn prefetch_first(&self, side: Side) {
-        let Items::Of(segment, part, _) = &self.items else { return };
-        for nth in 0..AHEAD.min(self.left.len() as u32) {
-            let number = if side == Side::Below { self.left.start + nth } else { self.left.end - 1 - nth };
-            part.prefetch(segment, number);
+    /// Asks for a record that is looked at before long.
+    #[inline]
+    pub(crate) fn prefetch(&self, taken: Taken) {
+        match &self.items {
+            Items::Of(_, part, _) if part.lies_in_order() => {}
+            _ => {
+                let (segment, offset) = self.place(taken);
+                segment.prefetch(offset);
+            }
         }
+    }
+
+    /// Whether its records are read one behind the other as they lie.
+    #[inline]
+    pub(crate) fn lies_in_order(&self) -> bool {
+        matches!(&self.items, Items::Of(_, part, _) if part.lies_in_order())
     }
 
     /// Goes on behind the head.
@@ -196,10 +239,22 @@ impl Lane {
     /// The key of a head; `None` if that makes no sense where it lies.
     fn key(&self, side: Side) -> Option<&[u8]> {
         let head = &self.heads[side as usize];
+        if self.shows_keys() { self.key_at(head.offset) } else { Some(&head.key) }
+    }
+
+    /// Whether its keys are read where they lie.
+    fn shows_keys(&self) -> bool {
         match &self.items {
-            Items::Of(segment, ..) if segment.is_mapped() => segment.key_in_place(head.offset),
-            Items::Of(..) => Some(&head.key),
-            Items::Kept(all) => Some(&all[head.offset as usize].0),
+            Items::Of(segment, ..) => segment.is_mapped(),
+            Items::Kept(_) => true,
+        }
+    }
+
+    /// The key of a record, if it is read where it lies and makes sense there.
+    fn key_at(&self, offset: u64) -> Option<&[u8]> {
+        match &self.items {
+            Items::Of(segment, ..) => segment.key_in_place(offset),
+            Items::Kept(all) => Some(&all[offset as usize].0),
         }
     }
 }
@@ -207,8 +262,8 @@ impl Lane {
 /// All lanes.
 pub(crate) struct Merge {
     lanes: Vec<Lane>,
-    /// Those that have records left, for each side: the next one is last. `None` as long as nobody has asked for that side.
-    order: [Option<Vec<u32>>; 2],
+    /// Which has the next head, on each side; `None` as long as nobody has asked for that side, and without lanes.
+    contests: [Option<Contest>; 2],
     /// What keys in all lanes begin with; their words are of the bytes behind.
     skip: usize,
     /// What could not be read.
@@ -224,36 +279,54 @@ impl Merge {
         let shared = lanes.iter().map(Lane::shared).reduce(|a, b| &a[..common(a, b)]);
         // With the words of what is behind, fewer of them are the same.
         let skip = shared.map_or(0, <[u8]>::len);
-        Merge { lanes, order: [None, None], skip, failed, key: Vec::new(), word: 0 }
+        Merge { lanes, contests: [None, None], skip, failed, key: Vec::new(), word: 0 }
     }
 
-    /// Has the lanes stand in order on a side that is asked for.
+    /// Loads the heads of a side that is asked for.
     #[inline]
     fn line_up(&mut self, side: Side) {
-        if self.order[side as usize].is_none() {
+        if self.contests[side as usize].is_none() && !self.lanes.is_empty() {
             self.line_all_up(side);
         }
     }
 
     #[cold]
     fn line_all_up(&mut self, side: Side) {
-        self.order[side as usize] = Some(Vec::with_capacity(self.lanes.len()));
-        self.lanes.iter().for_each(|lane| lane.prefetch_first(side));
-        for lane in 0..self.lanes.len() {
-            self.load(side, lane);
-            self.enter(side, lane as u32);
-        }
+        let words: Vec<u64> = (0..self.lanes.len()).map(|lane| self.load(side, lane)).collect();
+        self.contests[side as usize] = Some(Contest::new(&words, |a, b| is_before(&self.lanes, side, a, b)));
     }
 
-    fn order(&mut self, side: Side) -> &mut Vec<u32> {
-        self.order[side as usize].get_or_insert_default()
-    }
-
-    /// Makes the head of a lane one that can be read, if any is left.
-    fn load(&mut self, side: Side, lane: usize) {
-        while let Some(error) = self.lanes[lane].load(side, self.skip) {
+    /// Makes the head of a lane one that can be read, if any is left, and says where it comes.
+    #[inline]
+    fn load(&mut self, side: Side, number: usize) -> u64 {
+        let lane = &mut self.lanes[number];
+        while let Some(error) = lane.load(side, self.skip) {
             self.failed.push(error);
         }
+        if lane.is_empty() { u64::MAX } else { turned(lane.heads[side as usize].word, side) }
+    }
+
+    /// Has a lane that was first wait with its next head.
+    #[inline]
+    fn pass_on(&mut self, side: Side, number: usize) {
+        let word = self.load(side, number);
+        if let Some(contest) = &mut self.contests[side as usize] {
+            contest.replace(word, |a, b| is_before(&self.lanes, side, a, b));
+        }
+    }
+
+    /// The lane with the next key.
+    fn first(&mut self, side: Side) -> Option<usize> {
+        let first = self.contests[side as usize].as_ref()?.first().list as usize;
+        if !self.lanes[first].is_empty() {
+            return Some(first);
+        }
+        if self.lanes.iter().all(Lane::is_empty) {
+            return None;
+        }
+        // The other side has found the rest of it damaged, and that lay between what others have.
+        self.line_all_up(side);
+        self.contests[side as usize].as_ref().map(|contest| contest.first().list as usize)
     }
 
     /// The lane of a record that was taken.
@@ -271,115 +344,92 @@ impl Merge {
         !self.failed.is_empty()
     }
 
-    /// Compares heads: `Less` comes first.
-    fn compare(&self, side: Side, a: u32, b: u32) -> Ordering {
-        let (a, b) = (&self.lanes[a as usize], &self.lanes[b as usize]);
-        let words = a.heads[side as usize].word.cmp(&b.heads[side as usize].word);
-        let order = words.then_with(|| a.key(side).cmp(&b.key(side)));
-        if side == Side::Below { order } else { order.reverse() }
-    }
-
-    /// Puts a lane where its head belongs, unless nothing is left of it.
-    fn enter(&mut self, side: Side, lane: u32) {
-        if self.lanes[lane as usize].is_empty() {
-            return;
-        }
-        let order = self.order[side as usize].as_deref().unwrap_or_default();
-        let at = match order.last() {
-            Some(last) if self.compare(side, lane, *last) == Ordering::Greater => {
-                order.partition_point(|other| self.compare(side, *other, lane) == Ordering::Greater)
-            }
-            _ => order.len(),
-        };
-        self.order(side).insert(at, lane);
-    }
-
-    /// Takes the next key from a side, with all of its records, in no order. `false` if there is none.
-    pub(crate) fn take(&mut self, side: Side, taken: &mut Vec<Taken>) -> bool {
-        taken.clear();
+    /// Takes the next keys from a side, at most so many, and asks for their records. It ends early where something cannot be read.
+    pub(crate) fn take_many(&mut self, side: Side, most: usize, keys: &mut Keys) {
+        keys.clear();
         self.line_up(side);
-        let Some(lane) = self.next_lane(side) else { return false };
-        self.take_head(side, lane, taken);
-        self.take_same(side, lane, taken);
-        while let Some(next) = self.next_lane(side) {
-            if !self.is_same(side, next, taken[0]) {
-                self.order(side).push(next);
+        while keys.all.len() < most && self.failed.is_empty() {
+            let start = keys.records.len();
+            let live = self.take_live(side);
+            keys.records.extend(live);
+            if live.is_none() && !self.take(side, start, &mut keys.records) {
                 break;
             }
-            self.take_same(side, next, taken);
+            keys.records[start..].iter().for_each(|taken| self.lane(*taken).prefetch(*taken));
+            let is_copied = live.is_none() && !self.lane(keys.records[start]).shows_keys();
+            let copied = is_copied.then(|| self.key.clone());
+            keys.all.push(Same { records: start..keys.records.len(), copied });
         }
-        true
+    }
+
+    /// Takes the next key from a side, with all of its records, in no order, behind the `start` that were taken before.
+    /// `false` if there is none.
+    fn take(&mut self, side: Side, start: usize, taken: &mut Vec<Taken>) -> bool {
+        while let Some(number) = self.first(side) {
+            let lane = &mut self.lanes[number];
+            let head = &mut lane.heads[side as usize];
+            if taken.len() == start {
+                self.word = head.word;
+                std::mem::swap(&mut self.key, &mut head.key);
+            } else if !self.is_same(side, number, taken[start]) {
+                break;
+            }
+            let lane = &mut self.lanes[number];
+            taken.push(Taken { lane: number as u32, offset: lane.heads[side as usize].offset });
+            lane.advance(side);
+            self.pass_on(side, number);
+        }
+        taken.len() > start
     }
 
     /// Takes the next key from a side, if its lane has nothing but live records and no other lane can have it.
     #[inline]
     pub(crate) fn take_live(&mut self, side: Side) -> Option<Taken> {
-        let [before @ .., number] = self.order[side as usize].as_deref()? else { return None };
-        let (number, lane) = (*number, &self.lanes[*number as usize]);
-        let word = before.last().map(|lane| self.lanes[*lane as usize].heads[side as usize].word);
-        let is_before = |lane: &Lane| {
-            let head = lane.heads[side as usize].word;
-            word.is_none_or(|word| if side == Side::Below { head < word } else { head > word })
-        };
-        if !lane.is_live || lane.is_empty() || !is_before(lane) {
+        self.line_up(side);
+        let contest = self.contests[side as usize].as_ref()?;
+        let first = contest.first();
+        let lane = &mut self.lanes[first.list as usize];
+        if !lane.is_live || lane.is_empty() || contest.second().is_some_and(|word| word <= first.word) {
             return None;
         }
-        let taken = Taken { lane: number, offset: lane.heads[side as usize].offset };
-        self.lanes[number as usize].advance(side);
-        self.load(side, number as usize);
-        let lane = &self.lanes[number as usize];
-        if lane.is_empty() || !is_before(lane) {
-            self.order(side).pop();
-            self.enter(side, number);
-        }
-        Some(taken)
-    }
-
-    /// The lane with the next key, out of the order.
-    fn next_lane(&mut self, side: Side) -> Option<u32> {
-        loop {
-            let lane = self.order(side).pop()?;
-            // The other side may have taken the rest.
-            if !self.lanes[lane as usize].is_empty() {
-                return Some(lane);
-            }
-        }
-    }
-
-    fn take_head(&mut self, side: Side, number: u32, taken: &mut Vec<Taken>) {
-        let lane = &mut self.lanes[number as usize];
-        let head = &mut lane.heads[side as usize];
-        let offset = head.offset;
-        if taken.is_empty() {
-            self.word = head.word;
-            std::mem::swap(&mut self.key, &mut head.key);
-        }
-        taken.push(Taken { lane: number, offset });
+        let taken = Taken { lane: first.list, offset: lane.heads[side as usize].offset };
         lane.advance(side);
-        self.load(side, number as usize);
-    }
-
-    /// Takes the records of a lane that have the same key as the one that was taken first, and has the lane wait with the one behind.
-    fn take_same(&mut self, side: Side, lane: u32, taken: &mut Vec<Taken>) {
-        while !self.lanes[lane as usize].is_empty() && self.is_same(side, lane, taken[0]) {
-            self.take_head(side, lane, taken);
-        }
-        self.enter(side, lane);
+        self.pass_on(side, first.list as usize);
+        Some(taken)
     }
 
     /// Whether the head of a lane has the same key as the record that was taken first.
     #[inline]
-    fn is_same(&self, side: Side, lane: u32, first: Taken) -> bool {
-        let lane = &self.lanes[lane as usize];
+    fn is_same(&self, side: Side, lane: usize, first: Taken) -> bool {
+        let lane = &self.lanes[lane];
         lane.heads[side as usize].word == self.word && self.key(first).is_some_and(|key| lane.key(side) == Some(key))
     }
 
-    /// The key that is being taken, by the record that was taken first; `None` if that makes no sense where it lies.
-    pub(crate) fn key(&self, first: Taken) -> Option<&[u8]> {
-        match &self.lanes[first.lane as usize].items {
-            Items::Of(segment, ..) if segment.is_mapped() => segment.key_in_place(first.offset),
-            Items::Of(..) => Some(&self.key),
-            Items::Kept(all) => Some(&all[first.offset as usize].0),
-        }
+    /// A key that was taken; `None` if it makes no sense where it lies.
+    pub(crate) fn key_of<'a>(&'a self, keys: &'a Keys, same: &'a Same) -> Option<&'a [u8]> {
+        let first = keys.records[same.records.start];
+        same.copied.as_deref().or_else(|| self.lane(first).key_at(first.offset))
     }
+
+    /// The key of the record that is taken first, while the rest are; `None` if that makes no sense where it lies.
+    fn key(&self, first: Taken) -> Option<&[u8]> {
+        self.lane(first).key_at(first.offset).or_else(|| (!self.lane(first).shows_keys()).then_some(&self.key[..]))
+    }
+}
+
+/// A word so that what comes first on a side is the least.
+#[inline]
+fn turned(word: u64, side: Side) -> u64 {
+    if side == Side::Below { word } else { !word }
+}
+
+/// Of two lanes whose heads have the same word, whether `a` comes before `b` on a side. One that has ended comes last.
+#[cold]
+fn is_before(lanes: &[Lane], side: Side, a: u32, b: u32) -> bool {
+    let (a, b) = (&lanes[a as usize], &lanes[b as usize]);
+    if a.is_empty() || b.is_empty() {
+        return b.is_empty();
+    }
+    let order = a.key(side).cmp(&b.key(side));
+    order == if side == Side::Below { Ordering::Less } else { Ordering::Greater }
 }

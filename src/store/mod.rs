@@ -7,6 +7,7 @@ pub(crate) mod archived;
 pub(crate) mod archives;
 pub(crate) mod chain;
 mod checkpoint;
+mod contest;
 pub(crate) mod cursors;
 mod expiry;
 pub(crate) mod feed;

@@ -17,8 +17,10 @@ use crate::reclaim::pin::Pin;
 use crate::sabotage::{Sabotage, planted};
 use crate::segment::Segment;
 use crate::segment::large::LargeFolder;
+use crate::segment::part::Part;
 use crate::segment::value::Value;
-use crate::store::merge::{Lane, Merge, Side, Taken};
+use crate::segment::words::STEPS;
+use crate::store::merge::{Keys, Lane, Merge, Same, Side, Taken};
 use crate::store::space::Space;
 use crate::store::versions::Was;
 use crate::store::{Store, pass};
@@ -28,6 +30,10 @@ use crate::sync::Arc;
 const BATCH: usize = 32;
 /// The first batch, so that who wants a few keys does not pay for many.
 const BATCH_FIRST: usize = 4;
+
+/// Records that are asked for before they are looked at: as many as a core waits for at a time. At first fewer, for who wants few.
+const REACH: usize = 12;
+const REACH_FIRST: usize = 2;
 
 /// Keys within bounds, below and above.
 pub(crate) type Bounds = [Bound<Vec<u8>>; 2];
@@ -45,12 +51,16 @@ pub(crate) struct RangePass {
     ready: [VecDeque<Result<Ready>>; 2],
     /// How many keys the next batch has.
     batch: usize,
-    taken: Vec<Taken>,
+    keys: Keys,
+    /// What is next on each side behind what is ready, of records that are what their keys are.
+    ahead: [VecDeque<Taken>; 2],
+    /// How many of these there may be.
+    reach: usize,
     large: Arc<LargeFolder>,
 }
 
 /// A record that is shown in its turn.
-enum Ready {
+pub(crate) enum Ready {
     At(Taken),
     Was(Was),
 }
@@ -60,6 +70,42 @@ struct Asked {
     newest: Taken,
     /// With its hash; `None` if that is the one.
     key: Option<(u64, Vec<u8>)>,
+}
+
+/// A part of a segment, before it is a lane.
+struct FoundPart<'a> {
+    segment: &'a Hold<Segment>,
+    part: Arc<Part>,
+    is_live: bool,
+}
+
+impl FoundPart<'_> {
+    /// Makes a lane of what lies within bounds; whether a damaged key made that all of it.
+    fn add_lane(&self, space: &Space, bounds: &Bounds, lanes: &mut Vec<Lane>, failed: &mut Vec<Error>) -> Result<bool> {
+        let (found, is_astray) = match Lane::of(self.segment, &self.part, space.id(), bounds) {
+            Err(error) if error.damage().is_some() => {
+                failed.push(error);
+                let all = [Bound::Unbounded, Bound::Unbounded];
+                (Lane::of(self.segment, &self.part, space.id(), &all), true)
+            }
+            found => (found, false),
+        };
+        let mut lane = found?;
+        lane.is_live = self.is_live;
+        lanes.push(lane);
+        Ok(is_astray)
+    }
+}
+
+/// Asks for what the seeks of all parts look at, so that they wait for memory together.
+fn prefetch_seeks(parts: &[FoundPart<'_>], bounds: &Bounds) {
+    for step in 0..STEPS {
+        for bound in bounds {
+            if let Bound::Included(key) | Bound::Excluded(key) = bound {
+                parts.iter().for_each(|found| found.part.prefetch_seek(key, step));
+            }
+        }
+    }
 }
 
 impl Store {
@@ -81,8 +127,13 @@ impl Store {
             // Of a keyspace that was cleared since, files may have gone that the moment shows.
             let past = if moment < space.floor() { space.past(moment) } else { None };
             segments.extend(past.iter().flat_map(|past| past.segments()).cloned());
+            let mut parts = Vec::new();
             for segment in &segments {
-                astray |= self.add_lanes(space, bounds, segment, &mut lanes, &mut failed)?;
+                self.add_parts(space, segment, &mut parts, &mut failed)?;
+            }
+            prefetch_seeks(&parts, bounds);
+            for found in &parts {
+                astray |= found.add_lane(space, bounds, &mut lanes, &mut failed)?;
             }
             // No file with records has gone since the moment was opened: what was replaced is in one of these, too.
             let is_whole = self.following.is_none() && failed.is_empty() && changes == Some(self.archives().changes());
@@ -98,7 +149,9 @@ impl Store {
             strays: astray.then(|| Box::new(bounds.clone())),
             ready: Default::default(),
             batch: BATCH_FIRST,
-            taken: Vec::new(),
+            keys: Keys::default(),
+            ahead: Default::default(),
+            reach: REACH_FIRST,
             large: Arc::clone(self.large()),
         })
     }
@@ -127,36 +180,22 @@ impl Store {
         self.registry().files()
     }
 
-    /// The records of a segment within bounds; whether a damaged key made that all of them.
-    fn add_lanes(
+    /// The records of a segment.
+    fn add_parts<'a>(
         &self,
         space: &Space,
-        bounds: &Bounds,
-        segment: &Hold<Segment>,
-        lanes: &mut Vec<Lane>,
+        segment: &'a Hold<Segment>,
+        parts: &mut Vec<FoundPart<'a>>,
         failed: &mut Vec<Error>,
-    ) -> Result<bool> {
-        let mut astray = false;
+    ) -> Result<()> {
         // Before the walk: what was written since is no record of the moment, and what was replaced since was one.
         let live = segment.live().records_of(space.id());
         let run = segment.run(space.id(), |from| live_from(space, segment, from))?;
         let is_live = run.puts == Some(live) && segment.live().is_still(space.id(), live);
         let is_live = is_live || planted(Sabotage::StaleInOrder);
         failed.extend(run.damaged);
-        for part in &run.parts {
-            let mut lane = match Lane::of(segment, part, space.id(), bounds) {
-                Ok(lane) => lane,
-                Err(error) if error.damage().is_some() => {
-                    failed.push(error);
-                    astray = true;
-                    Lane::of(segment, part, space.id(), &[Bound::Unbounded, Bound::Unbounded])?
-                }
-                Err(error) => return Err(error),
-            };
-            lane.is_live = is_live;
-            lanes.push(lane);
-        }
-        Ok(astray)
+        parts.extend(run.parts.into_iter().map(|part| FoundPart { segment, part, is_live }));
+        Ok(())
     }
 
     /// What was replaced since the moment, by key.
@@ -182,16 +221,14 @@ impl Store {
 }
 
 impl RangePass {
-    /// The next key from a side, with its value; nothing once both sides have met.
+    /// Key and value of a record whose turn it is.
     ///
-    /// A record that cannot be read is an error, and the rest goes on.
+    /// # Errors
+    /// As it cannot be read; the rest can still be shown.
     #[inline]
-    pub(crate) fn next_pair(&mut self, store: &Store, side: Side) -> Option<Result<(Value, Value)>> {
-        let ready = self.next_ready(store, side)?;
-        Some(ready.and_then(|ready| {
-            let (segment, offset) = self.place(&ready);
-            pass::pair(segment, offset, &self.large)
-        }))
+    pub(crate) fn pair(&self, ready: &Ready) -> Result<(Value, Value)> {
+        let (segment, offset) = self.place(ready);
+        pass::pair(segment, offset, &self.large)
     }
 
     /// Shows what is left to `each` from below, until it breaks.
@@ -220,9 +257,11 @@ impl RangePass {
         }
     }
 
-    /// The record that is next from a side.
+    /// The record that is next from a side; nothing once both sides have met.
+    ///
+    /// One that cannot be read is an error, and the rest goes on.
     #[inline]
-    fn next_ready(&mut self, store: &Store, side: Side) -> Option<Result<Ready>> {
+    pub(crate) fn next_ready(&mut self, store: &Store, side: Side) -> Option<Result<Ready>> {
         if self.strays.is_some() {
             return self.next_within(store, side);
         }
@@ -246,33 +285,53 @@ impl RangePass {
     #[inline]
     fn next_of_all(&mut self, store: &Store, side: Side) -> Option<Result<Ready>> {
         loop {
-            if let Some(error) = self.merge.failed() {
-                return Some(Err(error));
-            }
             if let Some(ready) = self.ready[side as usize].pop_front() {
                 return Some(ready);
             }
-            if let Some(taken) = self.merge.take_live(side) {
+            if let Some(taken) = self.next_live(side) {
                 match self.is_shown(taken) {
                     Ok(true) => return Some(Ok(Ready::At(taken))),
                     Ok(false) => continue,
                     Err(error) => return Some(Err(error)),
                 }
             }
-            if !self.merge.take(side, &mut self.taken) {
-                if self.merge.has_failed() {
-                    continue;
-                }
-                // The other side has looked ahead.
-                return self.ready[side.other() as usize].pop_back();
+            if let Some(error) = self.merge.failed() {
+                return Some(Err(error));
             }
-            match self.judge(store) {
-                Ok(None) => {}
-                Ok(Some(Asked { newest, key: None })) => return Some(Ok(Ready::At(newest))),
-                Ok(Some(asked)) => self.look_up(store, side, asked),
-                Err(error) => return Some(Err(error)),
+            if self.look_up(store, side) || self.merge.has_failed() {
+                continue;
+            }
+            // The other side has looked ahead.
+            let other = side.other() as usize;
+            match self.ahead[other].pop_back() {
+                None => return self.ready[other].pop_back(),
+                Some(taken) => match self.is_shown(taken) {
+                    Ok(true) => return Some(Ok(Ready::At(taken))),
+                    Ok(false) => {}
+                    Err(error) => return Some(Err(error)),
+                },
             }
         }
+    }
+
+    /// The next record that is what its key is, if one is next. Those behind it are asked for before they are looked at.
+    #[inline]
+    fn next_live(&mut self, side: Side) -> Option<Taken> {
+        let ahead = &mut self.ahead[side as usize];
+        let waiting = ahead.len();
+        // Some at a time: what they wait for, they wait for together.
+        if waiting <= self.reach * 2 / 3 {
+            while ahead.len() < self.reach && !self.merge.has_failed() {
+                let Some(taken) = self.merge.take_live(side) else { break };
+                if ahead.is_empty() && self.merge.lane(taken).lies_in_order() {
+                    return Some(taken);
+                }
+                ahead.push_back(taken);
+            }
+            ahead.range(waiting..).for_each(|taken| self.merge.lane(*taken).prefetch(*taken));
+            self.reach = (self.reach * 2).min(REACH);
+        }
+        ahead.pop_front()
     }
 
     /// Whether a record that is what its key is, if it is no newer than the moment, is shown.
@@ -282,23 +341,32 @@ impl RangePass {
         Ok(segment.seqno_of_put(offset)? <= self.moment && !segment.has_expired(offset, self.time_ms))
     }
 
-    /// Looks a key up together with those that follow from its side.
+    /// Looks the next keys from a side up; `false` if there are none.
     #[inline(never)]
-    fn look_up(&mut self, store: &Store, side: Side, first: Asked) {
-        let mut asked = Vec::with_capacity(self.batch);
-        asked.push(Ok(first));
-        while asked.len() < self.batch && self.merge.take(side, &mut self.taken) {
-            asked.extend(self.judge(store).transpose());
-        }
+    fn look_up(&mut self, store: &Store, side: Side) -> bool {
+        let (mut keys, mut asked) = (std::mem::take(&mut self.keys), Vec::new());
+        self.merge.take_many(side, self.batch, &mut keys);
         self.batch = (self.batch * 2).min(BATCH);
-        self.answer(store, side, asked);
+        for same in keys.iter() {
+            match self.judge(store, &keys, same).transpose() {
+                Some(Ok(Asked { newest, key: None })) if asked.is_empty() => {
+                    self.ready[side as usize].push_back(Ok(Ready::At(newest)));
+                }
+                found => asked.extend(found),
+            }
+        }
+        if !asked.is_empty() {
+            self.answer(store, side, asked);
+        }
+        self.keys = keys;
+        !self.keys.is_empty()
     }
 
-    /// Which of the records that were taken last is the one of the moment, if it is any.
+    /// Which of the records of a key is the one of the moment, if it is any.
     #[inline]
-    fn judge(&self, store: &Store) -> Result<Option<Asked>> {
+    fn judge(&self, store: &Store, keys: &Keys, same: &Same) -> Result<Option<Asked>> {
         let mut newest: Option<(Seqno, Taken)> = None;
-        for taken in &self.taken {
+        for taken in keys.records(same) {
             let (segment, offset) = self.merge.lane(*taken).place(*taken);
             let seqno = segment.seqno_of_put(offset)?;
             if seqno <= self.moment && newest.is_none_or(|(before, _)| before < seqno) {
@@ -307,15 +375,15 @@ impl RangePass {
         }
         let Some((_, newest)) = newest else { return Ok(None) };
         let (segment, offset) = self.merge.lane(newest).place(newest);
-        if segment.has_expired(offset, self.time_ms) && self.merge.lane(newest).is_live {
-            return Ok(None);
-        }
         if self.merge.lane(newest).is_live {
-            return Ok(Some(Asked { newest, key: None }));
+            let has_expired = segment.has_expired(offset, self.time_ms);
+            return Ok((!has_expired).then_some(Asked { newest, key: None }));
         }
         // Of a record that nobody has looked at yet.
-        let key =
-            self.merge.key(self.taken[0]).map_or_else(|| segment.key_of_put(offset), |key| Ok(Cow::Borrowed(key)))?;
+        let key = match self.merge.key_of(keys, same) {
+            Some(key) => Cow::Borrowed(key),
+            None => segment.key_of_put(offset)?,
+        };
         Ok(Some(Asked { newest, key: Some((store.hash(&key), key.into_owned())) }))
     }
 

@@ -4,11 +4,11 @@
 
 use std::ops::ControlFlow;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::segment::value::Value;
 use crate::store::Store;
 use crate::store::merge::Side;
-use crate::store::range::{Bounds, RangePass};
+use crate::store::range::{Bounds, RangePass, Ready};
 use crate::store::space::Space;
 use crate::sync::Arc;
 use crate::txn::moment::Moment;
@@ -61,15 +61,30 @@ impl MomentRange {
     }
 
     /// The next from a side; nothing once both have met.
+    #[inline]
     pub(crate) fn next_pair(&mut self, side: Side) -> Option<Result<(Value, Value)>> {
-        let pair = self.moment.store().map(|store| self.pass.next_pair(store, side));
-        match pair.and_then(|pair| self.moment.check_era().map(|()| pair)) {
-            Ok(pair) => pair,
-            Err(_) if self.refused => None,
-            Err(error) => {
-                self.refused = true;
-                Some(Err(error))
-            }
+        // Said before key and value are put together: moved behind an error that is none, they would cost as much as finding them.
+        match self.next_ready(side)? {
+            Ok(ready) => Some(self.pass.pair(&ready)),
+            Err(error) => Some(Err(error)),
         }
+    }
+
+    #[inline]
+    fn next_ready(&mut self, side: Side) -> Option<Result<Ready>> {
+        let store = match self.moment.store() {
+            Ok(store) => store,
+            Err(error) => return self.refuse(error),
+        };
+        let ready = self.pass.next_ready(store, side);
+        match self.moment.check_era() {
+            Ok(()) => ready,
+            Err(error) => self.refuse(error),
+        }
+    }
+
+    #[cold]
+    fn refuse(&mut self, error: Error) -> Option<Result<Ready>> {
+        (!std::mem::replace(&mut self.refused, true)).then_some(Err(error))
     }
 }

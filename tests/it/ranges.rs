@@ -329,3 +329,22 @@ fn a_scan_of_a_store_in_memory_with_few_keys_takes_them_from_both_ends() {
     assert_eq!(scan.next_back().unwrap().unwrap().0, b"b");
     assert!(scan.next().is_none() && scan.next_back().is_none());
 }
+
+#[test]
+fn keys_that_many_files_end_with_are_all_taken_from_both_sides() {
+    // Their first eight bytes are the highest there are, so that a file which has ended looks as one that has not.
+    let high = |file: u8, nth: u8| [&[0xff; 9][..], &[nth, file]].concat();
+    let (db, mut all) = (ordered().open_in_memory().unwrap(), Vec::new());
+    for file in 0..7 {
+        let keys = (0..file % 4 + 1).map(|nth| high(file, nth)).chain([vec![file]]);
+        for key in keys {
+            db.put(&key, [file]).unwrap();
+            all.push((key, vec![file]));
+        }
+        db.seal().unwrap();
+    }
+    all.sort();
+    for seed in 0..500 {
+        assert_eq!(shown(db.prefix("").unwrap(), &mut Random::new(seed)), all, "seed {seed}");
+    }
+}
