@@ -519,7 +519,7 @@ fn an_archive_is_read_without_its_store() {
     assert_eq!(facts["file_bytes"], fs::metadata(folder.path("copy.zip")).unwrap().len());
     let text = folder.run(&["archive", "ls", "copy.zip"]).fine();
     assert!(text.contains("in place of segments 1 to 4, writes 1 to 4\n"), "{text}");
-    assert!(text.lines().nth(4).unwrap().ends_with("            2  packed/0000000001.seg"), "{text}");
+    assert!(text.lines().any(|line| line.ends_with("            2  packed/0000000001.seg")), "{text}");
 
     assert_eq!(folder.run(&["archive", "cat", "copy.zip", "a b"]).fine(), "first");
     assert_eq!(folder.run(&["archive", "cat", "--hex", "copy.zip", "00ff"]).0.stdout, b"\n");

@@ -72,6 +72,8 @@ pub struct Facts {
     pub seqnos: RangeInclusive<Seqno>,
     /// How many records it has: superseded ones and deletes, too.
     pub records: u64,
+    /// The keyspaces that the store had then, by their names, in order: for [`Archive::get_in`] and [`Archive::iter_in`]. It may have nothing of some.
+    pub keyspaces: Vec<String>,
     /// What lies in it, in that order, but for the manifest, which says all this.
     pub entries: Vec<Entry>,
 }
@@ -138,6 +140,9 @@ impl Archive {
             packed_len: archive.packed_len(entry),
             records: if at % 2 == 0 { counts.next() } else { None },
         });
+        let named = manifest.keyspaces.iter().map(|(_, name)| name.clone());
+        let mut keyspaces: Vec<_> = named.chain([DEFAULT_NAME.to_owned()]).collect();
+        keyspaces.sort();
         Facts {
             id: archive.id.0,
             database: manifest.database,
@@ -146,6 +151,7 @@ impl Archive {
             replaces: manifest.replaces.iter().map(|id| id.0).collect(),
             seqnos: manifest.first_seqno..=manifest.last_seqno,
             records: self.inner.parts.iter().map(|part| part.last.1).sum(),
+            keyspaces,
             entries: entries.collect(),
         }
     }
@@ -185,21 +191,37 @@ impl Archive {
     /// # Errors
     /// As `get`.
     pub fn get_in(&self, keyspace: &str, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
-        let named = self.inner.archive.manifest().keyspaces.iter().find(|(_, name)| name == keyspace);
-        match named {
-            _ if keyspace == DEFAULT_NAME => self.get(key),
-            Some((id, _)) => self.find(*id, key.as_ref()),
-            None => Ok(None),
+        self.named(keyspace).map_or(Ok(None), |id| self.find(id, key.as_ref()))
+    }
+
+    /// The number of the keyspace of this name.
+    fn named(&self, keyspace: &str) -> Option<u16> {
+        if keyspace == DEFAULT_NAME {
+            return Some(DEFAULT_KEYSPACE);
         }
+        let mut named = self.inner.archive.manifest().keyspaces.iter();
+        named.find(|(_, name)| name == keyspace).map(|(id, _)| *id)
     }
 
     /// The keys that [`get`](Archive::get) finds and their values, each once, in the order in which they were written.
     ///
     /// What `get` gives an error for is an `Err` in its place, and the rest goes on; where the chain of records is damaged, that error is all.
     pub fn iter(&self) -> impl Iterator<Item = Result<(Value, Value)>> + Send + 'static + use<> {
+        self.pairs(Some(DEFAULT_KEYSPACE))
+    }
+
+    /// As [`iter`](Archive::iter), of the keyspace of this name; nothing if the archive has no such keyspace. [`Facts::keyspaces`] has the names.
+    ///
+    /// A record that rotted so that it cannot be told of which keyspace it was is an `Err` in each.
+    pub fn iter_in(&self, keyspace: &str) -> impl Iterator<Item = Result<(Value, Value)>> + Send + 'static + use<> {
+        self.pairs(self.named(keyspace))
+    }
+
+    fn pairs(&self, keyspace: Option<u16>) -> impl Iterator<Item = Result<(Value, Value)>> + Send + 'static + use<> {
         let inner = Arc::clone(&self.inner);
-        let (units, broken) = match inner.newest() {
-            Ok(newest) => (inner.shown(newest), None),
+        let shown = keyspace.map(|keyspace| inner.newest().map(|newest| inner.shown(newest, keyspace)));
+        let (units, broken) = match shown.transpose() {
+            Ok(units) => (units.unwrap_or_default(), None),
             Err(error) => (Vec::new(), Some(Err(error))),
         };
         broken.into_iter().chain(units.into_iter().map(move |unit| {
@@ -216,7 +238,7 @@ impl Archive {
     /// # Errors
     /// As `get`.
     pub fn keys(&self) -> Result<u64> {
-        self.inner.newest().map(|newest| self.inner.shown(newest).len() as u64)
+        self.inner.newest().map(|newest| self.inner.shown(newest, DEFAULT_KEYSPACE).len() as u64)
     }
 
     /// Reads the whole file, from the device where the system lets us, and checks every checksum. Damage is in the report, not an error.
@@ -243,12 +265,12 @@ impl Inner {
         self.disk.clock().wall_ms()
     }
 
-    /// Where the keys of the default keyspace are that have not expired; those that cannot be read are among them.
-    fn shown(&self, newest: &Newest) -> Vec<u64> {
+    /// Where the keys of a keyspace are that have not expired; those that cannot be read are among them.
+    fn shown(&self, newest: &Newest, keyspace: u16) -> Vec<u64> {
         let (mut units, now) = (newest.in_order(), self.now_ms());
         units.retain(|unit| {
             self.resolve(*unit).is_ok_and(|(segment, offset)| {
-                let own = segment.record(offset).map_or(true, |header| header.keyspace == DEFAULT_KEYSPACE);
+                let own = segment.record(offset).map_or(true, |header| header.keyspace == keyspace);
                 own && !segment.has_expired(offset, now)
             })
         });

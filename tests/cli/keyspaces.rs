@@ -1,6 +1,6 @@
 //! `keyspaces`, the verbs within one, and ranges of `scan`.
 
-use crate::Folder;
+use crate::{Folder, archive_of, json};
 
 #[test]
 fn verbs_are_about_the_keyspace_that_is_named() {
@@ -89,4 +89,39 @@ fn a_keyspace_is_made_with_an_order_and_a_time_and_removed() {
     assert!(told.contains("there is no keyspace \"short\""), "{told}");
     folder.run(&["keyspaces", "s", "--drop", "default"]).failed(4);
     folder.run(&["keyspaces", "nothing", "--drop", "x"]).failed(1);
+}
+
+#[test]
+fn an_archive_is_asked_for_the_keyspace_that_is_named() {
+    let folder = Folder::new();
+    folder.run(&["put", "s", "a", "1"]).fine();
+    folder.run(&["put", "s", "a", "2", "--keyspace", "the\tother"]).fine();
+    folder.run(&["put", "s", "b", "3", "--keyspace", "the\tother"]).fine();
+    let exported = folder.run(&["export", "s", "--keyspace", "the\tother"]).fine();
+    folder.run(&["compact", "s"]).fine();
+    let zip = archive_of(&folder, "s");
+    let other = |verb: &[&str]| folder.run(&[&["archive"], verb, &["--keyspace", "the\tother"]].concat());
+    assert_eq!(folder.run(&["archive", "cat", &zip, "a"]).fine(), "1");
+    assert_eq!(other(&["cat", &zip, "a"]).fine(), "2");
+    assert_eq!(other(&["cat", &zip, "c"]).failed(1), "there is no key \"c\"");
+    assert_eq!(folder.run(&["archive", "extract", &zip]).fine(), "{\"key\":\"a\",\"value\":\"1\"}\n");
+    assert_eq!(other(&["extract", &zip]).fine(), exported);
+    for verb in [&["cat", &zip, "a"][..], &["extract", &zip]] {
+        let told = folder.run(&[&["archive"], verb, &["--keyspace", "none"]].concat()).failed(1);
+        assert_eq!(told, "there is no keyspace \"none\"");
+    }
+}
+
+#[test]
+fn an_archive_tells_which_keyspaces_it_knows() {
+    let folder = Folder::new();
+    for keyspace in ["late", "early\n", "default"] {
+        folder.run(&["put", "s", "a", "1", "--keyspace", keyspace]).fine();
+    }
+    folder.run(&["compact", "s"]).fine();
+    let zip = archive_of(&folder, "s");
+    let text = folder.run(&["archive", "ls", &zip]).fine();
+    assert!(text.contains("\nkeyspaces default, early\\n, late\n"), "{text}");
+    let facts = json(&folder.run(&["archive", "ls", &zip, "--json"]).fine());
+    assert_eq!(facts["keyspaces"], serde_json::json!(["default", "early\n", "late"]));
 }

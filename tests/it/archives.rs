@@ -150,6 +150,35 @@ fn the_default_keyspace_has_a_name_and_there_is_no_other() {
     let archive = Archive::open(only(dir.path())).unwrap();
     assert_eq!(archive.get_in("default", "key").unwrap().unwrap(), *b"value");
     assert_eq!(archive.get_in("other", "key").unwrap(), None);
+    assert_eq!(archive.facts().keyspaces, ["default"]);
+    assert_eq!((archive.iter_in("default").count(), archive.iter_in("other").count()), (1, 0));
+}
+
+#[test]
+fn an_archive_names_its_keyspaces_and_shows_each_by_itself() {
+    for rewritten in [false, true] {
+        let (dir, db) = store();
+        let [b, a, gone] = ["b", "a", "gone"].map(|name| db.keyspace(name).unwrap());
+        for (keyspace, value) in [(&*db, "0"), (&b, "1"), (&a, "2"), (&gone, "3"), (&b, "4")] {
+            keyspace.put("key", value).unwrap();
+        }
+        b.put("other", "5").unwrap();
+        b.delete("other").unwrap();
+        db.drop_keyspace("gone").unwrap();
+        db.seal().unwrap();
+        let archives = if rewritten { db.compact().unwrap().archives } else { db.archive().unwrap().archives };
+        assert_eq!(archives, 1);
+        let archive = Archive::open(only(dir.path())).unwrap();
+        assert_eq!(archive.facts().keyspaces, ["a", "b", "default"]);
+        let shown = |name: &str| -> Vec<_> {
+            let pairs = archive.iter_in(name).map(Result::unwrap);
+            pairs.map(|(key, value)| format!("{}={}", key.escape_ascii(), value.escape_ascii())).collect()
+        };
+        for (name, expected) in [("default", "key=0"), ("b", "key=4"), ("a", "key=2")] {
+            assert_eq!(shown(name), [expected], "{rewritten}");
+        }
+        assert!(shown("gone").is_empty());
+    }
 }
 
 #[test]

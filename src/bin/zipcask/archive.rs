@@ -10,8 +10,9 @@ use serde_json::json;
 use zipcask::archive::{Archive as Opened, Facts};
 use zipcask::{Error, ErrorKind};
 
-use crate::coding::Coding;
+use crate::coding::{Coding, shown};
 use crate::failure::{Code, Failure, Outcome};
+use crate::keyspaces::Within;
 use crate::out::{Out, counted};
 use crate::{get, json, verify};
 
@@ -33,7 +34,7 @@ enum Verb {
     Verify(Verify),
 }
 
-/// Show what an archive says of itself, and its entries
+/// Show what an archive says of itself, the names of its store's keyspaces, and its entries
 #[derive(Args)]
 struct Ls {
     /// The archive
@@ -52,17 +53,21 @@ struct Cat {
     #[arg(allow_negative_numbers = true)]
     key: String,
     #[command(flatten)]
+    within: Within,
+    #[command(flatten)]
     coding: Coding,
 }
 
-/// Write all records to stdout as JSON Lines, in key order, as `export` does
+/// Write all records of a keyspace to stdout as JSON Lines, in key order, as `export` does
 ///
-/// `import` of that into an empty store makes a store of this archive alone. What is damaged, or a large value, is left out, and
+/// `import` of that into an empty store makes a store of what this archive has of the keyspace. What is damaged, or a large value, is left out, and
 /// told of: exit code 3 or 1.
 #[derive(Args)]
 struct Extract {
     /// The archive
     zip: PathBuf,
+    #[command(flatten)]
+    within: Within,
 }
 
 /// Read the whole archive and check every checksum; exit code 3 if there is damage
@@ -80,16 +85,21 @@ impl Archive {
         match self.verb {
             Verb::Ls(Ls { zip, json }) => {
                 let facts = Opened::open(zip)?.facts();
-                if json { Out::new().now(format_args!("{}", as_json(&facts))) } else { show(&facts) }
+                if json { Out::new().now(format_args!("{}", as_json(&facts))) } else { tell(&facts) }
             }
-            Verb::Cat(Cat { zip, key, coding }) => {
+            Verb::Cat(Cat { zip, key, within, coding }) => {
                 let key = coding.decode("KEY", &key)?;
-                let value = Opened::open(zip)?.get(&key)?.ok_or_else(|| get::absent(&key))?;
+                let archive = Opened::open(zip)?;
+                let keyspace = within.in_archive(&archive)?;
+                let value = archive.get_in(keyspace, &key)?.ok_or_else(|| get::absent(&key))?;
                 let mut out = Out::new();
                 out.bytes(&value)?;
                 out.done()
             }
-            Verb::Extract(Extract { zip }) => extract(&Opened::open(zip)?),
+            Verb::Extract(Extract { zip, within }) => {
+                let archive = Opened::open(zip)?;
+                extract(&archive, within.in_archive(&archive)?)
+            }
             Verb::Verify(Verify { zip, json }) => verify::tell(&Opened::open(zip)?.verify()?, json),
         }
     }
@@ -118,11 +128,12 @@ fn as_json(facts: &Facts) -> serde_json::Value {
         "first_seqno": u64::from(*facts.seqnos.start()),
         "last_seqno": u64::from(*facts.seqnos.end()),
         "records": facts.records,
+        "keyspaces": facts.keyspaces,
         "entries": entries,
     })
 }
 
-fn show(facts: &Facts) -> Outcome {
+fn tell(facts: &Facts) -> Outcome {
     let mut out = Out::new();
     let (covers, seqnos) = (&facts.covers, &facts.seqnos);
     out.line(format_args!("archive {} of the store {}", facts.id, hex(&facts.database)))?;
@@ -138,6 +149,8 @@ fn show(facts: &Facts) -> Outcome {
         let ids: Vec<_> = facts.replaces.iter().map(u64::to_string).collect();
         out.line(format_args!("and of archives {}", ids.join(", ")))?;
     }
+    let keyspaces: Vec<_> = facts.keyspaces.iter().map(|name| shown(name.as_bytes())).collect();
+    out.line(format_args!("keyspaces {}", keyspaces.join(", ")))?;
     out.line(format_args!("{:>14} {:>14} {:>14} {:>12}  entry", "offset", "bytes", "unpacked", "records"))?;
     for entry in &facts.entries {
         let count = |count: u64| HumanCount(count).to_string();
@@ -148,9 +161,9 @@ fn show(facts: &Facts) -> Outcome {
     out.done()
 }
 
-fn extract(archive: &Opened) -> Outcome {
+fn extract(archive: &Opened, keyspace: &str) -> Outcome {
     let (mut pairs, mut left_out): (_, Vec<Error>) = (Vec::new(), Vec::new());
-    for pair in archive.iter() {
+    for pair in archive.iter_in(keyspace) {
         match pair {
             Ok(pair) => pairs.push(pair),
             Err(error) if matches!(error.kind(), ErrorKind::Corruption | ErrorKind::NotFound) => left_out.push(error),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use zipcask::archive::Archive;
 use zipcask::{Db, Keyspace, KeyspaceOptions, Options};
 
 use crate::coding::shown;
@@ -106,6 +107,14 @@ impl Within {
             return Err(none(&self.keyspace));
         }
         self.or_made(db)
+    }
+
+    /// What it is called, if the store of the archive had one of this name.
+    pub(crate) fn in_archive(&self, archive: &Archive) -> Outcome<&str> {
+        if !archive.facts().keyspaces.contains(&self.keyspace) {
+            return Err(none(&self.keyspace));
+        }
+        Ok(&self.keyspace)
     }
 
     /// It, made if it is not there.
