@@ -2,18 +2,20 @@
 //!
 //! Floor 7. Imports `address`, `error`, `format`, `inspect`, `limits`, `store`.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::path::Path;
 
 use crate::address::Seqno;
 use crate::error::Result;
+use crate::format::catalogue::CatalogueRecord;
 use crate::format::names::{self, SegmentsEntry};
 use crate::format::record::Kind;
 use crate::format::segment::SegmentKind;
 use crate::inspect::survey::{Part, Survey, open_file};
 use crate::inspect::walk::{Found, Piece, Walk};
-use crate::limits::{FOOTER_LEN, HEADER_COPY, HORIZON_SLOT, RECORDS_START, SECTOR};
+use crate::limits::{DEFAULT_KEYSPACE, FOOTER_LEN, HEADER_COPY, HORIZON_SLOT, RECORDS_START, SECTOR};
+use crate::store::DEFAULT_NAME;
 use crate::store::verify::Problem;
 
 /// A range of a file.
@@ -52,6 +54,8 @@ pub struct Record {
     pub kind: &'static str,
     /// Number of its keyspace; 0 is that of the store itself.
     pub keyspace: u16,
+    /// What that is called, or was before it was dropped, if an archive tells, or the record that made it is intact.
+    pub keyspace_name: Option<String>,
     /// Its number in the log.
     pub seqno: Seqno,
     /// Its key; empty if its kind has none.
@@ -74,6 +78,8 @@ pub struct Dump {
     /// The segment that comes next, and the one that is walked.
     next: usize,
     walk: Option<(usize, Walk)>,
+    /// Of keyspaces, as far as they are known up to there.
+    names: HashMap<u16, String>,
 }
 
 /// Shows what lies where in `dir`, whether or not the store in it opens. Nothing is written, and damage ends nothing: it is shown as such, and
@@ -87,7 +93,10 @@ pub fn dump(dir: impl AsRef<Path>) -> Result<Dump> {
     let mut survey = Survey::take(dir.as_ref())?;
     let mut ready = VecDeque::new();
     top(&mut survey, &mut ready);
-    Ok(Dump { survey, ready, next: 0, walk: None })
+    let manifests = survey.archives.iter().filter_map(|archive| archive.contents.as_ref());
+    let mut names: HashMap<_, _> = manifests.flat_map(|contents| contents.manifest.keyspaces.iter().cloned()).collect();
+    names.insert(DEFAULT_KEYSPACE, DEFAULT_NAME.to_owned());
+    Ok(Dump { survey, ready, next: 0, walk: None, names })
 }
 
 /// The files without records.
@@ -196,7 +205,7 @@ impl Dump {
                 let Some(part) = self.survey.parts.get(at) else { continue };
                 match walk.step() {
                     Some(piece) => {
-                        pieces(part, piece, &mut self.ready);
+                        pieces(part, piece, &mut self.names, &mut self.ready);
                         self.walk = Some((at, walk));
                     }
                     None => self.end(at, &mut walk),
@@ -212,12 +221,18 @@ impl Dump {
 }
 
 /// Shows a piece of a segment.
-fn pieces(part: &Part, piece: Piece, ready: &mut VecDeque<Item>) {
+fn pieces(part: &Part, piece: Piece, names: &mut HashMap<u16, String>, ready: &mut VecDeque<Item>) {
     let file = || part.path.clone();
     match piece {
         Piece::Record(found) => {
+            if found.flaw.is_none()
+                && let Ok(CatalogueRecord::Create(create)) = CatalogueRecord::decode(&found.header, &found.payload)
+            {
+                names.insert(create.id, create.name.to_owned());
+            }
             let (offset, len) = (found.offset, found.header.record_len());
-            ready.push_back(Item { file: file(), offset, len, what: What::Record(Record::of(found)) });
+            let name = names.get(&found.header.keyspace).filter(|_| found.header.kind != Kind::Cursor).cloned();
+            ready.push_back(Item { file: file(), offset, len, what: What::Record(Record::of(found, name)) });
         }
         Piece::Lost(lost) => {
             // Behind what was written there is room for more.
@@ -237,7 +252,7 @@ fn pieces(part: &Part, piece: Piece, ready: &mut VecDeque<Item>) {
 }
 
 impl Record {
-    fn of(found: Found) -> Record {
+    fn of(found: Found, keyspace_name: Option<String>) -> Record {
         let header = found.header;
         let value = header.value();
         Record {
@@ -252,6 +267,7 @@ impl Record {
                 Kind::Pad => "pad",
             },
             keyspace: header.keyspace,
+            keyspace_name,
             seqno: header.seqno,
             key: found.key,
             value_len: found.large.map_or(value.end.saturating_sub(value.start), |large| large.len),

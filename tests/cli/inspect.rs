@@ -19,9 +19,13 @@ fn a_store_that_does_not_open_is_looked_at_and_saved() {
     let run = folder.run(&["verify", "--deep", "store"]);
     assert_eq!(run.failed(3), "1 problem found");
     assert!(run.stdout().contains("0000000001.seg is damaged at offset 4096: "), "{}", run.stdout());
-    let dump = folder.run(&["dump", "store"]).fine();
+    let dump = folder.run(&["dump", "store"]);
+    assert_eq!(dump.failed(3), "1 problem found", "as verify --deep says");
+    let dump = dump.stdout();
     assert!(dump.contains("DAMAGED: no record: ") && dump.contains("  2 put \"second\", 1 bytes\n"), "{dump}");
-    for line in folder.run(&["dump", "--json", "store"]).fine().lines() {
+    let dump = folder.run(&["dump", "--json", "store"]);
+    dump.failed(3);
+    for line in dump.stdout().lines() {
         assert!(json(line)["offset"].is_u64(), "{line}");
     }
     let run = folder.run(&["repair", "--salvage", "saved", "store"]);
@@ -60,4 +64,57 @@ fn doctor_says_what_the_machine_gives_and_leaves_nothing_behind() {
     assert!(told.contains(&format!("by process {}, zipcask ", std::process::id())), "{told}");
     db.put("c", "d").unwrap();
     db.close().unwrap();
+}
+
+#[test]
+fn what_a_crash_left_at_the_end_of_the_log_is_no_damage_to_dump_as_it_is_none_to_verify() {
+    let folder = Folder::new();
+    folder.run(&["put", "store", "first", "1"]).fine();
+    let path = folder.path("store/segments/0000000001.seg");
+    let killed = zipcask::Db::open(folder.path("store")).unwrap();
+    killed.put("second", "2").unwrap();
+    let files = folder.path("copy");
+    fs::create_dir_all(files.join("segments")).unwrap();
+    for name in ["ZIPCASK", "segments/0000000001.seg", "segments/0000000002.seg"] {
+        fs::copy(folder.path("store").join(name), files.join(name)).unwrap();
+    }
+    killed.close().unwrap();
+    assert!(path.exists());
+    let newest = files.join("segments/0000000002.seg");
+    let mut bytes = fs::read(&newest).unwrap();
+    bytes[4096 + 24] ^= 1;
+    fs::write(&newest, bytes).unwrap();
+    folder.run(&["verify", "--deep", "copy"]).fine();
+    let dump = folder.run(&["dump", "copy"]).fine();
+    assert!(dump.contains("DAMAGED: no record: "), "{dump}");
+}
+
+#[test]
+fn dump_names_keyspaces() {
+    let folder = Folder::new();
+    // Without a thread that takes away what is dead.
+    let db = zipcask::Options::new().background(false).open(folder.path("s")).unwrap();
+    for keyspace in ["default", "users", "of\tothers"] {
+        db.keyspace(keyspace).unwrap().put("a", "1").unwrap();
+    }
+    db.drop_keyspace("users").unwrap();
+    db.close().unwrap();
+    let dump = folder.run(&["dump", "s"]).fine();
+    for line in [
+        " put \"a\", 1 bytes\n",
+        " keyspace create in keyspace \"users\" (1) \"\", ",
+        " put in keyspace \"users\" (1) \"a\", 1 bytes\n",
+        " put in keyspace \"of\\tothers\" (2) \"a\", 1 bytes\n",
+        " keyspace drop in keyspace \"users\" (1) \"\", ",
+    ] {
+        assert!(dump.contains(line), "{line:?} in {dump}");
+    }
+    let names = || -> Vec<_> {
+        let lines = folder.run(&["dump", "s", "--json"]).fine();
+        let puts = lines.lines().map(json).filter(|line| line["record"] == "put");
+        puts.map(|line| (line["keyspace"].clone(), line["keyspace_name"].clone())).collect()
+    };
+    assert_eq!(names(), [(0, "default"), (1, "users"), (2, "of\tothers")].map(|(id, name)| (id.into(), name.into())));
+    folder.run(&["compact", "s"]).fine();
+    assert_eq!(names(), [(0, "default"), (2, "of\tothers")].map(|(id, name)| (id.into(), name.into())));
 }

@@ -11,11 +11,15 @@ use zipcask::inspect::{self, Item, Record, What};
 use crate::coding::{shown, to_base64};
 use crate::failure::Outcome;
 use crate::out::Out;
+use crate::verify;
 
 /// Show what lies where in a store, file by file and record by record, also in one that does not open
 ///
 /// A line each: offset, bytes, what lies there. Damage is shown where it is, and what is behind it is shown, too. Only what a record says of
-/// itself is shown, not its value. Nobody should have the store open.
+/// itself is shown, not its value. A keyspace stands there by its name, where a record or an archive tells it, and its number. Nobody should have the store
+/// open.
+///
+/// If damage was shown, the exit code is that of `verify --deep`: 3, unless it is all what a crash leaves at the end of the log, or of no use to anybody.
 #[derive(Args)]
 pub(crate) struct Dump {
     /// The store's directory
@@ -27,8 +31,9 @@ pub(crate) struct Dump {
 
 impl Dump {
     pub(crate) fn run(self) -> Outcome {
-        let (mut out, mut file) = (Out::new(), String::new());
+        let (mut out, mut file, mut damaged) = (Out::new(), String::new(), false);
         for item in inspect::dump(&self.dir)? {
+            damaged |= is_damaged(&item.what);
             if self.json {
                 out.line(format_args!("{}", as_json(&item)))?;
                 continue;
@@ -39,7 +44,20 @@ impl Dump {
             }
             out.line(format_args!("{:>12} {:>10}  {}", item.offset, item.len, text(&item.what)))?;
         }
-        out.done()
+        let shown = out.done();
+        if damaged {
+            // More important than whether somebody read it.
+            verify::count(&inspect::verify(&self.dir)?)?;
+        }
+        shown
+    }
+}
+
+fn is_damaged(what: &What) -> bool {
+    match what {
+        What::Damaged(_) => true,
+        What::Record(record) => record.damage.is_some(),
+        _ => false,
     }
 }
 
@@ -54,10 +72,12 @@ fn text(what: &What) -> String {
 }
 
 fn of_record(record: &Record) -> String {
-    let Record { kind, keyspace, seqno, key, value_len, .. } = record;
+    let Record { kind, keyspace, keyspace_name, seqno, key, value_len, .. } = record;
     let mut text = format!("{seqno} {kind}");
-    if *keyspace != 0 {
-        text.push_str(&format!(" in keyspace {keyspace}"));
+    match keyspace_name {
+        _ if *keyspace == 0 => {}
+        Some(name) => text.push_str(&format!(" in keyspace \"{}\" ({keyspace})", shown(name.as_bytes()))),
+        None => text.push_str(&format!(" in keyspace {keyspace}")),
     }
     text.push_str(&format!(" \"{}\", {value_len} bytes", shown(key)));
     if let Some(file) = &record.large {
@@ -82,6 +102,7 @@ fn as_json(item: &Item) -> Value {
             "record": record.kind,
             "seqno": u64::from(record.seqno),
             "keyspace": record.keyspace,
+            "keyspace_name": record.keyspace_name,
             "key_base64": to_base64(&record.key),
             "value_len": record.value_len,
             "large": record.large,

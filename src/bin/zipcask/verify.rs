@@ -42,9 +42,15 @@ pub(crate) fn tell(report: &VerifyReport, json: bool) -> Outcome {
         true => Out::new().now(format_args!("{}", as_json(report))),
         false => show(report),
     };
+    // More important than whether somebody read it.
+    count(report)?;
+    shown
+}
+
+/// Fails if there is damage.
+pub(crate) fn count(report: &VerifyReport) -> Outcome {
     match report.problems().len() {
-        0 => shown,
-        // More important than whether somebody read it.
+        0 => Ok(()),
         count => Err(Failure::new(Code::Damage, format!("{} found", counted(count as u64, "problem")))),
     }
 }
