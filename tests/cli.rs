@@ -19,6 +19,8 @@ mod cursors;
 mod inspect;
 #[path = "cli/keyspaces.rs"]
 mod keyspaces;
+#[path = "cli/times.rs"]
+mod times;
 
 /// A temporary folder; stores and files are made in it.
 struct Folder(TempDir);

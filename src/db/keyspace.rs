@@ -19,7 +19,7 @@ use crate::db::reader::Reader;
 use crate::db::writer::PutWriter;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::catalogue::CatalogueRecord;
-use crate::platform::clock::{WallTime, time_of};
+use crate::platform::clock::{WallTime, ms_of, ms_up, time_of};
 use crate::reclaim::pin::Pin;
 use crate::segment::value::Value;
 use crate::store::Store;
@@ -322,10 +322,8 @@ impl Keyspace {
             Ttl::OfKeyspace => store.default_expiry(&self.space),
             Ttl::Lasting => None,
             // Rounded up: it is there as long as was asked for.
-            Ttl::Of(ttl) => {
-                let ttl_ms = u64::try_from(ttl.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
-                Some(store.now_ms().saturating_add(ttl_ms))
-            }
+            Ttl::Of(ttl) => Some(store.now_ms().saturating_add(ms_up(ttl).unwrap_or(u64::MAX))),
+            Ttl::Until(time) => ms_of(time),
         };
         To { keyspace: self.space.id(), expiry }
     }

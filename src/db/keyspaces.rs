@@ -1,6 +1,6 @@
 //! Several keyspaces in one store.
 //!
-//! Floor 6. Imports `commit`, `db`, `error`, `format`, `store`, `sync`.
+//! Floor 6. Imports `commit`, `db`, `error`, `format`, `platform`, `store`, `sync`.
 
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use crate::db::Db;
 use crate::db::keyspace::Keyspace;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::catalogue::{CatalogueRecord, KeyspaceCreate, NAME_LEN_MAX};
+use crate::platform::clock::ms_up;
 use crate::store::DEFAULT_NAME;
 use crate::store::space::SpaceOptions;
 use crate::sync::Arc;
@@ -73,15 +74,15 @@ impl KeyspaceOptions {
             let text = format!("value_align is {align}; it must be a power of two from 1 to 4096");
             return Err(Error::new(ErrorKind::Invalid, text));
         }
-        let default_ttl_ms = self.default_ttl.map(|ttl| u64::try_from(ttl.as_nanos().div_ceil(1_000_000)));
-        if let Some(Ok(0) | Err(_)) = default_ttl_ms {
+        let default_ttl_ms = self.default_ttl.map(ms_up);
+        if let Some(Some(0) | None) = default_ttl_ms {
             let text = format!(
                 "default_ttl is {:?}; it must be more than nothing and at most 500 million years",
                 self.default_ttl.unwrap_or_default()
             );
             return Err(Error::new(ErrorKind::Invalid, text));
         }
-        let default_ttl_ms = default_ttl_ms.and_then(std::result::Result::ok);
+        let default_ttl_ms = default_ttl_ms.flatten();
         Ok(SpaceOptions { ordered: self.ordered, value_align: align.max(8) as u16, default_ttl_ms })
     }
 }

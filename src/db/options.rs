@@ -15,6 +15,7 @@ use crate::limits::{
     COMPACT_WHEN_DEAD_MAX, COMPACT_WHEN_DEAD_MIN, SEGMENT_LEN_STEP, SEGMENT_SIZE_MAX, SEGMENT_SIZE_MIN,
 };
 use crate::platform::Disk;
+use crate::platform::clock::WallTime;
 use crate::platform::memory::MemoryDisk;
 use crate::platform::real::RealDisk;
 use crate::segment::ReadMode;
@@ -258,6 +259,7 @@ pub(crate) enum Ttl {
     OfKeyspace,
     Lasting,
     Of(Duration),
+    Until(WallTime),
 }
 
 impl PutOptions {
@@ -279,6 +281,13 @@ impl PutOptions {
     /// [`Keyspace::len`](crate::Keyspace::len) says when it counts one less.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Ttl::Of(ttl);
+        self
+    }
+
+    /// The moment from which on the key is no more, as [`Keyspace::expires_at`](crate::Keyspace::expires_at) tells it: instead of a `ttl`, for what is
+    /// copied from elsewhere. One that has come already is allowed, too.
+    pub fn expires_at(mut self, time: WallTime) -> Self {
+        self.ttl = Ttl::Until(time);
         self
     }
 

@@ -13,20 +13,19 @@ use crate::format::compression::Compression;
 use crate::format::names;
 use crate::inspect::newest::{self, Newest, Part};
 use crate::limits::DEFAULT_KEYSPACE;
+use crate::platform::clock::{WallTime, time_of};
 use crate::platform::{Disk, File, real};
 use crate::reclaim::hold::Owner;
 use crate::segment::fetched::Fetched;
+use crate::segment::lookup::Hit;
 use crate::segment::scan::{Scan, Step, Values};
 use crate::segment::source::Source;
 use crate::segment::value::Value;
 use crate::segment::{ReadMode, Reading, Segment};
-use crate::store::archived;
 use crate::store::verify::VerifyReport;
+use crate::store::{DEFAULT_NAME, archived};
 use crate::sync::Arc;
 use crate::sync::plain::{Mutex, OnceLock, PoisonError};
-
-/// The name of the keyspace that a [`Db`](crate::Db) itself is.
-const DEFAULT_NAME: &str = "default";
 
 /// One archive, opened without the store that it is of: a copy in another place will do.
 ///
@@ -166,22 +165,14 @@ impl Archive {
     }
 
     fn find(&self, keyspace: u16, key: &[u8]) -> Result<Option<Value>> {
-        for unit in self.inner.newest()?.find(keyspace, key) {
-            let (segment, offset) = self.inner.resolve(unit)?;
-            let hit = match segment.put_of(offset, keyspace, key) {
-                Some(hit) => Some(hit),
-                None => segment.locate(offset, keyspace, key)?,
-            };
-            let Some(hit) = hit else { continue };
-            if segment.has_expired(offset, self.inner.now_ms()) {
-                return Ok(None);
-            }
-            return match segment.value(&hit)? {
-                Some(value) => Ok(Some(Value::mapped(segment.hold(), value))),
-                None => self.inner.fetched(segment, offset).map(|(_, value)| Some(value)),
-            };
+        let Some((segment, offset, hit)) = self.inner.locate(keyspace, key)? else { return Ok(None) };
+        if segment.has_expired(offset, self.inner.now_ms()) {
+            return Ok(None);
         }
-        Ok(None)
+        match segment.value(&hit)? {
+            Some(value) => Ok(Some(Value::mapped(segment.hold(), value))),
+            None => self.inner.fetched(segment, offset).map(|(_, value)| Some(value)),
+        }
     }
 
     /// As [`get`](Archive::get), in the keyspace of this name; `None` too if the archive has no such keyspace.
@@ -192,6 +183,17 @@ impl Archive {
     /// As `get`.
     pub fn get_in(&self, keyspace: &str, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
         self.named(keyspace).map_or(Ok(None), |id| self.find(id, key.as_ref()))
+    }
+
+    /// When `key` of this keyspace is no more, as the record says that `get_in` finds, or would find had that time not come; `None` if there is no such
+    /// record, or it has no such time.
+    ///
+    /// # Errors
+    /// `Corruption` if the record is damaged, or the chain of records is; `FormatVersion`; `Io`.
+    pub fn expires_at_in(&self, keyspace: &str, key: impl AsRef<[u8]>) -> Result<Option<WallTime>> {
+        let Some(id) = self.named(keyspace) else { return Ok(None) };
+        let Some((segment, offset, _)) = self.inner.locate(id, key.as_ref())? else { return Ok(None) };
+        Ok(segment.expiry(offset)?.and_then(time_of))
     }
 
     /// The number of the keyspace of this name.
@@ -263,6 +265,21 @@ impl Archive {
 impl Inner {
     fn now_ms(&self) -> u64 {
         self.disk.clock().wall_ms()
+    }
+
+    /// The newest put of a key that no delete came after: its segment, where it is there, and what was seen of it.
+    fn locate(&self, keyspace: u16, key: &[u8]) -> Result<Option<(&Owner<Segment>, u64, Hit<'_>)>> {
+        for unit in self.newest()?.find(keyspace, key) {
+            let (segment, offset) = self.resolve(unit)?;
+            let hit = match segment.put_of(offset, keyspace, key) {
+                Some(hit) => Some(hit),
+                None => segment.locate(offset, keyspace, key)?,
+            };
+            if let Some(hit) = hit {
+                return Ok(Some((segment, offset, hit)));
+            }
+        }
+        Ok(None)
     }
 
     /// Where the keys of a keyspace are that have not expired; those that cannot be read are among them.

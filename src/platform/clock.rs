@@ -27,6 +27,17 @@ pub(crate) fn time_of(wall_ms: u64) -> Option<WallTime> {
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(wall_ms))
 }
 
+/// The first millisecond, counted from 1970, that is not before `time`; 0 if that is before 1970. `None` if there are no such numbers.
+pub(crate) fn ms_of(time: WallTime) -> Option<u64> {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    ms_up(since)
+}
+
+/// So many milliseconds, rounded up. `None` if there are no such numbers.
+pub(crate) fn ms_up(time: Duration) -> Option<u64> {
+    u64::try_from(time.as_nanos().div_ceil(1_000_000)).ok()
+}
+
 impl Clock for SystemClock {
     /// 0 on a machine whose clock stands before 1970.
     fn wall_ms(&self) -> u64 {

@@ -6,11 +6,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
+use std::time::{Duration, UNIX_EPOCH};
 
 use tempfile::TempDir;
 use zipcask::archive::Archive;
 use zipcask::sim::Random;
-use zipcask::{Db, Durability, ErrorKind, Options, Value};
+use zipcask::{Db, Durability, ErrorKind, Options, PutOptions, Value};
 
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -179,6 +180,27 @@ fn an_archive_names_its_keyspaces_and_shows_each_by_itself() {
         }
         assert!(shown("gone").is_empty());
     }
+}
+
+#[test]
+fn an_archive_tells_when_a_key_expires_and_shows_it_no_longer() {
+    let (dir, db) = store();
+    let other = db.keyspace("other").unwrap();
+    let moment = UNIX_EPOCH + Duration::from_secs(5_000_000_000);
+    db.put("key", "1").unwrap();
+    other.put_with("key", "2", PutOptions::new().expires_at(moment)).unwrap();
+    other.put_with("gone", "3", PutOptions::new().expires_at(UNIX_EPOCH + Duration::from_millis(7))).unwrap();
+    other.put("deleted", "4").unwrap();
+    other.delete("deleted").unwrap();
+    db.seal().unwrap();
+    db.archive().unwrap();
+    let archive = Archive::open(only(dir.path())).unwrap();
+    let expires = |keyspace: &str, key: &str| archive.expires_at_in(keyspace, key).unwrap();
+    assert_eq!((expires("default", "key"), expires("other", "key")), (None, Some(moment)));
+    assert_eq!(expires("other", "gone"), Some(UNIX_EPOCH + Duration::from_millis(7)), "though that has come");
+    assert_eq!(archive.get_in("other", "gone").unwrap(), None);
+    assert_eq!((expires("other", "deleted"), expires("other", "absent"), expires("none", "key")), (None, None, None));
+    assert_eq!(archive.iter_in("other").count(), 1);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Keys that are there for a time.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use zipcask::sim::{self, SimDisk};
 use zipcask::{Db, KeyspaceOptions, Options, PutOptions, ReadMode};
@@ -110,6 +110,26 @@ fn a_key_may_last_in_a_keyspace_that_has_a_time_for_others() {
     for key in ["root", "own", "batch"] {
         assert!(sessions.contains_key(key).unwrap() && sessions.expires_at(key).unwrap().is_none(), "{key}");
     }
+}
+
+#[test]
+fn a_key_may_be_put_until_a_moment_that_is_told_as_it_was_given() {
+    let disk = disk();
+    let db = open(&disk);
+    let moment = UNIX_EPOCH + Duration::from_millis(START_MS + DAY_MS);
+    let until = |time| PutOptions::new().expires_at(time);
+    db.put_with("exact", "1", until(moment)).unwrap();
+    db.put_with("between", "2", until(moment + Duration::from_nanos(1))).unwrap();
+    db.put("gone", "3").unwrap();
+    db.put_with("gone", "4", until(UNIX_EPOCH - Duration::from_secs(1))).unwrap();
+    assert_eq!(db.expires_at("exact").unwrap(), Some(moment));
+    assert_eq!(db.expires_at("between").unwrap(), Some(moment + Duration::from_millis(1)), "rounded up");
+    assert_eq!((db.get("gone").unwrap(), db.iter().count()), (None, 2));
+    let brief = db.keyspace_with("brief", KeyspaceOptions::new().default_ttl(Duration::from_millis(5))).unwrap();
+    brief.put_with("exact", "1", until(moment)).unwrap();
+    assert_eq!(brief.expires_at("exact").unwrap(), Some(moment), "what the keyspace says does not count");
+    db.put_with("exact", "2", until(moment).ttl(Duration::from_millis(5))).unwrap();
+    assert!(db.expires_at("exact").unwrap().unwrap() < moment, "what was said last counts");
 }
 
 #[test]

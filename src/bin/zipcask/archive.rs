@@ -12,6 +12,7 @@ use zipcask::{Error, ErrorKind};
 
 use crate::coding::{Coding, shown};
 use crate::failure::{Code, Failure, Outcome};
+use crate::json::Time;
 use crate::keyspaces::Within;
 use crate::out::{Out, counted};
 use crate::{get, json, verify};
@@ -172,7 +173,10 @@ fn extract(archive: &Opened, keyspace: &str) -> Outcome {
     }
     pairs.sort_unstable_by(|(a, _), (b, _)| a[..].cmp(&b[..]));
     let mut out = Out::new();
-    pairs.iter().try_for_each(|(key, value)| out.bytes(&json::line(key, Some(value))))?;
+    for (key, value) in &pairs {
+        let time = archive.expires_at_in(keyspace, key)?;
+        out.bytes(&json::line(key, value, time.map(Time::from)))?;
+    }
     out.done()?;
     // Damage is what matters most.
     let told = left_out.iter().find(|error| error.kind() == ErrorKind::Corruption).or(left_out.first());

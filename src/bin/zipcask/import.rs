@@ -6,10 +6,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 use indicatif::ProgressBar;
-use zipcask::{Batch, Db, Durability, Keyspace};
+use zipcask::{Batch, Db, Durability, Keyspace, PutOptions};
 
 use crate::failure::Outcome;
-use crate::json::{Form, Pair};
+use crate::json::{Form, Pair, Time};
 use crate::keyspaces::Within;
 use crate::lines::Lines;
 use crate::out::{Out, counted};
@@ -23,7 +23,8 @@ pub(crate) const BATCH_BYTES: usize = 1 << 20;
 /// Store the records of a JSON Lines file
 ///
 /// A line is an object with `key` and `value`, both strings; bytes that are no text stand in `key_base64` and
-/// `value_base64` instead. That is what `export` writes. Lines are written in batches of up to 1,000 records or 1 MiB,
+/// `value_base64` instead. `expires_at_ms`, a number of milliseconds since 1970, is when the key expires; without it that is as the keyspace says. That is
+/// what `export` writes of one keyspace, and all goes into one, the default one unless --keyspace names another. Lines are written in batches of up to 1,000 records or 1 MiB,
 /// each in the store whole or not at all; a bad line ends the import, and the batches before it stay. If the first line is bad, no store is made.
 #[derive(Args)]
 pub(crate) struct Import {
@@ -84,8 +85,13 @@ impl Import {
 impl Work {
     /// Stores `next` and the records of the lines after it.
     fn store(&mut self, mut next: Option<Pair>, lines: &mut Lines, form: &Form, bar: &ProgressBar) -> Outcome {
-        while let Some((key, value)) = next {
-            self.batch.put(&self.keyspace, &key, &value);
+        while let Some(Pair { key, value, time }) = next {
+            let options = match time.map(Time::of_day) {
+                None => PutOptions::new(),
+                Some(None) => PutOptions::new().no_ttl(),
+                Some(Some(time)) => PutOptions::new().expires_at(time),
+            };
+            self.batch.put_with(&self.keyspace, &key, &value, options);
             self.batch_bytes += key.len() + value.len();
             if BATCH_RECORDS_MAX <= self.batch.len() || BATCH_BYTES <= self.batch_bytes {
                 self.commit()?;

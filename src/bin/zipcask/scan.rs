@@ -67,11 +67,13 @@ impl Scan {
         let limit = self.limit.unwrap_or(usize::MAX);
         let mut out = Out::new();
         match (self.keys, self.json) {
-            (true, true) => sorted.keys(limit, |key| out.bytes(&json::line(key, None)))?,
+            (true, true) => sorted.keys(limit, |key| out.bytes(&json::line_of_key(key)))?,
             (true, false) => sorted.keys(limit, |key| out.line(format_args!("{}", shown(key))))?,
-            (false, true) => sorted.pairs(&keyspace, limit, |key, value| out.bytes(&json::line(key, Some(value))))?,
+            (false, true) => {
+                sorted.pairs(&keyspace, limit, |key, value, time| out.bytes(&json::line(key, value, time)))?
+            }
             (false, false) => sorted
-                .pairs(&keyspace, limit, |key, value| out.line(format_args!("{}\t{}", shown(key), shown(value))))?,
+                .pairs(&keyspace, limit, |key, value, _| out.line(format_args!("{}\t{}", shown(key), shown(value))))?,
         }
         out.done()?;
         sorted.whole()

@@ -5,6 +5,7 @@
 use zipcask::{Error, ErrorKind, Keyspace, Value};
 
 use crate::failure::{Code, Failure, Outcome};
+use crate::json::Time;
 use crate::out::counted;
 
 /// The keys in order. Their values are read one by one when they are shown.
@@ -43,17 +44,19 @@ impl Sorted {
         self.keys.iter().take(limit).try_for_each(|key| show(key))
     }
 
-    /// Calls `show` with the first `limit` keys and their values.
+    /// Calls `show` with the first `limit` keys, their values, and when they are no more.
     pub(crate) fn pairs(
         &mut self,
         keyspace: &Keyspace,
         limit: usize,
-        mut show: impl FnMut(&[u8], &[u8]) -> Outcome,
+        mut show: impl FnMut(&[u8], &[u8], Option<Time>) -> Outcome,
     ) -> Outcome {
         let keys = std::mem::take(&mut self.keys);
         for key in keys.iter().take(limit) {
-            match keyspace.get(key) {
-                Ok(Some(value)) => show(key, &value)?,
+            // The time first: else a key whose time comes in between would be shown as one that stays.
+            let time = keyspace.expires_at(key);
+            match time.and_then(|time| Ok(keyspace.get(key)?.map(|value| (value, time.map(Time::from))))) {
+                Ok(Some((value, time))) => show(key, &value, time)?,
                 Ok(None) => {}
                 Err(error) => self.skip(error)?,
             }

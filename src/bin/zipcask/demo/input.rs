@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use indicatif::{HumanBytes, HumanCount};
 
 use crate::failure::{Code, Failure, Outcome};
-use crate::json::Form;
+use crate::json::{Form, Pair};
 use crate::lines::Lines;
 
 /// Bytes that are taken.
@@ -91,7 +91,7 @@ impl Input {
     fn lines(&mut self, path: &Path, form: &Form) -> Outcome {
         let mut lines = Lines::open(path)?;
         while let Some(line) = lines.next()? {
-            let (key, value) = match form.parse(line) {
+            let Pair { key, value, .. } = match form.parse(line) {
                 Ok(pair) => pair,
                 Err(what) => return Err(lines.bad(what)),
             };
