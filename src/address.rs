@@ -52,6 +52,13 @@ impl fmt::Display for LargeId {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Seqno(u64);
 
+impl Seqno {
+    /// The one after this: from there on [`Db::tail`](crate::Db::tail) goes on behind a batch with this seqno, or behind a snapshot of it.
+    pub fn next(self) -> Seqno {
+        Seqno(self.0.saturating_add(1))
+    }
+}
+
 impl From<u64> for Seqno {
     fn from(number: u64) -> Self {
         Seqno(number)

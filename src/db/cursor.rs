@@ -103,7 +103,7 @@ impl Db {
                     Feed::new(store, from)?;
                     from.max(1.into())
                 }
-                None => Seqno::from(u64::from(store.watermark().visible()) + 1),
+                None => store.watermark().visible().next(),
             };
             shared.place_cursor(name, Some(position), Durability::Sync)?;
         }
@@ -162,7 +162,7 @@ impl Cursor {
         }
         // Two that move it must not put it back: what it has come past may be gone.
         let _naming = store.spaces().naming();
-        let (position, next) = (self.position()?, Seqno::from(u64::from(seqno) + 1));
+        let (position, next) = (self.position()?, seqno.next());
         if next <= position {
             return Ok(());
         }

@@ -41,6 +41,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::limits::COMPACT_WHEN_DEAD_MIN;
 use crate::platform::fork::ForkGuard;
 use crate::platform::{Barrier, Disk};
+use crate::store::feed::Feed;
 use crate::store::verify::VerifyReport;
 use crate::store::{self, Settings, Store};
 use crate::sync::Arc;
@@ -205,13 +206,24 @@ impl Db {
 
     /// Everything that was committed from the write `from` on, in order, for followers of their own kind: queues, search indexes, copies elsewhere.
     ///
-    /// A batch that `from` is within comes whole.
+    /// A batch that `from` is within comes whole. To begin as early as can be, take [`Db::oldest_seqno`]; to go on behind a batch, [`Seqno::next`].
     ///
     /// # Errors
     /// `Invalid`, naming the first write that is left, if a compaction has rewritten what `from` was in; also if `from` is further behind the last write than
     /// the next one: whoever was told of that write has seen more than this store has. `Corruption`, `Io`; `Closed`, `Forked`.
     pub fn tail(&self, from: Seqno) -> Result<Tail> {
         Tail::new(&self.default.shared, from)
+    }
+
+    /// The first write from which on [`Db::tail`] shows all that follows: what was before it, or a part of that, a compaction has rewritten. If that is so of
+    /// the last write, too, it is the next one, which is not written yet.
+    ///
+    /// It is so at the moment: any compaction, the background's too, may rewrite more, and `tail` says so then, unless a [`Cursor`](crate::Cursor) holds it.
+    ///
+    /// # Errors
+    /// `Corruption`, `Io`; `Closed`, `Forked`.
+    pub fn oldest_seqno(&self) -> Result<Seqno> {
+        Feed::oldest(self.default.shared.open_store()?)
     }
 
     /// Starts a batch: several writes that will be in the store whole or not at all.

@@ -27,19 +27,24 @@ use crate::store::feed::{Committed, Feed};
 /// [`Db::refresh`](crate::Db::refresh), which has to be called by another thread while `next` waits. If the writer failed, and its next session has less
 /// than was shown, it ends with an `Invalid` that says so.
 ///
-/// To keep a copy of the store elsewhere: take a [`Snapshot`](crate::Snapshot), copy what it shows, and go on from its seqno and one; on `Invalid`
-/// begin again.
+/// To keep a copy of the store elsewhere: take a [`Snapshot`](crate::Snapshot), copy what it shows, and go on from `snapshot.seqno().next()`; on
+/// `Invalid` begin again.
 ///
 /// ```
 /// # fn main() -> zipcask::Result<()> {
 /// let db = zipcask::Options::new().open_in_memory()?;
 /// db.put("apple", "red")?;
 /// db.delete("apple")?;
-/// for batch in db.tail(1.into())? {
-///     for change in batch?.changes() {
+/// let mut last = db.oldest_seqno()?;
+/// for batch in db.tail(last)? {
+///     let batch = batch?;
+///     for change in batch.changes() {
 ///         println!("{}: {:?} is {:?}", change.keyspace, change.key, change.value);
 ///     }
+///     last = batch.seqno();
 /// }
+/// db.put("pear", "green")?;
+/// assert_eq!(db.tail(last.next())?.count(), 1); // goes on behind it
 /// # Ok(())
 /// # }
 /// ```
@@ -70,7 +75,7 @@ pub struct Change {
 }
 
 impl TailBatch {
-    /// The seqno of its last write: [`Db::tail`](crate::Db::tail) goes on after it with the next.
+    /// The seqno of its last write: [`Db::tail`](crate::Db::tail) goes on behind it from [`Seqno::next`].
     pub fn seqno(&self) -> Seqno {
         self.seqno
     }

@@ -10,8 +10,8 @@ use crate::format::record::Kind;
 use crate::format::segment::SegmentKind;
 use crate::limits::RECORDS_START;
 use crate::reclaim::hold::Hold;
-use crate::segment::Segment;
 use crate::segment::value::Value;
+use crate::segment::{Segment, State};
 use crate::store::news::Deadline;
 use crate::store::{Store, pass};
 use crate::sync::Arc;
@@ -43,6 +43,22 @@ pub(crate) struct Write {
 }
 
 impl Feed {
+    /// The first seqno from which on all of the log is left; that of the next write, if a job has rewritten the last one.
+    ///
+    /// # Errors
+    /// As `next`.
+    pub(crate) fn oldest(store: &Store) -> Result<Seqno> {
+        let (mut oldest, mut is_last) = (store.watermark().visible().next(), true);
+        for segment in log_of(store).iter().rev() {
+            let is_written = is_last && segment.state() == State::Unsealed;
+            if !is_written && last_of(segment)?.next() < oldest {
+                break;
+            }
+            (oldest, is_last) = (segment.first_seqno(), false);
+        }
+        Ok(oldest)
+    }
+
     /// From the batch on that `from` is in.
     ///
     /// # Errors
@@ -50,7 +66,7 @@ impl Feed {
     pub(crate) fn new(store: &Arc<Store>, from: Seqno) -> Result<Feed> {
         let era = store.era();
         let (next, last) = (from.max(Seqno::from(1)), store.watermark().visible());
-        if u64::from(next) > u64::from(last) + 1 {
+        if next > last.next() {
             let text = format!("the log cannot be followed from {next} on: the last write is {last}");
             return Err(Error::new(ErrorKind::Invalid, text));
         }
@@ -98,7 +114,7 @@ impl Feed {
             };
             let writes = places.into_iter().map(|place| self.write(&segment, place));
             let writes = writes.collect::<Result<Vec<_>>>()?;
-            self.next = Seqno::from(u64::from(seqno) + 1);
+            self.next = seqno.next();
             self.at = Some((segment, end));
             if !writes.is_empty() {
                 return Ok(Some(Committed { seqno, writes }));
@@ -128,16 +144,14 @@ impl Feed {
 
     /// Where the next batch begins, which is visible.
     fn find(&self) -> Result<(Hold<Segment>, u64)> {
-        let mut log = self.store.segments();
-        log.retain(|segment| segment.kind() == SegmentKind::Log && segment.used_bytes() > 0);
-        log.sort_by_key(|segment| segment.first_seqno());
+        let log = log_of(&self.store);
         let behind = log.partition_point(|segment| segment.first_seqno() <= self.next);
         if let Some(segment) = behind.checked_sub(1).map(|last| &log[last])
             && let Some(offset) = self.find_in(segment)?
         {
             return Ok((segment.clone(), offset));
         }
-        let after_all = Seqno::from(u64::from(self.store.watermark().visible()) + 1);
+        let after_all = self.store.watermark().visible().next();
         let first = log.get(behind).map_or(after_all, |segment| segment.first_seqno());
         let text = format!(
             "the log is not kept from {} on any more: the first write that is left is {first}; take a snapshot, and go on behind it",
@@ -161,4 +175,25 @@ impl Feed {
         }
         Ok(None)
     }
+}
+
+/// The segments that are as they were written, and have records, in the order of the log.
+fn log_of(store: &Store) -> Vec<Hold<Segment>> {
+    let mut log = store.segments();
+    log.retain(|segment| segment.kind() == SegmentKind::Log && segment.used_bytes() > 0);
+    log.sort_by_key(|segment| segment.first_seqno());
+    log
+}
+
+/// The last seqno of a segment that has records.
+fn last_of(segment: &Segment) -> Result<Seqno> {
+    if let Ok(footer) = segment.footer() {
+        return Ok(footer.last_seqno);
+    }
+    let (mut offset, mut last) = (RECORDS_START, Seqno::default());
+    while offset < segment.tail().published() {
+        let header = segment.record(offset)?;
+        (offset, last) = (offset + header.record_len(), header.seqno);
+    }
+    Ok(last)
 }

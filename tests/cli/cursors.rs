@@ -44,3 +44,23 @@ fn tail_goes_on_where_its_cursor_stands() {
     folder.run(&["tail", "s", "--cursor", "consumer", "--follow"]).failed(2);
     folder.run(&["tail", "nothing", "--cursor", "consumer"]).failed(1);
 }
+
+#[test]
+fn tail_begins_at_the_first_write_that_is_left_if_asked() {
+    let folder = Folder::new();
+    let oldest = || folder.run(&["tail", "s", "--from", "oldest"]).fine();
+    // In one file, which a compaction has to rewrite.
+    let db = zipcask::Options::new().background(false).open(folder.path("s")).unwrap();
+    (1..3).for_each(|value| assert!(db.put("a", value.to_string()).is_ok()));
+    db.close().unwrap();
+    assert_eq!(oldest(), "1\tput\ta\t1\n2\tput\ta\t2\n");
+    folder.run(&["compact", "s"]).fine();
+    assert_eq!(oldest(), "", "nothing is left");
+    folder.run(&["put", "s", "a", "3"]).fine();
+    folder.run(&["tail", "s", "--from", "1"]).failed(4);
+    assert_eq!(oldest(), "3\tput\ta\t3\n");
+    assert_eq!(folder.run(&["tail", "s", "--cursor", "new", "--from", "oldest"]).fine(), "3\tput\ta\t3\n");
+    assert_eq!(folder.run(&["tail", "s", "--cursor", "new", "--from", "oldest"]).fine(), "");
+    let told = folder.run(&["tail", "s", "--from", "newest"]).failed(2);
+    assert!(told.contains("neither a number nor \"oldest\""), "{told}");
+}

@@ -103,6 +103,61 @@ fn what_a_compaction_rewrote_is_gone_from_the_feed_which_says_so() {
 }
 
 #[test]
+fn the_feed_begins_at_the_oldest_write_that_nothing_is_missing_behind() {
+    for mode in [ReadMode::Mmap, ReadMode::Positioned] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut db = small().read_mode(mode).open(dir.path()).unwrap();
+        let mut random = Random::new(7);
+        assert_eq!(db.oldest_seqno().unwrap(), 1.into(), "nothing was written yet");
+        let (mut written, mut begun) = (Batches::new(), 0);
+        for step in 0..200 {
+            match step % 40 {
+                10 => drop(db.compact().unwrap()),
+                20 => drop(db.archive().unwrap()),
+                30 => {
+                    db.close().unwrap();
+                    db = small().read_mode(mode).open(dir.path()).unwrap();
+                }
+                _ => write(&db, &mut random, &mut written),
+            }
+            let oldest = db.oldest_seqno().unwrap();
+            let expected: Vec<_> = written.iter().filter(|batch| Seqno::from(batch.0) >= oldest).cloned().collect();
+            assert_eq!(all(db.tail(oldest).unwrap()), expected, "{step}");
+            begun += usize::from(oldest <= db.last_seqno());
+            if oldest > 1.into() {
+                let before = Seqno::from(u64::from(oldest) - 1);
+                assert_eq!(db.tail(before).err().map(|error| error.kind()), Some(ErrorKind::Invalid), "{step}");
+            }
+            let reading = small().read_mode(mode).open_read_only(dir.path()).unwrap();
+            assert_eq!(reading.oldest_seqno().unwrap(), oldest, "{step}");
+        }
+        assert!(begun > 100, "{begun}");
+        db.clone().close().unwrap();
+        assert_eq!(db.oldest_seqno().unwrap_err().kind(), ErrorKind::Closed);
+    }
+}
+
+#[test]
+fn the_oldest_write_is_behind_what_is_missing_in_the_middle_of_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = small().open(dir.path()).unwrap();
+    let fill = |name: &str, count: usize| {
+        (0..count).for_each(|number| assert!(db.put(format!("{name} {number}"), [1; 1000]).is_ok()));
+        db.seal().unwrap();
+    };
+    fill("stays", 20);
+    let middle = db.last_seqno();
+    fill("goes", 20);
+    (0..20).for_each(|number| assert!(db.delete(format!("goes {number}")).unwrap()));
+    db.seal().unwrap();
+    fill("comes", 20);
+    db.compact().unwrap();
+    let oldest = db.oldest_seqno().unwrap();
+    assert!(oldest > middle.next(), "{oldest}");
+    assert!(db.tail(oldest).unwrap().all(|batch| batch.is_ok()));
+}
+
+#[test]
 fn a_follower_gets_what_comes_and_ends_when_the_store_is_closed_or_dropped() {
     for close in [true, false] {
         let dir = tempfile::tempdir().unwrap();

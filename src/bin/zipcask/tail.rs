@@ -7,7 +7,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use clap::Args;
-use zipcask::{Change, TailBatch};
+use zipcask::{Change, Db, Seqno, TailBatch};
 
 use crate::coding::shown;
 use crate::failure::Outcome;
@@ -22,14 +22,14 @@ const PAUSE: Duration = Duration::from_millis(100);
 ///
 /// The number is that of the last write of its batch: writes with the same number were committed together. A write to another keyspace than
 /// "default" is a "put in NAME" or "delete in NAME"; of one that was dropped since, NAME is "#" and its number. What a compaction has rewritten is
-/// not in the log any more, unless a cursor held it.
+/// not in the log any more, unless a cursor held it: to begin there is an error, and --from oldest begins behind it.
 #[derive(Args)]
 pub(crate) struct Tail {
     /// The store's directory
     dir: PathBuf,
-    /// From this write on
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    from: u64,
+    /// From this write on; "oldest": from the first one from which on all is left
+    #[arg(long, value_name = "N", default_value = "1", value_parser = start)]
+    from: Start,
     /// From where this cursor stands, which is made at --from if it is not there, and is moved behind what was shown. No other process may have the
     /// store open for writing
     #[arg(long, value_name = "NAME", conflicts_with = "follow")]
@@ -42,13 +42,39 @@ pub(crate) struct Tail {
     json: bool,
 }
 
+/// Where to begin.
+#[derive(Clone, Copy)]
+enum Start {
+    Oldest,
+    At(Seqno),
+}
+
+fn start(text: &str) -> Result<Start, String> {
+    match text {
+        "oldest" => Ok(Start::Oldest),
+        _ => match text.parse::<u64>() {
+            Ok(number) => Ok(Start::At(number.into())),
+            Err(_) => Err("neither a number nor \"oldest\"".to_string()),
+        },
+    }
+}
+
+impl Start {
+    fn of(self, db: &Db) -> Outcome<Seqno> {
+        match self {
+            Start::Oldest => Ok(db.oldest_seqno()?),
+            Start::At(seqno) => Ok(seqno),
+        }
+    }
+}
+
 impl Tail {
     pub(crate) fn run(self) -> Outcome {
         if let Some(name) = &self.cursor {
             return self.consume(name);
         }
         let db = opened::to_read(&self.dir)?;
-        let (mut tail, mut out) = (db.tail(self.from.into())?, Out::new());
+        let (mut tail, mut out) = (db.tail(self.from.of(&db)?)?, Out::new());
         loop {
             for batch in tail.by_ref() {
                 self.show_all(&mut out, &batch?)?;
@@ -64,7 +90,7 @@ impl Tail {
 
     fn consume(&self, name: &str) -> Outcome {
         let db = opened::existing(&self.dir)?;
-        let (cursor, mut out) = (db.cursor_from(name, self.from.into())?, Out::new());
+        let (cursor, mut out) = (db.cursor_from(name, self.from.of(&db)?)?, Out::new());
         let mut last = None;
         for batch in cursor.tail()? {
             let batch = batch?;
