@@ -59,7 +59,8 @@ impl Keyspace {
     /// and that is made durable first, whatever durability is asked for: there is no moment at which the key has a part of it.
     ///
     /// # Errors
-    /// `TooLarge` before anything is written. `NoSpace`, `ResourceLimit`: not written, and everything else is as it was.
+    /// `TooLarge` before anything is written. `NotFound` if the keyspace was dropped, `ReadOnly` of a store that is open for reading only.
+    /// `NoSpace`, `ResourceLimit`: not written, and everything else is as it was.
     /// `Io`: unknown whether it is durable; the store is `Poisoned` for writes from then on, as it is if somebody removed
     /// the file LOCK. (If only the file of a large value could not be written or synced, the value is not in the store, and
     /// writing goes on.) `Closed`, `Forked`.
@@ -112,7 +113,7 @@ impl Keyspace {
     ///
     /// # Errors
     /// `Corruption` if the bytes on disk are not what was written: for this key alone. `Io` with positioned reads, and of a
-    /// large value; `ResourceLimit` without a descriptor or the memory to read either. `Closed`, `Forked`.
+    /// large value; `ResourceLimit` without a descriptor or the memory to read either. `NotFound` if the keyspace was dropped. `Closed`, `Forked`.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
         self.open_store()?.get(&self.space, key.as_ref())
     }
@@ -344,8 +345,25 @@ impl Keyspace {
     /// The first scan sorts the keys of each segment, some 0.1 s a million, and the next one only what was written since. Kept in memory are 12 bytes
     /// a record of each segment, dead ones included, and one where records lie in the order of their keys anyway.
     ///
+    /// What bounds do not tell of the keys' type has to be said: `..` has none, so that `range(..)` does not compile. [`Keyspace::iter`] is the same.
+    ///
+    /// ```
+    /// # fn main() -> zipcask::Result<()> {
+    /// use zipcask::{KeyspaceOptions, Options};
+    ///
+    /// let db = Options::new().default_keyspace(KeyspaceOptions::new().ordered(true)).open_in_memory()?;
+    /// for key in ["a", "b", "c"] {
+    ///     db.put(key, "value")?;
+    /// }
+    /// assert_eq!(db.range("b"..)?.count(), 2);
+    /// assert_eq!(db.range::<&[u8]>(..)?.rev().count(), 3); // all of them, and from behind
+    /// assert_eq!(db.iter().count(), 3); // all of them
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
-    /// `Invalid` if the keyspace is not ordered. `Io`, `ResourceLimit` with positioned reads. `Closed`, `Forked`.
+    /// `Invalid` if the keyspace is not ordered. `Io`, `ResourceLimit` with positioned reads. `NotFound` if the keyspace was dropped. `Closed`, `Forked`.
     pub fn range<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Result<Range> {
         range::check_ordered(self)?;
         self.scan(&range::bounds_of(&range))

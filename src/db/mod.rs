@@ -179,16 +179,37 @@ impl Db {
         Snapshot::new(&self.default.shared)
     }
 
-    /// Begins a transaction: reads and writes that count as one step, or not at all.
+    /// Begins a transaction: reads and writes that count as one step, or not at all. [`Transaction::commit`] ends it; to drop it writes nothing.
+    ///
+    /// [`Db::transaction`] tries again by itself where others were faster. This is for what cannot be run twice, and for giving up half-way
+    /// for a reason of one's own.
     ///
     /// On a store that takes no writes its methods say so.
     pub fn begin(&self) -> Transaction {
         Transaction::new(&self.default.shared)
     }
 
-    /// Runs `f` in a transaction and commits it, again and again as long as that is a `Conflict`. An error of `f` rolls back and is
-    /// returned; a panic rolls back, too. Whatever `f` returns as `Ok` is committed: to give up for a reason of your own, use [`Db::begin`] and
-    /// drop the transaction.
+    /// Runs `f` in a transaction and commits it, again and again as long as that is a `Conflict`: so `f` changes nothing but by the transaction.
+    /// An error of `f` rolls back and is returned, and `f` is not run again; a panic rolls back, too.
+    ///
+    /// Errors of `f` are those of the store, passed on by `?`; one of another type cannot be made into such an [`Error`]. A refusal of your own can be the
+    /// answer of `f`: whatever it returns as `Ok` is committed, so it must not have written by then. To take back what it has written, use
+    /// [`Db::begin`] and drop the transaction.
+    ///
+    /// ```
+    /// # fn main() -> zipcask::Result<()> {
+    /// let db = zipcask::Options::new().open_in_memory()?;
+    /// let sold = db.transaction(|transaction| {
+    ///     if !transaction.delete(&db, "stock")? { // `?`: an error of the store, which ends it
+    ///         return Ok(Err("sold out")); // a reason of one's own: nothing was written, and nothing is
+    ///     }
+    ///     transaction.put(&db, "sold", "1")?;
+    ///     Ok(Ok(()))
+    /// })?;
+    /// assert_eq!(sold, Err("sold out"));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// Those of `f`; else as [`Transaction::commit`], but for `Conflict`.

@@ -78,7 +78,7 @@ impl Transaction {
     /// Has `value` written under `key`.
     ///
     /// # Errors
-    /// `TooLarge`; `Invalid` if the keyspace is of another store; `ReadOnly`, `Closed`, `Forked`.
+    /// `TooLarge`; `Invalid` if the keyspace is of another store, `NotFound` if it was dropped; `ReadOnly`, `Closed`, `Forked`.
     pub fn put(
         &mut self,
         keyspace: impl AsRef<Keyspace>,
@@ -159,7 +159,7 @@ impl Transaction {
     /// Writes all of it, or nothing. Without writes there is nothing to do, and the answer is the last write that it saw.
     ///
     /// # Errors
-    /// `Conflict`: something that it read was changed after it began. Else as [`Batch::commit`](crate::Batch::commit).
+    /// `Conflict`: something that it read was changed after it began; begin another. Else as [`Batch::commit`](crate::Batch::commit).
     pub fn commit(self) -> Result<Seqno> {
         let Transaction { pending, durability, shared } = self;
         shared.writable_store()?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use zipcask::{Db, Durability, ErrorKind, KeyspaceOptions, Options, ReadMode, Value};
+use zipcask::{Db, Durability, ErrorKind, Keyspace, KeyspaceOptions, Options, PutOptions, ReadMode, Value};
 
 fn open(dir: &std::path::Path) -> Db {
     Options::new().durability(Durability::Os).segment_size(64 << 10).background(false).open(dir).unwrap()
@@ -128,6 +128,50 @@ fn clearing_and_dropping_are_kept_and_give_their_space_back() {
             db.close().unwrap();
         }
     }
+}
+
+#[test]
+fn every_write_to_a_dropped_keyspace_is_not_found_and_to_one_that_is_only_read_read_only() {
+    let refusals = |db: &Db, keyspace: &Keyspace| -> Vec<_> {
+        let mut transaction = db.begin();
+        let mut batch = db.batch();
+        batch.put(keyspace, "key", "value");
+        let put = |options| keyspace.put_with("key", "value", options).map(drop);
+        let all = [
+            keyspace.put("key", "value").map(drop),
+            put(PutOptions::new().no_ttl()),
+            keyspace.put_writer("key", 5).map(drop),
+            keyspace.delete("key").map(drop),
+            keyspace.delete_with("key", Durability::Os).map(drop),
+            keyspace.compare_and_swap("key", None, Some(b"value")).map(drop),
+            keyspace.update("key", |_| None).map(drop),
+            keyspace.increment("key", 1).map(drop),
+            keyspace.clear(),
+            batch.commit().map(drop),
+            transaction.put(keyspace, "key", "value"),
+            transaction.delete(keyspace, "key").map(drop),
+        ];
+        all.into_iter().map(|done| done.unwrap_err().kind()).collect()
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(dir.path());
+    let options = KeyspaceOptions::new().ordered(true);
+    let (kept, dropped) = (db.keyspace("kept").unwrap(), db.keyspace_with("dropped", options).unwrap());
+    let transaction = db.begin();
+    assert_eq!(dropped.iter().count(), 0);
+    db.drop_keyspace("dropped").unwrap();
+    assert_eq!(refusals(&db, &dropped), [ErrorKind::NotFound; 12]);
+    let reads = [
+        dropped.get("key").map(drop),
+        dropped.contains_key("key").map(drop),
+        dropped.range("a"..).map(drop),
+        transaction.get(&dropped, "key").map(drop),
+    ];
+    assert_eq!(reads.map(|done| done.unwrap_err().kind()), [ErrorKind::NotFound; 4]);
+    kept.put("key", "value").unwrap();
+    let reading = Db::open_read_only(dir.path()).unwrap();
+    assert_eq!(refusals(&reading, &reading.keyspace("kept").unwrap()), [ErrorKind::ReadOnly; 12]);
+    assert_eq!(kept.get("key").unwrap().unwrap(), *b"value");
 }
 
 #[test]
