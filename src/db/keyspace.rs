@@ -322,8 +322,8 @@ impl Keyspace {
         let expiry = match options.ttl {
             Ttl::OfKeyspace => store.default_expiry(&self.space),
             Ttl::Lasting => None,
-            // Rounded up: it is there as long as was asked for.
-            Ttl::Of(ttl) => Some(store.now_ms().saturating_add(ms_up(ttl).unwrap_or(u64::MAX))),
+            // Rounded up: it is there as long as was asked for. What is later than a record can say is never.
+            Ttl::Of(ttl) => ms_up(ttl).and_then(|ttl_ms| store.now_ms().checked_add(ttl_ms)),
             Ttl::Until(time) => ms_of(time),
         };
         To { keyspace: self.space.id(), expiry }

@@ -51,7 +51,8 @@ impl KeyspaceOptions {
         self
     }
 
-    /// How long keys live that are put without a time of their own: from a millisecond to 500 million years, rounded up to milliseconds.
+    /// How long keys live that are put without a time of their own: from a millisecond to 500 million years, rounded up to milliseconds. A key
+    /// whose time would come more than 500 million years after 1970 stays.
     pub fn default_ttl(mut self, ttl: Duration) -> Self {
         self.default_ttl = Some(ttl);
         self

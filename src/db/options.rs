@@ -277,6 +277,8 @@ impl PutOptions {
     /// How long the key is there: after that it is as if it had been deleted. No time at all is allowed, too. In milliseconds, rounded up, by the
     /// machine's clock. Default: what the keyspace says ([`KeyspaceOptions::default_ttl`]).
     ///
+    /// One that would end later than 500 million years from now, `Duration::MAX` for one, is none: the key stays, as with [`PutOptions::no_ttl`].
+    ///
     /// A [`Snapshot`](crate::Snapshot) or transaction that began before still has it, since they show the store as it was then; and
     /// [`Keyspace::len`](crate::Keyspace::len) says when it counts one less.
     pub fn ttl(mut self, ttl: Duration) -> Self {
@@ -285,7 +287,7 @@ impl PutOptions {
     }
 
     /// The moment from which on the key is no more, as [`Keyspace::expires_at`](crate::Keyspace::expires_at) tells it: instead of a `ttl`, for what is
-    /// copied from elsewhere. One that has come already is allowed, too.
+    /// copied from elsewhere. One that has come already is allowed, too; more than 500 million years after 1970 is never.
     pub fn expires_at(mut self, time: WallTime) -> Self {
         self.ttl = Ttl::Until(time);
         self

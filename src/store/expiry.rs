@@ -15,9 +15,9 @@ use crate::store::space::Space;
 use crate::store::{Store, apply, read};
 
 impl Store {
-    /// When what is put without a time of its own is no more, in milliseconds since 1970.
+    /// When what is put without a time of its own is no more, in milliseconds since 1970; never, where that is later than a record can say.
     pub(crate) fn default_expiry(&self, space: &Space) -> Option<u64> {
-        space.options().default_ttl_ms.map(|ttl| self.now_ms().saturating_add(ttl))
+        space.options().default_ttl_ms.and_then(|ttl| self.now_ms().checked_add(ttl))
     }
 
     /// Looks through all keyspaces whose keys may expire.

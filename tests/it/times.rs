@@ -1,7 +1,7 @@
 //! Keys that are there for a time, in transactions, feeds and copies, and clocks that jump.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use zipcask::sim::{self, SimDisk};
 use zipcask::{Db, KeyspaceOptions, Options, PutOptions, ReadMode};
@@ -264,6 +264,30 @@ fn no_time_is_too_short_or_too_long() {
     disk.advance_ms(1);
     db.put("a", "3").unwrap();
     assert_eq!((db.get("a").unwrap().unwrap().to_vec(), db.expires_at("a").unwrap()), (b"3".to_vec(), None));
+}
+
+#[test]
+fn a_time_that_no_record_has_room_for_is_none() {
+    let disk = disk();
+    let db = open(&disk);
+    let longest = Duration::from_millis(u64::MAX - 2 * START_MS);
+    let keyspace = |name: &str, ttl| db.keyspace_with(name, KeyspaceOptions::new().default_ttl(ttl)).unwrap();
+    let (long, ever) = (keyspace("long", longest), keyspace("ever", Duration::from_millis(u64::MAX)));
+    for (key, options) in [("max", PutOptions::new().ttl(Duration::MAX)), ("long", PutOptions::new().ttl(longest))] {
+        db.put_with(key, "1", options).unwrap();
+    }
+    long.put("key", "1").unwrap();
+    ever.put("key", "1").unwrap();
+    assert_eq!((db.expires_at("max").unwrap(), ever.expires_at("key").unwrap()), (None, None));
+    assert!(db.expires_at("long").unwrap().is_some() && long.expires_at("key").unwrap().is_some());
+    // As far as the system's clocks go.
+    if let Some(time) = UNIX_EPOCH.checked_add(Duration::from_secs(1 << 60)) {
+        db.put_with("later", "1", PutOptions::new().expires_at(time)).unwrap();
+        assert_eq!((db.expires_at("later").unwrap(), db.contains_key("later").unwrap()), (None, true));
+    }
+    db.close().unwrap();
+    let db = open(&disk);
+    assert_eq!((db.expires_at("max").unwrap(), db.get("max").unwrap().is_some()), (None, true));
 }
 
 #[test]

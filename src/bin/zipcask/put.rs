@@ -25,7 +25,7 @@ pub(crate) struct Put {
     /// The value; `-` reads it from stdin, as it is
     #[arg(allow_negative_numbers = true)]
     value: String,
-    /// The key is there for so many seconds
+    /// The key is there for so many seconds; for good, if they are more than 500 million years
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     ttl: Option<Duration>,
     #[command(flatten)]
