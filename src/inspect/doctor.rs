@@ -1,4 +1,4 @@
-//! What the machine gives a store in a directory: file system, flushes, limits, and who has it open.
+//! What the machine gives a store in a directory: file system, flushes, limits, who may write it, and who has it open.
 //!
 //! Floor 7. Imports `error`, `inspect`, `platform`.
 
@@ -37,6 +37,9 @@ pub struct DoctorReport {
     pub unwritable: Option<String>,
     /// Whether a process has the store open for writing, and which, as far as known.
     pub held: Option<String>,
+    /// The permissions of the directory, as `chmod` has them, on systems with such. One that zipcask makes is for its owner alone, 0o700; where others may
+    /// write (0o022), they can remove and forge what is in it.
+    pub mode: Option<u32>,
     /// Bytes of a page of memory.
     pub page_bytes: Option<u64>,
     /// Files that a process may have open.
@@ -67,6 +70,7 @@ pub fn doctor(dir: impl AsRef<Path>) -> Result<DoctorReport> {
             Holder::Known(who) => Some(who),
             Holder::Unknown => Some("somebody".to_owned()),
         },
+        mode: facts::mode(disk.path()),
         page_bytes: facts::page_bytes(),
         open_files_max: facts::open_files_max(),
         mappings_max: facts::mappings_max(),

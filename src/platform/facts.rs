@@ -44,6 +44,11 @@ pub(crate) fn page_bytes() -> Option<u64> {
     os::page_bytes()
 }
 
+/// The permissions of the directory at `path`, as `chmod` has them; `None` where the system has others.
+pub(crate) fn mode(path: &Path) -> Option<u32> {
+    os::mode(path)
+}
+
 #[cfg(test)]
 mod tests {
     use super::kind_in;

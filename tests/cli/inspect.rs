@@ -118,3 +118,23 @@ fn dump_names_keyspaces() {
     folder.run(&["compact", "s"]).fine();
     assert_eq!(names(), [(0, "default"), (2, "of\tothers")].map(|(id, name)| (id.into(), name.into())));
 }
+
+#[cfg(unix)]
+#[test]
+fn doctor_tells_of_a_folder_that_others_may_write() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = Folder::new();
+    folder.run(&["put", "s", "a", "1"]).fine();
+    for (mode, told) in [
+        (0o700, "permissions       0700                        nobody but the owner may write into it"),
+        (0o755, "permissions       0755                        nobody but the owner may write into it"),
+        (0o770, "permissions       0770                        its group may remove and forge what is in it: "),
+        (0o703, "permissions       0703                        EVERYBODY may remove and forge what is in it: "),
+        (0o1777, "permissions       1777                        EVERYBODY may remove and forge what is in it: "),
+    ] {
+        fs::set_permissions(folder.path("s"), fs::Permissions::from_mode(mode)).unwrap();
+        let doctor = folder.run(&["doctor", "s"]).fine();
+        assert!(doctor.lines().any(|line| line.starts_with(told)), "{told:?} in {doctor}");
+        assert_eq!(zipcask::inspect::doctor(folder.path("s")).unwrap().mode, Some(mode));
+    }
+}

@@ -14,7 +14,7 @@ use crate::out::Out;
 /// A flush that takes less is no flush of a device: no medium is that fast.
 const FLUSH_NS_MIN: u64 = 5_000;
 
-/// Show what the machine gives a store in a directory, and what that means for it
+/// Show what the machine gives a store in a directory, who may write into that, and what it means for the store
 ///
 /// Writes for some seconds at most, into a file that it removes; the store itself is not touched, and may be open.
 #[derive(Args)]
@@ -82,6 +82,7 @@ fn lines(report: &DoctorReport) -> Vec<(&'static str, String, String)> {
         Some(who) => ("lock", "held".to_string(), format!("by {who}: it can be read, and not opened for writing")),
         None => ("lock", "free".to_string(), "nobody has the store open for writing".to_string()),
     });
+    lines.extend(report.mode.map(|mode| ("permissions", format!("{mode:04o}"), who_writes(mode).to_string())));
     lines.push(("page of memory", size(report.page_bytes), "mappings are multiples of it".to_string()));
     lines.push((
         "open files",
@@ -94,4 +95,13 @@ fn lines(report: &DoctorReport) -> Vec<(&'static str, String, String)> {
         "a store takes one for each segment and archive; without them it reads by position".to_string(),
     ));
     lines
+}
+
+/// Who may write into a directory with these permissions, but for who may do everything.
+fn who_writes(mode: u32) -> &'static str {
+    match (mode & 0o020 != 0, mode & 0o002 != 0) {
+        (false, false) => "nobody but the owner may write into it",
+        (true, false) => "its group may remove and forge what is in it: `chmod go-w` lets the owner alone",
+        (_, true) => "EVERYBODY may remove and forge what is in it: `chmod go-w` lets the owner alone",
+    }
 }

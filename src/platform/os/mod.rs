@@ -13,7 +13,7 @@
 //! | `read_ahead` | read what a mapping shows, where the system tells whether it could |
 //! | `share` | have two files share room, where the file system can |
 //! | `punch`, `taken` | give room back, where the system can; how much of it a file takes up |
-//! | `open_files_max`, `page_bytes` | limits, for people |
+//! | `open_files_max`, `page_bytes`, `mode` | limits, and who may do what with a directory, for people |
 //! | `barrier`, `sync` | make contents durable; one call, never made again by itself |
 //! | `word_wiped_on_fork` | a word of this process that is 0 in a forked child, where the system has such |
 
@@ -45,10 +45,10 @@ pub(crate) use crate::platform::os::other::{
 };
 #[cfg(unix)]
 pub(crate) use crate::platform::os::unix::{
-    Dir, allocate, make_private_dir, open_files_max, page_bytes, read_at, sync_dir_at, taken, write_at,
+    Dir, allocate, make_private_dir, mode, open_files_max, page_bytes, read_at, sync_dir_at, taken, write_at,
 };
 #[cfg(windows)]
 pub(crate) use crate::platform::os::windows::{
-    Dir, allocate, barrier, make_private_dir, open_files_max, page_bytes, punch, read_ahead, read_at, read_device_at,
-    share, sync, sync_dir_at, taken, word_wiped_on_fork, write_at,
+    Dir, allocate, barrier, make_private_dir, mode, open_files_max, page_bytes, punch, read_ahead, read_at,
+    read_device_at, share, sync, sync_dir_at, taken, word_wiped_on_fork, write_at,
 };

@@ -258,6 +258,11 @@ pub(crate) fn page_bytes() -> Option<u64> {
     Some(rustix::param::page_size() as u64)
 }
 
+/// The permissions of the directory at `path`, as `chmod` has them.
+pub(crate) fn mode(path: &Path) -> Option<u32> {
+    fs::metadata(path).ok().map(|metadata| metadata.mode() & 0o7777)
+}
+
 #[cfg(test)]
 mod tests {
     use crate::platform::os::Dir;
