@@ -259,9 +259,11 @@ impl Keyspace {
     /// Keys whose time has come count until the next compaction, be it the background's, and again after an open. So
     /// [`Keyspace::is_empty`] may be false where [`Keyspace::iter`] shows nothing.
     ///
-    /// A key whose record has rotted so that it cannot be told whose it was counts twice once it is put again: what cannot
-    /// be recognised is neither replaced nor removed, and stays an error of [`Keyspace::iter`] and of
-    /// [`Db::verify`](crate::Db::verify).
+    /// A key that has rotted in its record, so that it cannot be told whose that was, counts twice once it is put again: what cannot
+    /// be recognised is neither replaced nor removed. So does one that was put again before its old record rotted, if the next open still
+    /// reads of that put in the log. Through opens and compactions it stays an error of [`Keyspace::iter`], which shows as many
+    /// pairs and errors as this counts, and of [`Db::verify`](crate::Db::verify), until the keyspace is cleared, or the store saved into a new one
+    /// by [`inspect::salvage`](crate::inspect::salvage()). Any other rot of a record is replaced with it.
     pub fn len(&self) -> u64 {
         self.shared.figure(0, |_| self.space.len())
     }

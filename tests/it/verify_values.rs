@@ -202,3 +202,49 @@ fn a_key_whose_record_cannot_be_recognised_counts_twice_once_it_is_put_again() {
         assert_eq!(db.len(), u64::from(KEYS) + 1, "the new one is recognised");
     }
 }
+
+#[test]
+fn a_key_that_counts_twice_does_so_until_its_keyspace_is_cleared_or_the_store_is_saved_into_a_new_one() {
+    for put_before_it_rots in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || Options::new().durability(Durability::Os).background(false).open(dir.path()).unwrap();
+        let db = open();
+        (0..KEYS).for_each(|i| assert!(db.put(key(i), value(i)).is_ok()));
+        // So that the store opens whatever rots.
+        db.seal().unwrap();
+        zipcask::sim::make_hints(&db).unwrap();
+        db.checkpoint().unwrap();
+        let counts =
+            |db: &Db| (db.len(), db.iter().filter(Result::is_ok).count(), db.iter().filter(Result::is_err).count());
+        let once = (u64::from(KEYS), usize::from(KEYS), 0);
+        let twice = (once.0 + 1, once.1, 1);
+        if put_before_it_rots {
+            db.put(key(BAD), "new").unwrap();
+            flip(dir.path(), &key(BAD), 0);
+            assert_eq!(counts(&db), once, "nobody asks for the old one any more");
+        } else {
+            flip(dir.path(), &key(BAD), 0);
+            db.put(key(BAD), "new").unwrap();
+            assert_eq!(counts(&db), twice);
+        }
+        db.close().unwrap();
+        let db = open();
+        assert_eq!(counts(&db), twice);
+        db.compact().unwrap();
+        db.close().unwrap();
+        let db = open();
+        assert_eq!(counts(&db), twice, "a compaction keeps what it cannot recognise");
+        assert_eq!(read(&db, BAD).unwrap().unwrap(), b"new");
+        assert!(!db.verify().unwrap().is_clean());
+
+        let saved = tempfile::tempdir().unwrap();
+        db.clone().close().unwrap();
+        zipcask::inspect::salvage(dir.path(), saved.path()).unwrap();
+        let whole = Db::open(saved.path()).unwrap();
+        assert_eq!(counts(&whole), once);
+        assert_eq!(read(&whole, BAD).unwrap().unwrap(), b"new");
+        let db = open();
+        db.clear().unwrap();
+        assert_eq!(counts(&db), (0, 0, 0));
+    }
+}
