@@ -593,7 +593,6 @@ fn demo(folder: &Folder, args: &[&str], count: u64) -> String {
         "every acknowledged record is there byte for byte",
         "recovery time",
         "every byte read, 1 thread",
-        "packed      everything into 1 ZIP archive; ",
         "without the store: ",
         "on disk, packed",
         "kept the store in kept",
@@ -604,6 +603,9 @@ fn demo(folder: &Folder, args: &[&str], count: u64) -> String {
     ] {
         assert!(text.contains(part), "{part:?} in {text}");
     }
+    let packed = |into: &str| text.contains(&format!("packed      everything into {into}; "));
+    // Where all of a file is dead, the background may have been faster, and has made an archive of nothing.
+    assert!(packed("1 ZIP archive") || (count == 1 && packed("2 ZIP archives")), "{text}");
     let store = folder.path("kept").join("store");
     let store = store.to_str().unwrap();
     folder.run(&["verify", store]).fine();
