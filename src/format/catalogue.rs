@@ -232,7 +232,7 @@ fn is_value_align(align: u16) -> bool {
 #[cfg(test)]
 #[allow(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 mod tests {
-    use super::{CatalogueRecord, KeyspaceCreate, NAME_LEN_MAX};
+    use super::{CatalogueRecord, KeyspaceCreate, NAME_LEN_MAX, PAYLOAD_LEN_MAX};
     use crate::address::Seqno;
     use crate::format::record::{Draft, Flaw, Header, Kind};
     use crate::format::{cases, edit, edits, hex};
@@ -326,6 +326,16 @@ mod tests {
         assert!(refused(&cursor, 8, &[1]), "a seqno without its flag");
         let far = [&[1, 0, 0, 0, 0, 1, 0][..], &(SEQNO_MAX + 1).to_le_bytes()].concat();
         assert!(refused(&cursor, 1, &far), "a seqno of 49 bits");
+        let last = [&[1, 0, 0, 0, 0, 1, 0][..], &SEQNO_MAX.to_le_bytes()].concat();
+        assert!(!refused(&cursor, 1, &last), "the last seqno of all");
+    }
+
+    #[test]
+    fn the_longest_payload_makes_a_keyspace_with_the_longest_name() {
+        let name = "n".repeat(NAME_LEN_MAX);
+        let create = CatalogueRecord::Create(KeyspaceCreate { name: &name, ..CREATE });
+        let cursor = CatalogueRecord::Cursor { name: &name, seqno: Some(Seqno::from(1)) };
+        assert_eq!((create.encode().len() as u64, cursor.encode().len() as u64), (PAYLOAD_LEN_MAX, PAYLOAD_LEN_MAX));
     }
 
     fn records() -> impl Strategy<Value = (Kind, String, u16, u32, Option<u64>, bool)> {

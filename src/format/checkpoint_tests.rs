@@ -198,6 +198,26 @@ fn lists_that_make_no_sense_are_refused_whatever_the_crc_says() {
     assert!(refused(&|lists| lists.amounts.push(lists.amounts[0])));
     assert!(refused(&|lists| lists.cursors[0].payload.clear()), "nobody said where it is");
     assert!(refused(&|lists| lists.cursors[0].said = Seqno::from(1 << 48)));
+    let any = |lists: &mut Lists, bytes| (lists.files[1].end, lists.files[1].live_bytes) = (8192, bytes);
+    assert!(!refused(&|lists| any(lists, 0)) && refused(&|lists| any(lists, 24)), "bytes of no record are live");
+    assert!(refused(&|lists| lists.amounts[0].bytes = 0x0102_0305), "more bytes of one keyspace than of all");
+    assert!(refused(&|lists| lists.amounts[0].records = 0x1235), "more records of one keyspace than of all");
+    assert!(refused(&|lists| lists.spaces[1].id = 0), "two keyspaces of one number");
+}
+
+#[test]
+fn seqnos_go_up_to_the_last_of_all_and_no_further() {
+    let last = Seqno::from(SEQNO_MAX);
+    let taken = |change: &dyn Fn(&mut Lists)| {
+        let mut lists = lists();
+        change(&mut lists);
+        Lists::decode(&header(&lists), &lists.encode()).is_ok()
+    };
+    assert!(taken(&|lists| lists.cursors[0].said = last));
+    assert!(taken(&|lists| (lists.spaces[1].created, lists.spaces[1].floor) = (last, last)));
+    assert!(!taken(&|lists| lists.spaces[1].floor = Seqno::from(SEQNO_MAX + 1)));
+    let header = Header { until: last, ..header(&lists()) };
+    assert_eq!(Header::decode(&header.encode()), Ok(header));
 }
 
 #[test]

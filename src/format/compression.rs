@@ -58,3 +58,15 @@ impl Compression {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Compression;
+
+    #[test]
+    fn a_method_is_there_if_the_program_was_built_with_it_and_none_always_is() {
+        let methods = [Compression::None, Compression::Deflate, Compression::Zstd];
+        let built_in = [true, cfg!(feature = "deflate"), cfg!(feature = "zstd")];
+        assert_eq!(methods.map(Compression::is_built_in), built_in);
+    }
+}

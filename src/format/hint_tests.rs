@@ -13,7 +13,7 @@ use crate::format::identity::HashKind;
 use crate::format::record::{Flaw, Kind};
 use crate::format::segment::SegmentKind;
 use crate::format::{cases, edit, edits, hex};
-use crate::limits::{ADDRESS_BITS, RECORDS_START, SEQNO_MAX};
+use crate::limits::{ADDRESS_BITS, RECORDS_START, SEQNO_MAX, VALUE_LEN_MAX};
 use proptest::prelude::*;
 
 fn header() -> HintHeader {
@@ -261,6 +261,33 @@ fn fields_that_make_no_sense_are_refused_whatever_the_crc_says() {
         let bytes = fixed_up(bytes);
         assert!(walked(&bytes).is_err(), "{what}: {field:?} at {at}");
     }
+}
+
+#[test]
+fn blocks_that_do_not_lie_one_behind_the_other_up_to_the_end_are_refused_on_open() {
+    let bytes = built(&few());
+    let ends: Vec<u64> =
+        bytes[HINT_HEADER_LEN + 24..][..24].as_chunks().0.iter().map(|end| u64::from_le_bytes(*end)).collect();
+    let opens = |ends: [u64; 3]| {
+        let mut bytes = bytes.clone();
+        bytes[HINT_HEADER_LEN + 24..][..24].copy_from_slice(&ends.map(u64::to_le_bytes).concat());
+        Hint::open(&fixed_up(bytes)).is_ok()
+    };
+    let [a, b, c] = ends[..] else { panic!("three blocks") };
+    assert!(opens([a, b, c]) && !opens([b, a, c]) && !opens([a, a, c]) && !opens([a, b, c - 1]));
+}
+
+#[test]
+fn what_is_as_long_or_as_late_as_it_may_be_is_taken() {
+    let mut builder = Builder::default();
+    let large = (LargeId([1; 16]), VALUE_LEN_MAX);
+    builder.add_large(Listed { kind: ListedKind::PutLarge, ..put(1, 4096) }, large);
+    let bytes = builder.finish(&HintHeader { last_seqno: Seqno::from(SEQNO_MAX), ..header() });
+    let hint = Hint::open(&bytes).unwrap();
+    assert_eq!(hint.large().collect::<Vec<_>>(), [large]);
+    assert_eq!(hint.bytes(), (bytes.len() - HINT_HEADER_LEN) as u64);
+    let empty = Builder::default().finish(&HintHeader { end: RECORDS_START, all_records: 0, ..header() });
+    assert_eq!(Hint::open(&empty).unwrap().bytes(), 0);
 }
 
 #[test]

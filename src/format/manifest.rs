@@ -378,9 +378,12 @@ impl<'a> Text<'a> {
                     Some(letter) => letter,
                     None => return Err("a name is cut short".to_owned()),
                 },
-                Some(letter) if name.len() <= NAME_LEN_MAX => letter,
-                _ => return Err("a name is cut short, or too long".to_owned()),
+                Some(letter) => letter,
+                None => return Err("a name is cut short".to_owned()),
             });
+        }
+        if name.len() > NAME_LEN_MAX {
+            return Err(format!("a name of {} bytes is too long", name.len()));
         }
         self.expect(&spelled(&name))?;
         Ok(name)

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use crate::address::{ArchiveId, SegmentId, Seqno};
 use crate::error::ErrorKind;
+use crate::format::catalogue::NAME_LEN_MAX;
 use crate::format::compression::Compression;
 use crate::format::manifest::{Chunked, Manifest, ManifestEntry};
 use crate::format::{cases, edit, edits, names};
@@ -155,6 +156,16 @@ fn what_is_spelled_otherwise_is_damage() {
         ("1007616", "1003520"),
         ("1007616", "4096"),
         ("2000", "18446744073709551615"),
+        ("\"first_seqno\": 1,", "\"first_seqno\": 281474976710656,"),
+        ("\"last_seqno\": 5000", "\"last_seqno\": 281474976710656"),
+        ("5120", "4999"),
+        ("5120", "281474976710656"),
+        ("[2, \"of", "[1, \"of"),
+        ("[1, \"users\"]", "[3, \"users\"]"),
+        ("[1, \"users\"]", "[0, \"users\"]"),
+        ("1009616", "1009615"),
+        ("\"chunks\": 4", "\"chunks\": 0"),
+        ("\"chunks\": 4", "\"chunks\": 70001"),
         ("e3069283", "e306928"),
         ("e3069283", "E3069283"),
         ("\n}\n", "\n}"),
@@ -208,6 +219,26 @@ fn every_segment_has_its_hint_and_its_turn() {
     ];
     for wrong in shapes {
         assert_eq!(lines(wrong), Err(ErrorKind::Corruption), "{wrong:?}");
+    }
+}
+
+#[test]
+fn seqnos_go_up_to_the_last_of_all() {
+    let last = Seqno::from(SEQNO_MAX);
+    let late = Manifest { first_seqno: last, last_seqno: last, as_of: last, ..example() };
+    assert_eq!(decode(late.encode()).unwrap(), late);
+    let none = EXAMPLE.replace("_seqno\": 1,", "_seqno\": 281474976710656,").replace("5000", "281474976710655");
+    let error = decode(none.replace("5120", "281474976710655")).unwrap_err();
+    assert!(error.to_string().contains("no seqnos"), "{error}");
+}
+
+#[test]
+fn a_name_is_as_long_as_a_keyspace_may_have_one_and_no_longer() {
+    for letter in ["n", "\"", "\u{1}"] {
+        let named = |len| Manifest { keyspaces: vec![(1, letter.repeat(len))], ..example() };
+        assert!(decode(named(NAME_LEN_MAX).encode()).unwrap() == named(NAME_LEN_MAX), "{letter:?}");
+        let longer = decode(named(NAME_LEN_MAX + 1).encode()).map_err(|error| error.kind());
+        assert!(matches!(longer, Err(ErrorKind::Corruption)), "{letter:?}, one too many");
     }
 }
 

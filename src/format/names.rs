@@ -218,8 +218,8 @@ fn parse_digits(digits: &str, width: usize) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::{
-        ArchivesEntry, HintsEntry, SegmentEntry, SegmentsEntry, archive, hint, hint_entry, is_new_large, large,
-        log_entry, new_archive, new_hint, new_large, new_segment, packed_entry, parse_archives_entry,
+        ArchivesEntry, HintsEntry, SegmentEntry, SegmentsEntry, archive, chunk_entry, hint, hint_entry, is_new_large,
+        large, log_entry, new_archive, new_hint, new_large, new_segment, packed_entry, parse_archives_entry,
         parse_hints_entry, parse_large, parse_segment_entry, parse_segments_entry, parse_spare, parse_torn, segment,
         spare, torn,
     };
@@ -244,6 +244,7 @@ mod tests {
         assert_eq!(hint(SegmentId(42)), "hints/0000000042.hint");
         assert_eq!(new_hint(SegmentId(42)), "hints/new-0000000042");
         assert_eq!(log_entry(SegmentId(42)), "log/0000000042.seg");
+        assert_eq!(chunk_entry(&packed_entry(SegmentId(1)), 65536), "packed/0000000001.seg/0000065536");
         assert_eq!(hint_entry(&log_entry(SegmentId(42))), "hints/log/0000000042.hint");
         assert_eq!(hint_entry(&packed_entry(SegmentId(1))), "hints/packed/0000000001.hint");
     }

@@ -121,6 +121,17 @@ fn zeros_were_never_written_and_are_no_record() {
     for len in 0..24 {
         assert!(damaged(&Header::decode(&vec![0; len])), "{len} bytes");
     }
+    // Of no kind, but not never written: a bit, or the same word twice.
+    for bit in (0..22 * 8).chain(23 * 8..24 * 8) {
+        let mut bytes = vec![0; 24];
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        assert!(damaged(&Header::decode(&bytes)), "bit {bit}");
+    }
+    for (one, other) in [(0, 8), (0, 16), (8, 16)] {
+        let mut bytes = vec![0; 24];
+        (bytes[one], bytes[other]) = (5, 5);
+        assert!(damaged(&Header::decode(&bytes)), "words at {one} and {other}");
+    }
 }
 
 #[test]

@@ -268,7 +268,7 @@ mod tests {
     use crate::error::ErrorKind;
     use crate::format::checksum::{self, Salt};
     use crate::format::{cases, edit, edits, hex};
-    use crate::limits::SEQNO_MAX;
+    use crate::limits::{RECORDS_START, SEQNO_MAX};
     use proptest::prelude::*;
 
     fn header() -> SegmentHeader {
@@ -452,6 +452,15 @@ mod tests {
             let bytes = with(&footer().encode(salt), at, &field.to_le_bytes(), salt.0);
             assert_eq!(Footer::decode(&bytes, salt), None, "{field} at {at}");
         }
+    }
+
+    #[test]
+    fn records_may_end_where_they_begin_and_have_the_last_seqno_of_all() {
+        let (salt, offset, last) = (header().salt(), RECORDS_START, Seqno::from(SEQNO_MAX));
+        let horizon = Horizon { offset, seqno: last };
+        assert_eq!(Horizon::decode(&horizon.encode(salt), salt), Some(horizon));
+        let footer = Footer { end: offset, last_seqno: last, record_count: 0, crc: 0 };
+        assert_eq!(Footer::decode(&footer.encode(salt), salt), Some(footer));
     }
 
     proptest! {
