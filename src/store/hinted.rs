@@ -274,34 +274,59 @@ impl Own<'_> {
 #[cfg(not(any(zipcask_loom, zipcask_shuttle)))]
 mod tests {
     use super::Listing;
+    use crate::address::Seqno;
     use crate::commit;
     use crate::commit::batch::{Member, Records, Rule};
     use crate::commit::queue::Queue;
+    use crate::format::catalogue::CatalogueRecord;
     use crate::format::hint::{Listed, ListedKind};
     use crate::platform::memory::MemoryDisk;
+    use crate::reclaim::hold::Hold;
+    use crate::segment::Segment;
     use crate::segment::scan::{Scan, Step, Values};
     use crate::segment::source::Source;
     use crate::store::space::Spaces;
-    use crate::store::{Settings, open};
+    use crate::store::{Settings, Store, open};
     use crate::sync::Arc;
 
-    #[test]
-    fn two_keys_of_one_hash_are_two_keys_and_the_newest_record_of_one_counts() {
+    /// A store whose only segment has a put of each of these keys, and these as a hint may list them, with hashes from 5 on.
+    fn written(keys: &[&[u8]]) -> (Store, Hold<Segment>, Vec<Listed>) {
         let store = open::open(Arc::new(MemoryDisk::new()), Settings::default()).unwrap();
         let queue = Queue::new();
-        for key in [b"one", b"two", b"one"] {
+        for key in keys {
             let mut records = Records::new();
             records.put(0, store.hash(key), key, b"value").unwrap();
             commit::commit(&store, &queue, Member { records, rule: Rule::Always, barrier: None, seal: false }).unwrap();
         }
-        let (segment, hash, mut listed) = (store.segments().remove(0), 5, Vec::new());
+        let (segment, mut listed) = (store.segments().remove(0), Vec::new());
         let (file, end) = (segment.file().unwrap(), segment.tail().published());
         let mut scan = Scan::new(&*file, segment.path(), segment.salt(), end, Source::Cache, Values::Skip);
         while scan.offset() < end {
             let Step::Record(record) = scan.step().unwrap() else { panic!("a record is there") };
-            let (offset, len) = (record.offset, record.header.record_len());
+            let (offset, len, hash) = (record.offset, record.header.record_len(), 5 + listed.len() as u64);
             listed.push(Listed { hash, offset, kind: ListedKind::Put, keyspace: 0, len });
         }
+        (store, segment, listed)
+    }
+
+    #[test]
+    fn what_a_hint_lists_counts_from_the_last_clearing_of_its_keyspace_on() {
+        let (store, segment, listed) = written(&[b"one", b"two", b"three"]);
+        for cleared in 0..=3 {
+            let spaces = Spaces::new();
+            if cleared > 0 {
+                spaces.apply(&CatalogueRecord::Clear(0), Seqno::from(cleared), |_| None);
+            }
+            let listing = Listing { segment: segment.clone(), catalogue: Vec::new(), listed: listed.clone() };
+            listing.apply(store.registry(), &spaces, store.large(), store.hasher()).unwrap();
+            assert_eq!(spaces.default().len(), 3 - cleared, "cleared by write {cleared}");
+        }
+    }
+
+    #[test]
+    fn two_keys_of_one_hash_are_two_keys_and_the_newest_record_of_one_counts() {
+        let (store, segment, mut listed) = written(&[b"one", b"two", b"one"]);
+        listed.iter_mut().for_each(|listed| listed.hash = 5);
         let (spaces, before) = (Spaces::new(), segment.live_records());
         let table = spaces.default().whole_table();
         let apply = |listed| {
