@@ -147,13 +147,17 @@ impl Order {
 
 #[cfg(test)]
 mod tests {
-    use super::{Order, checked};
+    use super::{Order, checked, footer};
     use crate::address::{SegmentId, Seqno};
     use crate::format::checksum::Salt;
     use crate::format::record::{Draft, Header, Kind, stamp};
     use crate::format::segment::{Footer, SegmentHeader, SegmentKind};
+    use crate::limits::FOOTER_LEN;
+    use crate::platform::memory::MemoryDisk;
+    use crate::platform::{Disk, File};
     use crate::segment::scan::Scanned;
-    use crate::store::torn::End;
+    use crate::segment::source::Source;
+    use crate::store::torn::{End, Unsealed};
 
     const LEN: u64 = 1 << 20;
 
@@ -171,16 +175,35 @@ mod tests {
         order.take(&Scanned { offset: 4096, header, head, record: head, value, large, catalogue }, "file").is_ok()
     }
 
+    fn header() -> SegmentHeader {
+        let (database, id, epoch, kind) = ([1; 16], SegmentId(1), [2; 16], SegmentKind::Log);
+        SegmentHeader { database, id, epoch, kind, first_seqno: Seqno::from(10), len: LEN }
+    }
+
+    #[test]
+    fn a_file_that_ends_before_its_footer_has_none() {
+        let (disk, header) = (MemoryDisk::new(), header());
+        let file = disk.create("segment").unwrap();
+        let written = Footer { end: 4096, last_seqno: Seqno::from(9), record_count: 0, crc: 7 };
+        file.write_at(&written.encode(header.salt()), LEN - FOOTER_LEN).unwrap();
+        let found = |file: &dyn File, readable| {
+            let (path, salt, source) = ("segment", header.salt(), Source::Device);
+            let (first_seqno, expected) = (header.first_seqno, None);
+            footer(&Unsealed { file, path, salt, len: LEN, readable, first_seqno, expected, source }, &header).unwrap()
+        };
+        assert_eq!(found(&*file, LEN), Some(End { offset: 4096, last_seqno: 9.into(), record_count: 0, crc: 7 }));
+        let cut = disk.create("cut").unwrap();
+        cut.write_at(&[1; 100], 4096).unwrap();
+        for readable in [4196, LEN - 1] {
+            assert_eq!(found(&*cut, readable), None, "{readable} bytes");
+        }
+        cut.write_at(&[0], LEN - 1).unwrap();
+        assert_eq!(found(&*cut, LEN), None, "zeros");
+    }
+
     #[test]
     fn a_footer_counts_up_to_its_bounds_and_beyond_them_it_is_damage() {
-        let header = SegmentHeader {
-            database: [1; 16],
-            id: SegmentId(1),
-            epoch: [2; 16],
-            kind: SegmentKind::Log,
-            first_seqno: Seqno::from(10),
-            len: LEN,
-        };
+        let header = header();
         for (end, last, record_count, sound) in [
             (4096, 9, 0, true),
             (LEN - 64, 19, 10, true),
