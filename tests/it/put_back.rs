@@ -5,7 +5,7 @@ use std::path::Path;
 
 use zipcask::{Db, Durability, ErrorKind, Options, Seqno};
 
-use crate::bytes::{copy, small};
+use crate::bytes::{FIRST, copy, small};
 
 fn value(round: u32, i: u32) -> Vec<u8> {
     format!("{i} of round {round}").into_bytes()
@@ -90,5 +90,27 @@ fn a_seqno_that_was_noted_holds_for_the_store_that_gave_it_after_a_kill_and_a_re
     db.close().unwrap();
     for name in ["store", "killed"] {
         options().open(dir.path().join(name)).unwrap().wait_durable(noted).unwrap();
+    }
+}
+
+#[test]
+fn a_file_that_was_put_back_without_the_others_is_damage_where_writes_are_missing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, then) = (dir.path().join("store"), dir.path().join("then"));
+    let db = small(&store);
+    db.put("one", "1").unwrap();
+    copy(&store, &then);
+    // The copy's first segment ends with one write, and says so; the store's goes on.
+    small(&then).close().unwrap();
+    db.put("two", "2").unwrap();
+    db.seal().unwrap();
+    db.put("three", "3").unwrap();
+    db.close().unwrap();
+    fs::copy(then.join(FIRST), store.join(FIRST)).unwrap();
+    for _ in 0..2 {
+        let error = Options::new().open(&store).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corruption, "{error:?}");
+        assert!(error.to_string().contains("0000000002.seg"), "{error}");
+        let _ = fs::remove_dir_all(store.join("checkpoint"));
     }
 }
