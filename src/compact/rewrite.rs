@@ -3,7 +3,7 @@
 //! Floor 4. Imports `address`, `compact`, `error`, `format`, `limits`, `reclaim`, `sabotage`, `segment`, `store`, `sync`, `zipfile`.
 //!
 //! Memory is a window of the source, a batch of records, a buffer of the output and its hint: bounded, whatever the store's
-//! size (C5). Puts of ordered keyspaces come last, in the order of their keys, which takes 12 bytes a record of the sources: those of one
+//! size (C5). Puts of ordered keyspaces come last, in the order of their keys, which takes 12.5 bytes a record of the sources: those of one
 //! job are bounded, too. A delete that stays is older than the put of its key that does, and so it may well stand before it.
 
 use crate::address::{LargeId, Location, SegmentId, Seqno};

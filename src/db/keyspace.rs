@@ -344,7 +344,7 @@ impl Keyspace {
     /// The keys within bounds with their values, in the order of the keys' bytes, as of this call; none where the range is inverted. Only of an
     /// ordered keyspace ([`KeyspaceOptions::ordered`](crate::KeyspaceOptions::ordered)).
     ///
-    /// The first scan sorts the keys of each segment, some 0.1 s a million, and the next one only what was written since. Kept in memory are 12 bytes
+    /// The first scan sorts the keys of each segment, some 0.1 s a million, and the next one only what was written since. Kept in memory are 12.5 bytes
     /// a record of each segment, dead ones included, and one where records lie in the order of their keys anyway.
     ///
     /// What bounds do not tell of the keys' type has to be said: `..` has none, so that `range(..)` does not compile. [`Keyspace::iter`] is the same.
