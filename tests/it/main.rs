@@ -62,6 +62,7 @@ mod reads;
 mod recovery;
 #[path = "../crash/report.rs"]
 mod report;
+mod scans;
 mod scans_of_damage;
 mod snapshots;
 mod space;
