@@ -74,7 +74,7 @@ impl Known {
 impl Segment {
     /// The run of a keyspace: of all that is published now, at least.
     ///
-    /// Where the chain of the records is broken, the places of those behind that are live are asked for, from an offset on.
+    /// Where the chain of the records is broken, the places of those behind that are live are asked for, in order, from an offset on.
     ///
     /// # Errors
     /// `Io`, `ResourceLimit` where the segment is read by position. Damage is in the run.
@@ -191,8 +191,7 @@ impl Segment {
 
     /// The records behind the last that a walk found: where the index says.
     fn add_live(&self, run: &mut Run, live_from: impl FnOnce(u64) -> Vec<u64>) -> Result<()> {
-        let mut offsets = live_from(run.end);
-        offsets.sort_unstable();
+        let offsets = live_from(run.end);
         let mut found = Found::new(self);
         // A walk from one to the next would not get there.
         found.others = u64::MAX;

@@ -1,6 +1,6 @@
 //! Keys and values of a moment in the order of the keys.
 //!
-//! Floor 3. Imports `address`, `error`, `reclaim`, `sabotage`, `segment`, `store`, `sync`.
+//! Floor 3. Imports `address`, `error`, `index`, `reclaim`, `sabotage`, `segment`, `store`, `sync`.
 //!
 //! The segments have the keys in order, also those of records that were replaced. What a key is at the moment, the index says, and what
 //! was kept for moments. Of a segment that the index points at every record of there is nothing to ask: what was written since
@@ -12,6 +12,7 @@ use std::ops::{Bound, ControlFlow};
 
 use crate::address::{Location, Seqno};
 use crate::error::{Error, Result};
+use crate::index::table::Table;
 use crate::reclaim::hold::Hold;
 use crate::reclaim::pin::Pin;
 use crate::sabotage::{Sabotage, planted};
@@ -127,16 +128,17 @@ impl Store {
             // Of a keyspace that was cleared since, files may have gone that the moment shows.
             let past = if moment < space.floor() { space.past(moment) } else { None };
             segments.extend(past.iter().flat_map(|past| past.segments()).cloned());
-            let mut parts = Vec::new();
+            let (mut parts, mut has_all) = (Vec::new(), true);
             for segment in &segments {
-                self.add_parts(space, segment, &mut parts, &mut failed)?;
+                has_all &= self.add_parts(space, segment, &mut parts, &mut failed)?;
             }
             prefetch_seeks(&parts, bounds);
             for found in &parts {
                 astray |= found.add_lane(space, bounds, &mut lanes, &mut failed)?;
             }
-            // No file with records has gone since the moment was opened: what was replaced is in one of these, too.
-            let is_whole = self.following.is_none() && failed.is_empty() && changes == Some(self.archives().changes());
+            // No file with records has gone since the moment was opened: what was replaced is in one of these, too, if all could be found.
+            let has_all = has_all && failed.is_empty();
+            let is_whole = self.following.is_none() && has_all && changes == Some(self.archives().changes());
             if !is_whole {
                 lanes.push(Lane::kept(self.kept_at(space.id(), bounds, moment, &mut failed)?));
             }
@@ -180,14 +182,14 @@ impl Store {
         self.registry().files()
     }
 
-    /// The records of a segment.
+    /// The records of a segment; whether that is all of them, and not only what is live behind damage.
     fn add_parts<'a>(
         &self,
         space: &Space,
         segment: &'a Hold<Segment>,
         parts: &mut Vec<FoundPart<'a>>,
         failed: &mut Vec<Error>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         // Before the walk: what was written since is no record of the moment, and what was replaced since was one.
         let live = segment.live().records_of(space.id());
         let run = segment.run(space.id(), |from| live_from(space, segment, from))?;
@@ -195,7 +197,7 @@ impl Store {
         let is_live = is_live || planted(Sabotage::StaleInOrder);
         failed.extend(run.damaged);
         parts.extend(run.parts.into_iter().map(|part| FoundPart { segment, part, is_live }));
-        Ok(())
+        Ok(run.puts.is_some())
     }
 
     /// What was replaced since the moment, by key.
@@ -409,14 +411,21 @@ impl RangePass {
     }
 }
 
-/// Where the index says that records of a segment lie, from an offset on.
+/// Where the index says that records of a segment lie, from an offset on, or said so before a clearing that somebody looks behind.
 fn live_from(space: &Space, segment: &Segment, from: u64) -> Vec<u64> {
     let (mut offsets, start) = (Vec::new(), Location::start_of(segment.place()));
-    space.whole_table().walk(|locations, _| {
-        let here = locations.iter().filter(|at| segment.has_place(at.place())).map(|at| at.linear() - start);
-        offsets.extend(here.filter(|offset| *offset >= from));
-        true
-    });
+    let mut take = |table: &Table| {
+        table.walk(|locations, _| {
+            let here = locations.iter().filter(|at| segment.has_place(at.place())).map(|at| at.linear() - start);
+            offsets.extend(here.filter(|offset| *offset >= from));
+            true
+        });
+    };
+    // In this order: what is cleared meanwhile is in the one or in the other. A place that a past leads to is nobody else's.
+    take(&space.whole_table());
+    space.pasts().iter().for_each(|past| take(&past.table));
+    offsets.sort_unstable();
+    offsets.dedup();
     offsets
 }
 

@@ -224,6 +224,11 @@ impl Space {
         lock(&self.past).iter().find(|past| moment < past.until).cloned()
     }
 
+    /// What it was before each clearing that a snapshot looks behind.
+    pub(crate) fn pasts(&self) -> Vec<Arc<Past>> {
+        lock(&self.past).clone()
+    }
+
     /// Empties it. Of what it was, `shown` segments stay for snapshots, if there are any.
     fn renew(&self, at: Seqno, shown: Option<Vec<Hold<Segment>>>) {
         let mut past = lock(&self.past);

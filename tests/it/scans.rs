@@ -504,3 +504,60 @@ fn damaged_values_are_errors_in_their_places_from_both_ends() {
         }
     }
 }
+
+/// A store whose second file begins with a damaged record that was replaced, behind one with many keys; it has the keys "key 000" to 299.
+fn with_a_break() -> (tempfile::TempDir, Db) {
+    let dir = tempfile::tempdir().unwrap();
+    let open = || options(1).segment_size(16 << 20).open(dir.path()).unwrap();
+    let db = open();
+    for i in 0..20_000_u32 {
+        db.put([&b"a"[..], &i.to_be_bytes()].concat(), "").unwrap();
+    }
+    db.seal().unwrap();
+    db.put("key 000", "what is damaged").unwrap();
+    for i in 0..300 {
+        db.put(format!("key {i:03}"), "0").unwrap();
+    }
+    db.checkpoint().unwrap();
+    db.close().unwrap();
+    edit(&dir.path().join("segments/0000000002.seg"), |bytes| {
+        let at = bytes.windows(7).position(|window| window == b"key 000").unwrap();
+        bytes[at - 8] ^= 0x40;
+    });
+    let db = open();
+    (dir, db)
+}
+
+#[test]
+fn keys_behind_a_break_are_shown_while_they_are_overwritten() {
+    for round in 0..3 {
+        let ((_dir, db), begun) = (with_a_break(), AtomicBool::new(false));
+        let found = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for i in 0..300 {
+                    db.put(format!("key {i:03}"), "1").unwrap();
+                    begun.store(i > 20, Ordering::Relaxed);
+                }
+            });
+            while !begun.load(Ordering::Relaxed) {
+                std::thread::yield_now();
+            }
+            db.prefix("key").unwrap().map(Result::unwrap).count()
+        });
+        assert_eq!(found, 300, "round {round}");
+    }
+}
+
+#[test]
+fn keys_behind_a_break_are_shown_as_of_before_their_keyspace_was_cleared() {
+    for scanned in [false, true] {
+        let (_dir, db) = with_a_break();
+        let before = db.snapshot();
+        db.clear().unwrap();
+        db.put("key new", "").unwrap();
+        if scanned {
+            assert_eq!(db.prefix("key").unwrap().count(), 1);
+        }
+        assert_eq!(before.prefix(&db, "key").unwrap().count(), 300, "scanned: {scanned}");
+    }
+}
