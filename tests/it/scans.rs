@@ -142,7 +142,7 @@ struct World {
 
 fn open(disk: &SimDisk, seed: u64) -> (Db, Keyspace) {
     let db = sim::open(options(seed), 64 << 10, Arc::new(disk.clone())).unwrap();
-    let aligned = KeyspaceOptions::new().ordered(true).value_align(if seed % 2 == 0 { 64 } else { 8 });
+    let aligned = KeyspaceOptions::new().ordered(true).value_align(if seed.is_multiple_of(2) { 64 } else { 8 });
     let other = db.keyspace_with("other", aligned).unwrap();
     (db, other)
 }
@@ -366,7 +366,7 @@ const MEMBERS: u32 = 25;
 
 /// Keys that are written together, far apart.
 fn member(group: u32, number: u32) -> Vec<u8> {
-    let begin: &[u8] = if number % 2 == 0 { b"a common beginning/sameword" } else { b"b" };
+    let begin: &[u8] = if number.is_multiple_of(2) { b"a common beginning/sameword" } else { b"b" };
     [begin, &number.to_be_bytes(), &group.to_be_bytes()].concat()
 }
 
