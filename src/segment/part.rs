@@ -334,19 +334,17 @@ impl Part {
         Err(Error::corruption(segment.path(), end, "records of the keyspace that lay before are not there"))
     }
 
-    /// From behind the last record before a fence up to that: others may lie between, and none of the keyspace.
+    /// From behind the last record before a fence up to that: others may lie between, and none of the keyspace. One of them that makes no
+    /// sense keeps nobody from the fence.
     #[inline]
     fn walk_to_fence(&self, segment: &Segment, keyspace: u16, at: &Walked, fence: u64) -> Result<u64> {
         let mut offset = at.offset;
         while offset < fence {
-            let (found, len) = segment.step_in_place(offset)?;
+            let Ok((found, len)) = segment.step_in_place(offset) else { break };
             if found == Some(keyspace) {
-                break;
+                return Err(Error::corruption(segment.path(), fence, "other records lie before than did"));
             }
             offset += len;
-        }
-        if offset != fence {
-            return Err(Error::corruption(segment.path(), fence, "other records lie before than did"));
         }
         Ok(fence)
     }

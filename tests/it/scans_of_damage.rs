@@ -248,3 +248,39 @@ fn no_positioned_scan_leaves_its_bounds_for_a_damaged_header() {
 fn no_positioned_scan_misses_keys_without_a_word_for_a_damaged_one() {
     check(&[Wrong::Silent], ReadMode::Positioned, Place::Key, true);
 }
+
+#[test]
+fn a_damaged_record_of_another_keyspace_costs_a_scan_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = options(ReadMode::Mmap).open(dir.path()).unwrap();
+    let other = db.keyspace("other").unwrap();
+    // In the order of the keys, so that scans walk from record to record, from each place that they know: there the others lie.
+    let mut model = Model::new();
+    for i in 0..64 {
+        let key = format!("{i:02}").into_bytes();
+        db.put(&key, "").unwrap();
+        model.insert(key, Vec::new());
+        if i % 16 == 15 {
+            other.put(format!("of the other {i:02}"), "").unwrap();
+        }
+    }
+    db.seal().unwrap();
+    let path = dir.path().join("segments/0000000001.seg");
+    for i in [None, Some(15), Some(31), Some(47), Some(63)] {
+        if let Some(i) = i {
+            in_place(&path, |bytes| {
+                let key = format!("of the other {i}");
+                let at = bytes.windows(key.len()).position(|window| window == key.as_bytes()).unwrap();
+                // The kind, in a header with a horizon or without.
+                let has_len = |header: usize| bytes[header + 14..][..2] == (key.len() as u16).to_le_bytes();
+                let header = if has_len(at - 24) { at - 24 } else { at - 32 };
+                assert!(has_len(header));
+                (header + 22, 0xee)
+            });
+        }
+        for how in 0..4 {
+            let (found, failed) = shown(db.prefix("").unwrap(), how, &mut Random::new(1));
+            assert_eq!((found, failed), (model.clone().into_iter().collect(), 0), "{i:?}, how {how}");
+        }
+    }
+}
