@@ -326,7 +326,8 @@ impl Merge {
         }
         // The other side has found the rest of it damaged, and that lay between what others have.
         self.line_all_up(side);
-        self.contests[side as usize].as_ref().map(|contest| contest.first().list as usize)
+        let first = self.contests[side as usize].as_ref()?.first().list as usize;
+        (!self.lanes[first].is_empty()).then_some(first)
     }
 
     /// The lane of a record that was taken.
