@@ -114,3 +114,23 @@ fn a_file_that_was_put_back_without_the_others_is_damage_where_writes_are_missin
         let _ = fs::remove_dir_all(store.join("checkpoint"));
     }
 }
+
+#[test]
+fn a_log_that_lost_its_newest_file_is_the_one_of_before_whatever_index_was_written_down() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("store");
+    let db = small(&store);
+    write(&db, 1);
+    db.seal().unwrap();
+    let files =
+        || -> Vec<_> { fs::read_dir(store.join("segments")).unwrap().map(|entry| entry.unwrap().path()).collect() };
+    let before = files();
+    // Not all, so that the index says something of what is left.
+    let last = (0..150_u32).map(|i| db.put(i.to_le_bytes(), value(2, i)).unwrap()).max().unwrap();
+    db.checkpoint().unwrap();
+    db.close().unwrap();
+    files().iter().filter(|path| !before.contains(path)).for_each(|path| fs::remove_file(path).unwrap());
+    let db = small(&store);
+    assert!(db.last_seqno() < last, "a file was lost");
+    assert!(shows(&db, 1), "and nothing else");
+}
