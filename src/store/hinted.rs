@@ -350,4 +350,22 @@ mod tests {
         apply(vec![Listed { kind: ListedKind::Delete, ..listed[2] }]);
         assert_eq!(table.len(), 1);
     }
+
+    #[test]
+    fn a_record_that_cannot_be_read_replaces_what_has_its_hash_and_nothing_else() {
+        // The last: nor can what was there.
+        for (is_its_hash, damaged, len) in [(true, 1..2, 1), (false, 1..2, 2), (true, 0..2, 2)] {
+            let (store, segment, mut listed) = written(&[b"one", b"two"]);
+            for listed in &listed[damaged] {
+                segment.file().unwrap().write_at(&[0xff], listed.offset + 8).unwrap();
+            }
+            // As the index tells them apart, which keeps less than the hash.
+            let hash = if is_its_hash { store.hash(b"one") } else { 5 };
+            listed.iter_mut().for_each(|listed| listed.hash = hash);
+            let spaces = Spaces::new();
+            let listing = Listing { segment: segment.clone(), catalogue: Vec::new(), listed };
+            listing.apply(store.registry(), &spaces, store.large(), store.hasher()).unwrap();
+            assert_eq!(spaces.default().len(), len, "the hash of what was there: {is_its_hash}");
+        }
+    }
 }
