@@ -221,6 +221,33 @@ fn a_damaged_footer_of_the_newest_segment_is_mended_and_reported() {
 }
 
 #[test]
+fn a_damaged_footer_of_an_older_segment_costs_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = || Options::new().segment_size(64 * 1024).background(false);
+    let db = options().open(dir.path()).unwrap();
+    for i in 0..3 {
+        (0..5).for_each(|j| drop(db.put(format!("key {i} {j}"), format!("value {j}")).unwrap()));
+        db.seal().unwrap();
+    }
+    db.close().unwrap();
+    let path = dir.path().join("segments/0000000002.seg");
+    let mut bytes = fs::read(&path).unwrap();
+    let footer = bytes.len() - 40;
+    bytes[footer] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    // With what was written down about the segments, and without.
+    for name in ["checkpoint", "hints"].map(Some).into_iter().chain([None]) {
+        let db = options().open(dir.path()).unwrap();
+        for (i, j) in (0..3).flat_map(|i| (0..5).map(move |j| (i, j))) {
+            assert_eq!(db.get(format!("key {i} {j}")).unwrap().unwrap(), format!("value {j}"), "before {name:?} go");
+        }
+        assert_eq!(db.len(), 15);
+        db.close().unwrap();
+        name.map(|name| fs::remove_dir_all(dir.path().join(name)).ok());
+    }
+}
+
+#[test]
 fn a_file_cut_while_the_store_is_open_is_in_the_report_of_verify() {
     let dir = tempfile::tempdir().unwrap();
     let options = Options::new().segment_size(64 * 1024).read_mode(zipcask::ReadMode::Positioned);
