@@ -226,7 +226,9 @@ fn a_damaged_footer_of_an_older_segment_costs_nothing() {
     let options = || Options::new().segment_size(64 * 1024).background(false);
     let db = options().open(dir.path()).unwrap();
     for i in 0..3 {
-        (0..5).for_each(|j| drop(db.put(format!("key {i} {j}"), format!("value {j}")).unwrap()));
+        for j in 0..5 {
+            db.put(format!("key {i} {j}"), format!("value {j}")).unwrap();
+        }
         db.seal().unwrap();
     }
     db.close().unwrap();
