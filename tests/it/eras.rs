@@ -28,6 +28,15 @@ fn setting() -> Setting {
     Setting { _dir: dir, first, second, writer }
 }
 
+/// A keyspace of ten keys in a file, of which the next one has nine again.
+fn overwritten(writer: &Db, ordered: bool) -> Keyspace {
+    let space = writer.keyspace_with("space", KeyspaceOptions::new().ordered(ordered)).unwrap();
+    (0..10).for_each(|i| put(&space, i, 1));
+    writer.seal().unwrap();
+    (0..9).for_each(|i| put(&space, i, 2));
+    space
+}
+
 fn found(pairs: impl Iterator<Item = zipcask::Result<(zipcask::Value, zipcask::Value)>>) -> Result<Pairs, String> {
     let pairs: zipcask::Result<Vec<_>> = pairs.collect();
     let pairs = pairs.map_err(|error| format!("{error:?}"))?;
@@ -67,11 +76,7 @@ fn a_snapshot_of_the_new_log_shows_nothing_of_the_one_that_was_lost_though_one_o
     for ordered in [false, true] {
         for held in [false, true] {
             let Setting { _dir, first, second, writer } = setting();
-            let options = KeyspaceOptions::new().ordered(ordered);
-            let space = writer.keyspace_with("space", options).unwrap();
-            (0..10).for_each(|i| put(&space, i, 1));
-            writer.seal().unwrap();
-            (0..9).for_each(|i| put(&space, i, 2));
+            let space = overwritten(&writer, ordered);
             put(&space, 10, 2);
             copy(&first, &second);
             let db = small().open_read_only(&second).unwrap();
@@ -118,11 +123,7 @@ fn a_snapshot_of_the_new_log_shows_what_a_keyspace_had_before_it_was_cleared_the
     for ordered in [false, true] {
         for held in [false, true] {
             let Setting { _dir, first, second, writer } = setting();
-            let options = KeyspaceOptions::new().ordered(ordered);
-            let space = writer.keyspace_with("space", options).unwrap();
-            (0..10).for_each(|i| put(&space, i, 1));
-            writer.seal().unwrap();
-            (0..9).for_each(|i| put(&space, i, 2));
+            let space = overwritten(&writer, ordered);
             copy(&first, &second);
             let db = small().open_read_only(&second).unwrap();
             let of_db = db.keyspace("space").unwrap();
