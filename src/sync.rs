@@ -16,15 +16,22 @@ pub(crate) mod counted {
     pub(crate) use std::sync::Arc;
 }
 
-/// std's own types, whatever the build: for what no model looks at.
+/// std's own types: for what no model looks at. Those that one thread may have while others wait for them are shuttle's under shuttle,
+/// since its threads are coroutines on one: whoever waits for std's would let nobody go on.
 pub(crate) mod plain {
-    #[expect(unused_imports, reason = "each room takes what it needs")]
+    #[cfg(zipcask_shuttle)]
+    pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard};
+    #[cfg(zipcask_shuttle)]
+    pub(crate) use shuttle::thread::{Builder as ThreadBuilder, JoinHandle};
+    #[cfg(not(zipcask_shuttle))]
+    pub(crate) use std::sync::{Condvar, Mutex, MutexGuard};
     pub(crate) use std::sync::{
-        Condvar, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, TryLockError,
+        LazyLock, OnceLock, PoisonError, TryLockError,
         atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering},
         mpsc,
     };
     pub(crate) use std::thread;
+    #[cfg(not(zipcask_shuttle))]
     pub(crate) use std::thread::{Builder as ThreadBuilder, JoinHandle};
 }
 

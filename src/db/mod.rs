@@ -467,3 +467,7 @@ impl fmt::Debug for Db {
         f.debug_struct("Db").field("path", &self.path()).finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, zipcask_shuttle))]
+#[path = "../../loom-tests/engine.rs"]
+mod schedules;
