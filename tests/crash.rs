@@ -1,10 +1,13 @@
 //! Power cuts, failed syncs and rot on a simulated disk: enumerated, not hoped for.
 //!
 //! `ZIPCASK_SEED` chooses other histories, `ZIPCASK_CRASH_HISTORIES` more of them, `ZIPCASK_CRASH_IMAGES` as many as make so many
-//! images, `ZIPCASK_CRASH_DEPTH` more than two power cuts in a row, and `ZIPCASK_CRASH_STORMS` more storms.
+//! images, `ZIPCASK_CRASH_DEPTH` more than two power cuts in a row, `ZIPCASK_CRASH_STORMS` more storms, and `ZIPCASK_CRASH_BLOTS` more
+//! stores that are damaged at random.
 
 #[path = "crash/aimed.rs"]
 mod aimed;
+#[path = "crash/blots.rs"]
+mod blots;
 #[path = "crash/consumer.rs"]
 mod consumer;
 #[path = "crash/failed_sync.rs"]
@@ -47,6 +50,9 @@ const HISTORIES: u64 = 96;
 
 /// Seeds of storms in a run of `cargo test`.
 const STORMS: u64 = 60;
+
+/// Copies of a store that are damaged at random.
+const BLOTS: u64 = 400;
 
 /// Wrong bits that each write of a job is tried with.
 const LIES: usize = 300;
@@ -333,6 +339,19 @@ fn a_sector_in_another_s_place_or_as_it_was_before_is_detected_or_harmless() {
         let found = with(bug, || seeds().find_map(|seed| misplaced::sectors(seed, Kind::Jobs, false).err()));
         assert!(found.is_some_and(|what| what.ends_with("is wrong")), "{bug:?} went unnoticed");
     }
+}
+
+#[test]
+fn random_damage_of_many_bytes_is_detected_or_harmless() {
+    let seed = effort().seed;
+    let (found, bytes) = blots::run(seed, number("ZIPCASK_CRASH_BLOTS", BLOTS)).unwrap_or_else(|what| panic!("{what}"));
+    report(&format!(
+        "blots: {found} copies of a store of {bytes} bytes with damage of many bytes at random: 0 wrong, 0 silently dropped (seed {seed})"
+    ));
+    assert!(found.detected > 0);
+    // Without the checksum of values there would be wrong ones.
+    let missed = with(Sabotage::NoValueCrc, || blots::run(seed, BLOTS).err());
+    assert!(missed.is_some_and(|what| what.contains("in place of a value")), "it went unnoticed");
 }
 
 #[test]

@@ -28,7 +28,7 @@ impl Found {
         self.detected += other.detected;
     }
 
-    fn note(&mut self, harmless: bool) {
+    pub(crate) fn note(&mut self, harmless: bool) {
         self.cases += 1;
         self.detected += u64::from(!harmless);
     }
