@@ -133,7 +133,10 @@ fn blot(files: &[(String, Vec<u8>)], image: &SimDisk, random: &mut Random) -> St
 fn read(image: &SimDisk, model: &Model, mode: ReadMode) -> Result<bool, String> {
     let db = match open(image, mode) {
         Ok(db) => db,
-        Err(error) if matches!(error.kind(), ErrorKind::Corruption | ErrorKind::FormatVersion) => return Ok(false),
+        // Without any of the words that it begins with, an identity is none.
+        Err(error) if matches!(error.kind(), ErrorKind::Corruption | ErrorKind::FormatVersion | ErrorKind::Invalid) => {
+            return Ok(false);
+        }
         Err(error) => return Err(format!("{error:?}")),
     };
     let Ok(spaces) = spaces(&db) else { return Ok(false) };
