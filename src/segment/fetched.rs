@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::format::large::LargeValue;
 use crate::format::record::{Flaw, Header, Kind};
 use crate::segment::Segment;
+use crate::segment::source::zeros;
 use crate::sync::Arc;
 
 /// A whole record, checked.
@@ -29,7 +30,7 @@ impl Fetched {
     pub(crate) fn read(segment: &Segment, offset: u64) -> Result<Fetched> {
         let len = segment.header(offset)?.record_len();
         segment.check_range(offset, len)?;
-        let mut words = vec![0_u64; (len / 8) as usize].into_boxed_slice();
+        let mut words = zeros::<u64>(len, segment.path())?.into_boxed_slice();
         match segment.mapped(offset, len) {
             Some(record) => bytes_mut(&mut words).copy_from_slice(record),
             None => segment.read(bytes_mut(&mut words), offset)?,

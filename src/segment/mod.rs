@@ -46,7 +46,7 @@ use crate::segment::live::Live;
 use crate::segment::order::Orders;
 use crate::segment::pinned::Pinned;
 use crate::segment::places::Lease;
-use crate::segment::source::Source;
+use crate::segment::source::{Source, zeros};
 use crate::segment::tail::Tail;
 use crate::segment::trust::{Trust, Verify};
 use crate::sync::Arc;
@@ -427,7 +427,7 @@ impl Segment {
         match self.mapped(offset, len) {
             Some(bytes) => Ok(Cow::Borrowed(bytes)),
             None => {
-                let mut bytes = vec![0; len as usize];
+                let mut bytes = zeros(len, &self.path)?;
                 self.read(&mut bytes, offset)?;
                 Ok(Cow::Owned(bytes))
             }

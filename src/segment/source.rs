@@ -1,8 +1,8 @@
-//! Filling a buffer from a file, from where the truth is.
+//! Buffers for what a file says is there, and filling them from where the truth is.
 //!
 //! Floor 2. Imports `error`, `platform`.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::platform::File;
 
 /// Where the bytes come from.
@@ -39,4 +39,20 @@ impl Source {
         }
         Ok(())
     }
+}
+
+/// Zeros for `len` bytes that are to be read from the file at `path`, in whole items.
+///
+/// # Errors
+/// `ResourceLimit` without the memory.
+pub(crate) fn zeros<T: Copy + Default>(len: u64, path: &str) -> Result<Vec<T>> {
+    let short = || {
+        let what = format!("cannot read {path}: there is no memory for {len} bytes");
+        Error::new(ErrorKind::ResourceLimit, what)
+    };
+    let count = usize::try_from(len).map_err(|_| short())?.div_ceil(size_of::<T>());
+    let mut items = Vec::new();
+    items.try_reserve_exact(count).map_err(|_| short())?;
+    items.resize(count, T::default());
+    Ok(items)
 }

@@ -13,7 +13,7 @@ use crate::format::large::LargeValue;
 use crate::format::names;
 use crate::platform::{Access, Disk, File, Mapping};
 use crate::segment::fetched::{bytes, bytes_mut};
-use crate::segment::source::Source;
+use crate::segment::source::{Source, zeros};
 use crate::segment::trust::Verify;
 use crate::segment::{ReadMode, Reading};
 use crate::sync::Arc;
@@ -59,14 +59,8 @@ impl LargeFile {
     /// As `map`, and `ResourceLimit` without the memory.
     pub(super) fn read(disk: &dyn Disk, large: &LargeValue, reading: Reading, part: Range<u64>) -> Result<LargeFile> {
         let (file, path) = open(disk, large, reading)?;
-        let short_of_memory = || {
-            let what = format!("cannot read {path}: there is no memory for {} bytes", part.end - part.start);
-            Error::new(ErrorKind::ResourceLimit, what)
-        };
-        let len = usize::try_from(part.end - part.start).map_err(|_| short_of_memory())?;
-        let mut words = Vec::new();
-        words.try_reserve_exact(len.div_ceil(8)).map_err(|_| short_of_memory())?;
-        words.resize(len.div_ceil(8), 0);
+        let mut words = zeros(part.end - part.start, &path)?;
+        let len = (part.end - part.start) as usize;
         Source::Cache.read_exact(&*file, &path, &mut bytes_mut(&mut words)[..len], part.start)?;
         Ok(LargeFile::new(large, path, Content::Read(words, len)))
     }
