@@ -1,6 +1,6 @@
 //! What a writer brings to the queue: encoded records and what they ask for.
 //!
-//! Floor 4. Imports `address`, `error`, `format`, `limits`, `platform`, `segment`.
+//! Floor 4. Imports `address`, `error`, `format`, `limits`, `platform`, `segment`, `store`.
 
 use crate::address::Seqno;
 use crate::error::{Error, ErrorKind, Result};
@@ -10,6 +10,7 @@ use crate::format::record::{self, Draft, Header, Kind};
 use crate::limits::{BATCH_LEN_MAX, EXTENSION_LEN, KEY_LEN_MAX, VALUE_LEN_MAX};
 use crate::platform::Barrier;
 use crate::segment::large::new::Unnamed;
+use crate::store::range::Bounds;
 
 /// Records that will be on disk whole or not at all: encoded, values checksummed, not yet placed.
 #[derive(Debug, Default)]
@@ -42,8 +43,8 @@ impl From<u16> for To {
 pub(crate) enum Condition {
     /// The key's record is still the one with this seqno; `None`: there is still none.
     Same { keyspace: u16, hash: u64, key: Box<[u8]>, seqno: Option<Seqno> },
-    /// Nothing was written to the keyspace after this.
-    Unchanged { keyspace: u16, since: Seqno },
+    /// No key of the keyspace that lies within one of these bounds was written after this, which is a moment that is open.
+    Unchanged { keyspace: u16, within: Vec<Bounds>, since: Seqno },
 }
 
 /// One record of `Records`, or of a group of them.

@@ -1,9 +1,10 @@
 //! Which members of a group are written: those whose rule and conditions hold, after what the members before them do.
 //!
-//! Floor 4. Imports `commit`, `error`, `format`, `limits`, `reclaim`, `sabotage`, `store`.
+//! Floor 4. Imports `address`, `commit`, `error`, `format`, `limits`, `reclaim`, `sabotage`, `store`.
 
 use std::collections::{HashMap, HashSet};
 
+use crate::address::Seqno;
 use crate::commit::batch::{Condition, Entry, Rule, key_of};
 use crate::commit::group::Done;
 use crate::commit::queue::Share;
@@ -13,6 +14,10 @@ use crate::limits::DEFAULT_KEYSPACE;
 use crate::reclaim::pin::Pin;
 use crate::sabotage::{Sabotage, planted};
 use crate::store::Store;
+use crate::store::range::{self, Bounds};
+
+/// Changes behind open moments that are looked through, some milliseconds; if there are more, any may be one that matters.
+const CHANGES_MAX: u64 = 1 << 17;
 
 /// What the members that stay say of keys, each by whether it is there then. What they do not is the index's to say.
 pub(super) struct Said<'s> {
@@ -127,10 +132,7 @@ impl<'s> Said<'s> {
                     Some(space) => self.store.seqno_of(&space, *hash, key)? == *seqno,
                     None => seqno.is_none(),
                 },
-                Condition::Unchanged { keyspace, since } => {
-                    let said = self.emptied.contains(keyspace) || self.present.keys().any(|(of, _)| of == keyspace);
-                    !said && self.store.spaces().get(*keyspace).is_some_and(|space| space.written() <= *since)
-                }
+                Condition::Unchanged { keyspace, within, since } => self.is_unchanged(*keyspace, within, *since),
             };
             if !holds {
                 return Ok(Some(Done::Conflict));
@@ -138,11 +140,27 @@ impl<'s> Said<'s> {
         }
         Ok(None)
     }
+
+    /// Whether nothing of a keyspace within any of these bounds was written since a moment that is open, nor is by the members.
+    fn is_unchanged(&self, keyspace: u16, within: &[Bounds], since: Seqno) -> bool {
+        let is_within = |key: &[u8]| within.iter().any(|bounds| range::contains(bounds, key));
+        let Some(space) = self.store.spaces().get(keyspace) else { return false };
+        if self.emptied.contains(&keyspace) || space.floor() > since {
+            return false;
+        }
+        if self.present.keys().any(|(of, key)| *of == keyspace && is_within(key)) {
+            return false;
+        }
+        let versions = self.store.versions();
+        space.written() <= since || versions.count() <= CHANGES_MAX && !versions.has_changed(keyspace, since, is_within)
+    }
 }
 
 #[cfg(test)]
 #[cfg(not(any(zipcask_loom, zipcask_shuttle)))]
 mod tests {
+    use std::ops::Bound;
+
     use crate::address::Seqno;
     use crate::commit::batch::{Condition, Member, Records, Rule};
     use crate::commit::group::Done;
@@ -170,11 +188,23 @@ mod tests {
             let (hash, key) = (store.hash(key), key.into());
             Some(Condition::Same { keyspace: 0, hash, key, seqno: seqno.map(Seqno::from) })
         };
-        let since = |seqno: u64| Some(Condition::Unchanged { keyspace: 0, since: seqno.into() });
+        let since = |since: Seqno, from: &[u8]| {
+            let within = vec![[Bound::Included(from.to_vec()), Bound::Unbounded]];
+            Some(Condition::Unchanged { keyspace: 0, within, since })
+        };
         let (a, b) = (member(b"a", None), member(b"b", None));
         assert_eq!(write(&[a, member(b"c", same(b"b", None))]), [Done::Written(1), Done::Written(2)]);
         assert_eq!(write(&[b, member(b"d", same(b"b", None))]), [Done::Written(3), Done::Conflict]);
-        assert_eq!(write(&[member(b"e", since(2))]), [Done::Conflict]);
-        assert_eq!(write(&[member(b"f", since(3)), member(b"g", since(3))]), [Done::Written(4), Done::Conflict]);
+        let third = store.open_moment().unwrap();
+        let g = || member(b"g", since(third, b"f"));
+        assert_eq!(write(&[member(b"f", since(third, b"a")), g()]), [Done::Written(4), Done::Conflict]);
+        assert_eq!(write(&[g()]), [Done::Conflict], "it was written since");
+        let fourth = store.open_moment().unwrap();
+        assert_eq!(
+            write(&[member(b"a", None), member(b"h", since(fourth, b"b"))]),
+            [Done::Written(5), Done::Written(6)]
+        );
+        assert_eq!(write(&[member(b"i", since(fourth, b"i"))]), [Done::Written(7)], "what was written lies before");
+        assert_eq!(write(&[member(b"j", since(fourth, b"h"))]), [Done::Conflict]);
     }
 }

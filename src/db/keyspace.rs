@@ -23,7 +23,7 @@ use crate::platform::clock::{WallTime, ms_of, ms_up, time_of};
 use crate::reclaim::pin::Pin;
 use crate::segment::value::Value;
 use crate::store::Store;
-use crate::store::range::Bounds;
+use crate::store::range::{ALL, Bounds};
 use crate::store::space::Space;
 use crate::sync::Arc;
 use crate::txn::change::{self, Change};
@@ -279,7 +279,7 @@ impl Keyspace {
     /// [`Keyspace::range`] of everything.
     pub fn iter(&self) -> Iter {
         if self.is_ordered() {
-            return Iter::ordered(self.scan(&range::ALL));
+            return Iter::ordered(self.scan(&ALL));
         }
         Iter::new(self.open_store().map(|store| &**store), &self.space)
     }

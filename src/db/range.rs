@@ -127,6 +127,3 @@ pub(super) fn bounds_of_prefix(prefix: &[u8]) -> Bounds {
     };
     [Bound::Included(prefix.to_vec()), end]
 }
-
-/// All keys.
-pub(super) const ALL: Bounds = [Bound::Unbounded, Bound::Unbounded];

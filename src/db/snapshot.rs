@@ -12,7 +12,7 @@ use crate::db::keyspace::Keyspace;
 use crate::db::range::{self, Range};
 use crate::error::{Error, ErrorKind, Result};
 use crate::segment::value::Value;
-use crate::store::range::Bounds;
+use crate::store::range::{ALL, Bounds};
 use crate::sync::Arc;
 use crate::txn::moment::Moment;
 use crate::txn::range::MomentRange;
@@ -77,7 +77,7 @@ impl Snapshot {
     pub fn iter(&self, keyspace: impl AsRef<Keyspace>) -> Iter {
         let keyspace = keyspace.as_ref();
         if keyspace.is_ordered() {
-            return Iter::ordered(self.scan(keyspace, &range::ALL));
+            return Iter::ordered(self.scan(keyspace, &ALL));
         }
         Iter::past(self.moment(keyspace).and_then(|moment| moment.pass(&keyspace.space)), &keyspace.space)
     }

@@ -14,7 +14,7 @@ use crate::db::options::PutOptions;
 use crate::db::range::{self, Range};
 use crate::error::{Error, ErrorKind, Result};
 use crate::segment::value::Value;
-use crate::store::range::Bounds;
+use crate::store::range::{ALL, Bounds};
 use crate::sync::Arc;
 use crate::txn::pending::Pending;
 
@@ -126,14 +126,14 @@ impl Transaction {
     pub fn iter(&self, keyspace: impl AsRef<Keyspace>) -> Iter {
         let keyspace = keyspace.as_ref();
         if keyspace.is_ordered() {
-            return Iter::ordered(self.scan(keyspace, &range::ALL));
+            return Iter::ordered(self.scan(keyspace, &ALL));
         }
         Iter::pending(self.pending(keyspace).and_then(|pending| pending.pass(&keyspace.space)), &keyspace.space)
     }
 
     /// The keys within bounds with their values, as [`Keyspace::range`] has them, and its own writes among them.
     ///
-    /// Whatever is written to the keyspace after the transaction began is a conflict from here on, also outside of the bounds.
+    /// Whatever is written within the bounds after the transaction began is a conflict from here on, whether the range was read to its end or not.
     ///
     /// # Errors
     /// `Invalid` if the keyspace is not ordered, or of another store; else as [`Transaction::get`].

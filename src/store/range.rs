@@ -39,6 +39,9 @@ const REACH_FIRST: usize = 2;
 /// Keys within bounds, below and above.
 pub(crate) type Bounds = [Bound<Vec<u8>>; 2];
 
+/// All keys.
+pub(crate) const ALL: Bounds = [Bound::Unbounded, Bound::Unbounded];
+
 /// All keys of a moment within bounds, from both ends.
 pub(crate) struct RangePass {
     merge: Merge,
@@ -86,8 +89,7 @@ impl FoundPart<'_> {
         let (found, is_astray) = match Lane::of(self.segment, &self.part, space.id(), bounds) {
             Err(error) if error.damage().is_some() => {
                 failed.push(error);
-                let all = [Bound::Unbounded, Bound::Unbounded];
-                (Lane::of(self.segment, &self.part, space.id(), &all), true)
+                (Lane::of(self.segment, &self.part, space.id(), &ALL), true)
             }
             found => (found, false),
         };
@@ -163,14 +165,14 @@ impl Store {
     /// # Errors
     /// `Corruption` if one of them is damaged; `Io`, `ResourceLimit`.
     pub(crate) fn puts_by_key(&self, space: &Space, segments: &[Hold<Segment>]) -> Result<Merge> {
-        let (mut lanes, all) = (Vec::new(), [Bound::Unbounded, Bound::Unbounded]);
+        let mut lanes = Vec::new();
         for segment in segments {
             let run = segment.run(space.id(), |from| live_from(space, segment, from))?;
             if let Some(error) = run.damaged.into_iter().next() {
                 return Err(error);
             }
             for part in &run.parts {
-                lanes.push(Lane::of(segment, part, space.id(), &all)?);
+                lanes.push(Lane::of(segment, part, space.id(), &ALL)?);
             }
         }
         Ok(Merge::new(lanes, Vec::new()))

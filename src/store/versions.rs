@@ -116,6 +116,15 @@ impl Versions {
         all
     }
 
+    /// Whether a key of a keyspace that `is_meant` was changed since a moment that is open: put, replaced or deleted.
+    pub(crate) fn has_changed(&self, keyspace: u16, moment: Seqno, is_meant: impl Fn(&[u8]) -> bool) -> bool {
+        self.parts.iter().any(|part| {
+            let part = lock(part);
+            let mut keys = part.get(&keyspace).into_iter().flatten();
+            keys.any(|(key, versions)| versions.last().is_some_and(|last| last.until > moment) && is_meant(key))
+        })
+    }
+
     /// Closes a snapshot.
     pub(crate) fn close(&self, moment: Seqno) {
         self.moments.close(moment, |open| {

@@ -6,7 +6,7 @@
 //! as well have run as a whole when it was committed, so transactions are serializable. Who writes only, or reads only, is
 //! never refused.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::address::Seqno;
 use crate::commit::batch::{Condition, Records, To, check_lens};
@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::segment::value::Value;
 use crate::store::Store;
 use crate::store::past::PastPass;
-use crate::store::range::{self, Bounds};
+use crate::store::range::{self, ALL, Bounds};
 use crate::store::space::Space;
 use crate::sync::Arc;
 use crate::sync::plain::{Mutex, MutexGuard, PoisonError};
@@ -24,6 +24,9 @@ use crate::txn::Writing;
 use crate::txn::moment::Moment;
 use crate::txn::pending_range::PendingRange;
 use crate::txn::range::MomentRange;
+
+/// Ranges of a keyspace that are told apart: whoever writes waits for who commits to look at each. Who scans more has read all of it.
+const SCANNED_MAX: usize = 64;
 
 pub(crate) struct Pending {
     moment: Arc<Moment>,
@@ -46,8 +49,8 @@ struct Own {
 struct Seen {
     /// When each key was written that was looked at; `None`: it was not there.
     keys: HashMap<(u16, Vec<u8>), Option<Seqno>>,
-    /// Keyspaces that there was a pass over.
-    all: BTreeSet<u16>,
+    /// By keyspace, the bounds of what there was a scan of.
+    scanned: BTreeMap<u16, HashSet<Bounds>>,
 }
 
 impl Pending {
@@ -116,17 +119,17 @@ impl Pending {
     /// `Forked`.
     pub(crate) fn pass(&self, space: &Space) -> Result<PendingPass> {
         let pass = self.moment.pass(space)?;
-        self.seen().all.insert(space.id());
+        self.scanned(space, &ALL);
         Ok(PendingPass { pass, own: self.writes.get(&space.id()).cloned().unwrap_or_default() })
     }
 
-    /// The keys within bounds of an ordered keyspace, in their order. Whatever is written to the keyspace from the moment on is a conflict.
+    /// The keys within bounds of an ordered keyspace, in their order. Whatever is written within them from the moment on is a conflict.
     ///
     /// # Errors
     /// `Forked`; `Io`, `ResourceLimit`.
     pub(crate) fn range(&self, space: &Arc<Space>, bounds: &Bounds) -> Result<PendingRange> {
         let scan = MomentRange::at(&self.moment, space, bounds)?;
-        self.seen().all.insert(space.id());
+        self.scanned(space, bounds);
         let own = self.writes.get(&space.id()).into_iter().flatten();
         let own = own.filter(|(key, _)| range::contains(bounds, key));
         let own = own.map(|(key, own)| (key.clone(), own.as_ref().map(|own| own.value.clone())));
@@ -152,12 +155,14 @@ impl Pending {
             // Who only reads waits for nothing, as a get does.
             return if told { to.rest() } else { Ok(()) }.map(|()| moment.seqno());
         }
-        let Seen { keys, all } = seen.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let Seen { keys, scanned } = seen.into_inner().unwrap_or_else(PoisonError::into_inner);
         for ((keyspace, key), seqno) in keys {
             records.require(Condition::Same { keyspace, hash: to.store.hash(&key), key: key.into(), seqno });
         }
-        for keyspace in all {
-            records.require(Condition::Unchanged { keyspace, since: moment.seqno() });
+        for (keyspace, within) in scanned {
+            // The moment is open until it has been looked at.
+            let within = within.into_iter().collect();
+            records.require(Condition::Unchanged { keyspace, within, since: moment.seqno() });
         }
         match to.commit(records)? {
             Done::Written(seqno) => Ok(seqno.into()),
@@ -179,6 +184,15 @@ impl Pending {
 
     fn saw(&self, space: &Space, key: &[u8], seqno: Option<Seqno>) {
         self.seen().keys.insert((space.id(), key.to_vec()), seqno);
+    }
+
+    fn scanned(&self, space: &Space, bounds: &Bounds) {
+        let mut seen = self.seen();
+        let scanned = seen.scanned.entry(space.id()).or_default();
+        scanned.insert(bounds.clone());
+        if scanned.len() > SCANNED_MAX {
+            *scanned = HashSet::from([ALL]);
+        }
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use zipcask::sim::{Random, SimDisk};
-use zipcask::{Db, Durability, Error, ErrorKind, Options, PutOptions, Result, Transaction};
+use zipcask::{Db, Durability, Error, ErrorKind, Keyspace, KeyspaceOptions, Options, PutOptions, Result, Transaction};
 
 fn db() -> Db {
     Options::new().durability(Durability::Os).segment_size(1 << 20).background(false).open_in_memory().unwrap()
@@ -388,7 +388,7 @@ fn an_answer_that_has_nothing_to_write_is_as_durable_as_one_that_has() {
 #[test]
 fn ranges_of_a_transaction_have_its_own_writes_from_both_ends_and_are_part_of_what_it_read() {
     let db = Options::new().open_in_memory().unwrap();
-    let ordered = db.keyspace_with("ordered", zipcask::KeyspaceOptions::new().ordered(true)).unwrap();
+    let ordered = db.keyspace_with("ordered", KeyspaceOptions::new().ordered(true)).unwrap();
     for key in ["b", "d", "f", "h"] {
         ordered.put(key, "old").unwrap();
     }
@@ -428,4 +428,78 @@ fn ranges_of_a_transaction_have_its_own_writes_from_both_ends_and_are_part_of_wh
     assert_eq!(transaction.range::<&str>(&db, ..).unwrap_err().kind(), ErrorKind::Invalid);
     ordered.put("c", "phantom").unwrap();
     assert_eq!(transaction.commit().unwrap_err().kind(), ErrorKind::Conflict);
+}
+
+/// A transaction that has scanned `c..f` and the prefix "x" of an ordered keyspace, and writes elsewhere.
+fn scanned(db: &Db, ordered: &Keyspace) -> Transaction {
+    let mut transaction = db.begin();
+    assert_eq!(transaction.range(ordered, "c".."f").unwrap().count(), 2);
+    // Not read to its end.
+    assert!(transaction.prefix(ordered, "x").unwrap().next().is_some());
+    transaction.put(db, "elsewhere", "is written").unwrap();
+    transaction
+}
+
+#[test]
+fn a_scanned_range_is_in_conflict_with_what_is_written_within_it_and_with_nothing_else() {
+    type Write = fn(&Db, &Keyspace) -> Result<()>;
+    let within: [(&str, Write); 9] = [
+        ("a key that was not there", |_, ordered| ordered.put("d", "phantom").map(drop)),
+        ("the first", |_, ordered| ordered.put("c", "new").map(drop)),
+        ("one that is deleted", |_, ordered| ordered.delete("e").map(drop)),
+        ("one that was not read", |_, ordered| ordered.put("xz", "new").map(drop)),
+        ("one that came and went", |_, ordered| {
+            ordered.put("dd", "phantom")?;
+            ordered.delete("dd").map(drop)
+        }),
+        ("one of a batch", |db, ordered| {
+            let mut batch = db.batch();
+            batch.put(ordered, "a", "new").put(ordered, "cc", "phantom");
+            batch.commit().map(drop)
+        }),
+        ("a clearing", |_, ordered| ordered.clear()),
+        ("a clearing, and what comes behind it", |_, ordered| {
+            ordered.clear()?;
+            ordered.put("a", "new").map(drop)
+        }),
+        ("a drop", |db, _| db.drop_keyspace("ordered").map(drop)),
+    ];
+    let beside: [(&str, Write); 5] = [
+        ("nothing", |_, _| Ok(())),
+        ("a key before", |_, ordered| ordered.put("b", "new").map(drop)),
+        ("the end, which is excluded", |_, ordered| ordered.put("f", "new").map(drop)),
+        ("behind the prefix", |_, ordered| ordered.put("y", "new").map(drop)),
+        ("another keyspace", |db, _| db.put("d", "new").map(drop)),
+    ];
+    for (what, write, conflict) in within
+        .map(|(what, write)| (what, write, true))
+        .into_iter()
+        .chain(beside.map(|(what, write)| (what, write, false)))
+    {
+        let db = db();
+        let ordered = db.keyspace_with("ordered", KeyspaceOptions::new().ordered(true)).unwrap();
+        for key in ["b", "c", "e", "f", "xa", "xz", "y"] {
+            ordered.put(key, "old").unwrap();
+        }
+        let transaction = scanned(&db, &ordered);
+        write(&db, &ordered).unwrap();
+        assert_eq!(is_conflict(transaction.commit()), conflict, "{what}");
+        assert_eq!(db.contains_key("elsewhere").unwrap(), !conflict, "{what}");
+    }
+}
+
+#[test]
+fn many_scanned_ranges_are_looked_at_as_one_that_has_all() {
+    let db = db();
+    let ordered = db.keyspace_with("ordered", KeyspaceOptions::new().ordered(true)).unwrap();
+    for (ranges, conflict) in [(10_u8, false), (100, true)] {
+        let mut transaction = db.begin();
+        for first in 0..ranges {
+            assert_eq!(transaction.prefix(&ordered, [first]).unwrap().count(), 0);
+        }
+        transaction.put(&db, "elsewhere", "is written").unwrap();
+        ordered.put([200], "beside").unwrap();
+        assert_eq!(is_conflict(transaction.commit()), conflict, "{ranges} ranges");
+        ordered.delete([200]).unwrap();
+    }
 }
