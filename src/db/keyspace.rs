@@ -257,7 +257,8 @@ impl Keyspace {
     /// How many keys there are.
     ///
     /// Keys whose time has come count until the next compaction, be it the background's, and again after an open. So
-    /// [`Keyspace::is_empty`] may be false where [`Keyspace::iter`] shows nothing.
+    /// [`Keyspace::is_empty`] may be false where [`Keyspace::iter`] shows nothing. On a handle for reading only they count until the writer's
+    /// compaction has removed them, a day later, and it was refreshed.
     ///
     /// A key that has rotted in its record, so that it cannot be told whose that was, counts twice once it is put again: what cannot
     /// be recognised is neither replaced nor removed. So does one that was put again before its old record rotted, if the next open still

@@ -66,7 +66,8 @@ pub struct TailBatch {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Change {
-    /// The keyspace's name: "default" of that which a [`Db`](crate::Db) is itself; "#" and a number of one that was dropped since.
+    /// The keyspace's name: "default" of that which a [`Db`](crate::Db) is itself; "#" and a number of one that was dropped since (so
+    /// better call none like that).
     pub keyspace: String,
     /// The key.
     pub key: Value,
@@ -107,7 +108,7 @@ impl Tail {
         self
     }
 
-    /// The next batch, waiting for it at most so long; `None` if there was none, or the store was closed.
+    /// The next batch, waiting for it at most so long, whatever is written meanwhile that is no batch; `None` if there was none, or the store was closed.
     ///
     /// # Errors
     /// As `next`: `Invalid` if what comes next is not kept any more, and the first write that is; `Corruption`, `Io`, `Forked`.
@@ -124,18 +125,12 @@ impl Tail {
                 Err(Error::new(ErrorKind::Forked, text))
             });
         }
-        loop {
-            let feed = self.feed.as_mut()?;
-            match feed.next() {
-                Ok(Some(committed)) => return Some(Ok(TailBatch::of(committed))),
-                Ok(None) if wait && feed.wait(at_most) => {}
-                Ok(None) => return None,
-                Err(error) => {
-                    self.feed = None;
-                    return Some(Err(error));
-                }
-            }
+        let feed = self.feed.as_mut()?;
+        let next = if wait { feed.next_within(at_most) } else { feed.next() };
+        if next.is_err() {
+            self.feed = None;
         }
+        next.transpose().map(|committed| committed.map(TailBatch::of))
     }
 }
 

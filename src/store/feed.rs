@@ -123,9 +123,27 @@ impl Feed {
         Ok(None)
     }
 
-    /// Waits until there is a next batch, at most so long, and says whether there is.
-    pub(crate) fn wait(&self, at_most: Option<Duration>) -> bool {
-        let until = at_most.and_then(|time| Deadline::after(self.store.disk().clock(), time));
+    /// The next batch, waiting for it at most so long; `None` if there was none, or there will be no more. What comes meanwhile and is no batch makes
+    /// the wait no longer.
+    ///
+    /// # Errors
+    /// As `next`.
+    pub(crate) fn next_within(&mut self, at_most: Option<Duration>) -> Result<Option<Committed>> {
+        if let Some(next) = self.next()? {
+            return Ok(Some(next));
+        }
+        let store = Arc::clone(&self.store);
+        let until = at_most.and_then(|time| Deadline::after(store.disk().clock(), time));
+        while !until.is_some_and(Deadline::is_over) && self.wait(until) {
+            if let Some(next) = self.next()? {
+                return Ok(Some(next));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Waits until more of the log can be read, and says whether it can.
+    fn wait(&self, until: Option<Deadline<'_>>) -> bool {
         let there = || self.store.watermark().visible() >= self.next || self.is_of_another_log();
         there() || self.store.news().wait(&self.store.versions().moments, until, there)
     }

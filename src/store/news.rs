@@ -26,6 +26,10 @@ impl Deadline<'_> {
         Some(Deadline { clock, at_ns })
     }
 
+    pub(super) fn is_over(self) -> bool {
+        self.left() == Duration::ZERO
+    }
+
     fn left(self) -> Duration {
         Duration::from_nanos(self.at_ns.saturating_sub(self.clock.monotonic_ns()))
     }

@@ -1,11 +1,12 @@
 //! The log as a feed: every batch, whole and in order.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
 use zipcask::sim::Random;
-use zipcask::{Db, Durability, ErrorKind, Options, ReadMode, Seqno, Tail, TailBatch};
+use zipcask::{Db, Durability, ErrorKind, KeyspaceOptions, Options, ReadMode, Seqno, Tail, TailBatch};
 
 /// The seqno of a batch, and its writes.
 type Plain = (u64, Vec<(Vec<u8>, Option<Vec<u8>>)>);
@@ -212,4 +213,62 @@ fn who_has_seen_more_than_there_is_is_told_so() {
     let error = db.tail(Seqno::from(u64::from(last) + 2)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(error.to_string().contains("the last write is 1"), "{error}");
+}
+
+#[test]
+fn a_wait_has_an_end_while_what_is_written_is_no_batch() {
+    let db = small().open_in_memory().unwrap();
+    let (space, cursor) = (db.keyspace("space").unwrap(), db.cursor("cursor").unwrap());
+    let mut tail = db.tail(db.last_seqno().next()).unwrap();
+    let waits = AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let writes = (0..400).take_while(|_| waits.load(Ordering::Relaxed)).map(|_| {
+                space.clear().unwrap();
+                cursor.advance(db.last_seqno()).unwrap();
+                std::thread::sleep(Duration::from_millis(5));
+            });
+            writes.count()
+        });
+        assert!(tail.next_timeout(Duration::from_millis(50)).is_none());
+        waits.store(false, Ordering::Relaxed);
+        assert!(writer.join().unwrap() < 400, "it waited until nothing was written any more");
+    });
+}
+
+#[test]
+fn the_feed_tells_a_keyspace_from_an_earlier_one_of_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let names = |db: &Db, from: Seqno| -> Vec<String> {
+        let changes = |batch: zipcask::Result<TailBatch>| batch.unwrap().changes()[0].keyspace.clone();
+        db.tail(from).unwrap().map(changes).collect()
+    };
+    let db = small().open(dir.path()).unwrap();
+    let cursor = db.cursor("cursor").unwrap();
+    let from = cursor.position().unwrap();
+    let old = db.keyspace("space").unwrap();
+    old.put("key", "1").unwrap();
+    old.clear().unwrap();
+    old.put("key", "2").unwrap();
+    assert_eq!(names(&db, from), ["space", "space"]);
+    db.drop_keyspace("space").unwrap();
+    let again = db.keyspace_with("space", KeyspaceOptions::new().ordered(true)).unwrap();
+    again.put("key", "3").unwrap();
+    assert_eq!(names(&db, from), ["#1", "#1", "space"]);
+    db.seal().unwrap();
+    db.compact().unwrap();
+    assert_eq!(names(&db, from), ["#1", "#1", "space"]);
+    db.checkpoint().unwrap();
+    db.close().unwrap();
+    let db = small().open(dir.path()).unwrap();
+    assert_eq!(names(&db, from), ["#1", "#1", "space"]);
+    assert_eq!(names(&Db::open_read_only(dir.path()).unwrap(), from), ["#1", "#1", "space"]);
+    db.drop_keyspace("space").unwrap();
+    db.checkpoint().unwrap();
+    db.close().unwrap();
+    let db = small().open(dir.path()).unwrap();
+    let third = db.keyspace("space").unwrap();
+    third.put("key", "4").unwrap();
+    let found = names(&db, from);
+    assert_eq!(found, ["#1", "#1", "#2", "space"]);
 }
