@@ -74,5 +74,6 @@ mod sweeps;
 mod tail;
 mod threads;
 mod times;
+mod together;
 mod transactions;
 mod verify_values;

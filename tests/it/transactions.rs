@@ -1,10 +1,13 @@
 //! Transactions count as one step, one after the other; so do changes that rest on what a key was.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::{Arc, Mutex};
 
 use zipcask::sim::{Random, SimDisk};
-use zipcask::{Db, Durability, Error, ErrorKind, Keyspace, KeyspaceOptions, Options, PutOptions, Result, Transaction};
+use zipcask::{
+    Db, Durability, Error, ErrorKind, Keyspace, KeyspaceOptions, Options, PutOptions, Range, Result, Transaction, Value,
+};
 
 fn db() -> Db {
     Options::new().durability(Durability::Os).segment_size(1 << 20).background(false).open_in_memory().unwrap()
@@ -388,7 +391,7 @@ fn an_answer_that_has_nothing_to_write_is_as_durable_as_one_that_has() {
 #[test]
 fn ranges_of_a_transaction_have_its_own_writes_from_both_ends_and_are_part_of_what_it_read() {
     let db = Options::new().open_in_memory().unwrap();
-    let ordered = db.keyspace_with("ordered", KeyspaceOptions::new().ordered(true)).unwrap();
+    let ordered = db.keyspace_with("ordered", ordered()).unwrap();
     for key in ["b", "d", "f", "h"] {
         ordered.put(key, "old").unwrap();
     }
@@ -477,7 +480,7 @@ fn a_scanned_range_is_in_conflict_with_what_is_written_within_it_and_with_nothin
         .chain(beside.map(|(what, write)| (what, write, false)))
     {
         let db = db();
-        let ordered = db.keyspace_with("ordered", KeyspaceOptions::new().ordered(true)).unwrap();
+        let ordered = db.keyspace_with("ordered", ordered()).unwrap();
         for key in ["b", "c", "e", "f", "xa", "xz", "y"] {
             ordered.put(key, "old").unwrap();
         }
@@ -491,7 +494,7 @@ fn a_scanned_range_is_in_conflict_with_what_is_written_within_it_and_with_nothin
 #[test]
 fn many_scanned_ranges_are_looked_at_as_one_that_has_all() {
     let db = db();
-    let ordered = db.keyspace_with("ordered", KeyspaceOptions::new().ordered(true)).unwrap();
+    let ordered = db.keyspace_with("ordered", ordered()).unwrap();
     for (ranges, conflict) in [(10_u8, false), (100, true)] {
         let mut transaction = db.begin();
         for first in 0..ranges {
@@ -502,4 +505,116 @@ fn many_scanned_ranges_are_looked_at_as_one_that_has_all() {
         assert_eq!(is_conflict(transaction.commit()), conflict, "{ranges} ranges");
         ordered.delete([200]).unwrap();
     }
+}
+
+fn ordered() -> KeyspaceOptions {
+    KeyspaceOptions::new().ordered(true)
+}
+
+fn text(value: Option<Value>) -> Option<String> {
+    value.map(|value| String::from_utf8(value.to_vec()).unwrap())
+}
+
+#[test]
+fn a_transaction_knows_a_keyspace_from_another_of_its_name() {
+    let db = db();
+    let old = db.keyspace_with("space", ordered()).unwrap();
+    old.put("key", "old").unwrap();
+    let (mut read, mut written, mut passed) = (db.begin(), db.begin(), db.begin());
+    assert_eq!(text(read.get(&old, "key").unwrap()).as_deref(), Some("old"));
+    read.put(&db, "read", "1").unwrap();
+    written.put(&old, "written", "1").unwrap();
+    written.put(&db, "written", "1").unwrap();
+    assert_eq!(passed.iter(&old).count(), 1);
+    passed.put(&db, "passed", "1").unwrap();
+    let before = db.snapshot();
+    assert!(db.drop_keyspace("space").unwrap());
+    let new = db.keyspace_with("space", ordered()).unwrap();
+    new.put("key", "old").unwrap();
+    assert_eq!(read.get(&old, "key").unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(read.get(&new, "key").unwrap(), None, "it was not there");
+    assert_eq!(read.commit().unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(written.commit().unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(passed.commit().unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(db.iter().count(), 0);
+    assert_eq!(text(before.get(&old, "key").unwrap()).as_deref(), Some("old"));
+    assert_eq!((before.iter(&new).count(), before.range(&old, "a"..).unwrap().count()), (0, 1));
+    let answer: Result<()> = db.transaction(|transaction| {
+        transaction.put(&db, "lost", "1")?;
+        transaction.put(&old, "lost", "1")
+    });
+    assert_eq!(answer.unwrap_err().kind(), ErrorKind::NotFound);
+    let mut batch = db.batch();
+    batch.put(&db, "batch", "1").put(&new, "batch", "1");
+    db.drop_keyspace("space").unwrap();
+    db.keyspace("space").unwrap();
+    assert_eq!(batch.commit().unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(db.iter().count(), 0);
+}
+
+#[test]
+fn a_transaction_makes_and_uses_a_keyspace_that_is_younger_than_it_is() {
+    let db = db();
+    let mut times = 0;
+    db.transaction(|transaction| {
+        times += 1;
+        assert!(times < 5);
+        let space = db.keyspace_with("young", ordered())?;
+        if times == 1 {
+            space.put("other", "0")?;
+        }
+        assert_eq!(transaction.get(&space, "a")?, None);
+        transaction.put(&space, "a", "1")?;
+        transaction.put(&space, "b", "1")?;
+        transaction.delete(&space, "b")?;
+        let expected = if times == 1 { 1 } else { 2 };
+        assert_eq!(transaction.range(&space, "a"..)?.count(), expected);
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!((times, db.keyspace("young").unwrap().len()), (2, 2));
+    let mut transaction = db.begin();
+    let space = db.keyspace("young").unwrap();
+    space.clear().unwrap();
+    assert_eq!(transaction.iter(&space).count(), 2, "of its moment");
+    assert_eq!(text(transaction.get(&space, "a").unwrap()).as_deref(), Some("1"));
+    transaction.put(&db, "x", "1").unwrap();
+    assert_eq!(transaction.commit().unwrap_err().kind(), ErrorKind::Conflict);
+}
+
+#[test]
+fn ranges_of_a_transaction_have_odd_bounds_and_its_own_deletes_at_both_ends() {
+    let db = Options::new().background(false).default_keyspace(ordered()).open_in_memory().unwrap();
+    for key in ["a", "b", "c", "d", "e"] {
+        db.put(key, "old").unwrap();
+    }
+    let mut transaction = db.begin();
+    for key in ["a", "c", "e"] {
+        assert!(transaction.delete(&db, key).unwrap());
+    }
+    transaction.put(&db, "", "new").unwrap();
+    transaction.put(&db, "d", "new").unwrap();
+    transaction.put(&db, "f", "new").unwrap();
+    assert!(transaction.delete(&db, "f").unwrap());
+    let keys = |range: Range| range.map(|pair| String::from_utf8(pair.unwrap().0.to_vec()).unwrap());
+    assert_eq!(keys(transaction.range::<&str>(&db, ..).unwrap()).collect::<Vec<_>>(), ["", "b", "d"]);
+    assert_eq!(keys(transaction.range::<&str>(&db, ..).unwrap()).rev().collect::<Vec<_>>(), ["d", "b", ""]);
+    for (from, to) in [("e", "a"), ("b", "b"), ("f", "")] {
+        assert_eq!(transaction.range(&db, from..to).unwrap().count(), 0, "{from:?}..{to:?}");
+        assert_eq!(transaction.range::<&str>(&db, (Bound::Excluded(from), Bound::Excluded(to))).unwrap().count(), 0);
+        assert_eq!(
+            transaction.range::<&str>(&db, (Bound::Excluded(from), Bound::Included(to))).unwrap().rev().count(),
+            0
+        );
+    }
+    assert_eq!(transaction.range(&db, "b"..="b").unwrap().count(), 1);
+    let mut both = transaction.range(&db, "a"..="e").unwrap();
+    let next = |pair: Option<Result<(Value, Value)>>| pair.map(|pair| pair.unwrap().0.to_vec());
+    assert_eq!(next(both.next_back()), Some(b"d".to_vec()));
+    transaction.put(&db, "c", "later").unwrap();
+    assert_eq!((next(both.next()), next(both.next()), next(both.next_back())), (Some(b"b".to_vec()), None, None));
+    assert_eq!(transaction.iter(&db).count(), 4);
+    assert_eq!(transaction.prefix(&db, "").unwrap().count(), 4);
+    transaction.commit().unwrap();
+    assert_eq!(keys(db.range::<&str>(..).unwrap()).collect::<Vec<_>>(), ["", "b", "c", "d"]);
 }
