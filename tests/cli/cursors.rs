@@ -57,7 +57,13 @@ fn tail_begins_at_the_first_write_that_is_left_if_asked() {
     folder.run(&["compact", "s"]).fine();
     assert_eq!(oldest(), "", "nothing is left");
     folder.run(&["put", "s", "a", "3"]).fine();
-    folder.run(&["tail", "s", "--from", "1"]).failed(4);
+    for args in [&["tail", "s"][..], &["tail", "s", "--cursor", "new"]] {
+        let told = folder.run(args).failed(4);
+        assert!(told.contains("the first write that is left is 3; "), "{told}");
+        assert!(told.ends_with("; --from oldest begins with it"), "{told}");
+    }
+    let told = folder.run(&["tail", "s", "--from", "9"]).failed(4);
+    assert!(told.ends_with("the last write is 3"), "{told}");
     assert_eq!(oldest(), "3\tput\ta\t3\n");
     assert_eq!(folder.run(&["tail", "s", "--cursor", "new", "--from", "oldest"]).fine(), "3\tput\ta\t3\n");
     assert_eq!(folder.run(&["tail", "s", "--cursor", "new", "--from", "oldest"]).fine(), "");

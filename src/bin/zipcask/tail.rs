@@ -7,10 +7,10 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use clap::Args;
-use zipcask::{Change, Db, Seqno, TailBatch};
+use zipcask::{Change, Db, Error, Seqno, TailBatch};
 
 use crate::coding::shown;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::keyspaces::DEFAULT;
 use crate::out::Out;
 use crate::{json, opened};
@@ -68,13 +68,21 @@ impl Start {
     }
 }
 
+/// Why the log is not shown from there on, and what else there is to ask for.
+fn no_begin(db: &Db, from: Seqno, error: Error) -> Failure {
+    let is_gone = db.oldest_seqno().is_ok_and(|oldest| from < oldest);
+    let failure = Failure::from(error);
+    if is_gone { failure.and("--from oldest begins with it") } else { failure }
+}
+
 impl Tail {
     pub(crate) fn run(self) -> Outcome {
         if let Some(name) = &self.cursor {
             return self.consume(name);
         }
         let db = opened::to_read(&self.dir)?;
-        let (mut tail, mut out) = (db.tail(self.from.of(&db)?)?, Out::new());
+        let from = self.from.of(&db)?;
+        let (mut tail, mut out) = (db.tail(from).map_err(|error| no_begin(&db, from, error))?, Out::new());
         loop {
             for batch in tail.by_ref() {
                 self.show_all(&mut out, &batch?)?;
@@ -90,7 +98,9 @@ impl Tail {
 
     fn consume(&self, name: &str) -> Outcome {
         let db = opened::existing(&self.dir)?;
-        let (cursor, mut out) = (db.cursor_from(name, self.from.of(&db)?)?, Out::new());
+        let from = self.from.of(&db)?;
+        let made = db.cursor_from(name, from).map_err(|error| no_begin(&db, from, error));
+        let (cursor, mut out) = (made?, Out::new());
         let mut last = None;
         for batch in cursor.tail()? {
             let batch = batch?;
