@@ -116,11 +116,14 @@ impl Shared {
     }
 
     /// Takes one of what is left, and counts it. Two that look at once and then each take the last one have taken too much, unless what
-    /// they looked at is looked at again.
-    fn take(&self, mine: &'static str) {
+    /// they looked at is looked at again: keys, or ranges.
+    fn take(&self, mine: &'static str, by_scans: bool) {
         for _ in 0..TRIES {
             let taken = self.db.transaction(|transaction| {
-                let of = |key| Ok(number(&transaction.get(&self.db, key)?.unwrap()));
+                let of = |key| match by_scans {
+                    true => Ok(number(&transaction.prefix(&self.db, key)?.next().unwrap()?.1)),
+                    false => Ok(number(&transaction.get(&self.db, key)?.unwrap())),
+                };
                 let (before, all) = (of(mine)?, of("mine")? + of("yours")?);
                 if all == STOCK {
                     return Ok(None);
@@ -206,8 +209,8 @@ fn all_at_once() {
     };
     let threads = [
         spawn(Shared::put_pairs),
-        spawn(|shared| shared.take("mine")),
-        spawn(|shared| shared.take("yours")),
+        spawn(|shared| shared.take("mine", false)),
+        spawn(|shared| shared.take("yours", true)),
         spawn(Shared::read),
         spawn(|shared| (0..JOBS).for_each(|_| shared.work())),
         spawn(|shared| (0..2).for_each(|_| shared.consume())),

@@ -233,7 +233,7 @@ fn verify_beside_compactions_finds_nothing_wrong() {
         stop.store(true, Ordering::SeqCst);
         failed
     });
-    assert!(failed.is_none(), "{}", failed.unwrap());
+    assert!(failed.is_none(), "{failed:?}");
 }
 
 /// Waits for what is about to happen.
