@@ -342,6 +342,13 @@ fn a_sector_in_another_s_place_or_as_it_was_before_is_detected_or_harmless() {
 }
 
 #[test]
+fn verify_finds_nothing_wrong_whatever_a_job_is_about_to_do() {
+    let verified = meanwhile::verify_before_each_call().unwrap_or_else(|what| panic!("{what}"));
+    report(&format!("verified before calls of jobs: {verified} times, 0 problems"));
+    assert!(verified > 50);
+}
+
+#[test]
 fn random_damage_of_many_bytes_is_detected_or_harmless() {
     let seed = effort().seed;
     let (found, bytes) = blots::run(seed, number("ZIPCASK_CRASH_BLOTS", BLOTS)).unwrap_or_else(|what| panic!("{what}"));

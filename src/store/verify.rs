@@ -11,6 +11,7 @@ use crate::format::record::Flaw;
 use crate::format::segment::{Footer, Horizon, SegmentHeader};
 use crate::limits::{FOOTER_LEN, HEADER_COPY, HORIZON_SLOT, SECTOR};
 use crate::platform::Access;
+use crate::reclaim::hold::Hold;
 use crate::reclaim::pin::Pin;
 use crate::segment::scan::{Scan, Scanned, Step, Values};
 use crate::segment::source::Source;
@@ -114,26 +115,34 @@ impl Store {
             }
         }
         for segment in &segments {
-            let mut segment = segment.clone();
-            let mut read = self.verify_segment(&segment, &mut report);
-            while read.as_ref().is_err_and(|error| error.is_missing())
-                && let Some(there) = self.segments().into_iter().find(|there| there.number() == segment.number())
-                && there.path() != segment.path()
-            {
-                // A job has packed it as it is meanwhile.
-                (read, segment) = (self.verify_segment(&there, &mut report), there);
-            }
-            let gone = || !self.segments().iter().any(|there| there.number() == segment.number());
-            if read.as_ref().is_err_and(|error| gone() || error.is_missing() && self.is_behind()) {
-                // A job has compacted it meanwhile, here or in the process that writes.
-                continue;
-            }
-            report.note(read, segment.path(), 0)?;
+            self.verify_where_it_is(segment.clone(), &mut report)?;
             if let Some(tell) = &self.settings().on_progress {
                 tell(Progress { phase: Phase::Verify, done: report.bytes, total });
             }
         }
         Ok(report)
+    }
+
+    /// Checks a segment, or what a job has put in its place meanwhile. Of an archive that has no name yet, or none any more, nothing rests on
+    /// its being read.
+    fn verify_where_it_is(&self, mut segment: Hold<Segment>, report: &mut VerifyReport) -> Result<()> {
+        let counts = |segment: &Segment| segment.archive().is_none_or(|archive| self.archives().has(archive));
+        loop {
+            let counted = counts(&segment);
+            let Err(error) = self.verify_segment(&segment, report) else { return Ok(()) };
+            // Nobody else gets the place while it is held.
+            match self.segments().into_iter().find(|there| there.place() == segment.place()) {
+                // It was packed as it is.
+                Some(there) if there.number() != segment.number() => segment = there,
+                Some(there) if !counts(&there) => return Ok(()),
+                // It has got its name meanwhile.
+                Some(_) if !counted => {}
+                // The process that writes has compacted it.
+                Some(_) if error.is_missing() && self.is_behind() => return Ok(()),
+                Some(_) => return report.note(Err::<(), _>(error), segment.path(), 0).map(drop),
+                None => return Ok(()),
+            }
+        }
     }
 
     fn verify_identity(&self, report: &mut VerifyReport) -> Result<()> {

@@ -1,11 +1,13 @@
 //! Writes that come while a job runs: from within its own calls, so that every run is the same.
 
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use zipcask::Db;
 use zipcask::sim::SimDisk;
+use zipcask::{Db, Options};
 
-use crate::history::Prepared;
+use crate::history::{self, Prepared};
 use crate::hook::HookDisk;
 
 /// The calls on an archive before which a write may come: when it is begun, before anything was judged; when all was judged;
@@ -83,4 +85,40 @@ impl Meanwhile {
         }
         self.enter().running = Some((disk, db));
     }
+}
+
+/// Verifies a store before each call of its jobs on archives, which have their names some calls after they can be read; says how often.
+///
+/// # Errors
+/// What it found, of which there is nothing.
+pub(crate) fn verify_before_each_call() -> Result<u64, String> {
+    let (disk, inside, verified) = (SimDisk::new(1), Arc::new(Mutex::new(None::<Db>)), Arc::new(AtomicU64::new(0)));
+    let hook = {
+        let (inside, verified) = (Arc::clone(&inside), Arc::clone(&verified));
+        move |call: &str, name: &str| {
+            // Who opens a file holds what verifying waits for.
+            if call == "open" || !name.starts_with("archives") {
+                return Ok(());
+            }
+            // Its own calls find no store.
+            let Some(db) = inside.lock().unwrap().take() else { return Ok(()) };
+            let report =
+                db.verify().map_err(|error| io::Error::other(format!("before {call} of {name}: {error:?}")))?;
+            verified.fetch_add(1, Ordering::Relaxed);
+            *inside.lock().unwrap() = Some(db);
+            report.is_clean().then_some(()).ok_or_else(|| io::Error::other("it is damaged"))
+        }
+    };
+    let hooked: Arc<HookDisk> = Arc::new(HookDisk::new(disk, Arc::new(hook)));
+    let db = zipcask::sim::open(Options::new(), history::SEGMENT, hooked).map_err(|error| format!("{error:?}"))?;
+    for round in 0..6_u8 {
+        for number in 0..30_u8 {
+            db.put([number], [round; 200]).map_err(|error| format!("{error:?}"))?;
+        }
+        *inside.lock().unwrap() = Some(db.clone());
+        let done = if round % 2 == 0 { db.archive().map(drop) } else { db.compact().map(drop) };
+        *inside.lock().unwrap() = None;
+        done.map_err(|error| format!("round {round}: {error:?}"))?;
+    }
+    Ok(verified.load(Ordering::Relaxed))
 }
