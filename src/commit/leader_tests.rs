@@ -1,6 +1,8 @@
-//! What a group becomes when there is no space for another segment.
+//! What a group becomes when there is no space for another segment, when a call fails, when its leader panics.
 //!
 //! Floor 4. Imports `commit`, `error`, `platform`, `store`, `sync`.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::commit::batch::{Member, Records, Rule};
 use crate::commit::group::Done;
@@ -15,6 +17,8 @@ use crate::sync::Arc;
 
 const SEGMENT: u64 = 16 * 1024;
 const ENOSPC: i32 = 28;
+const EMFILE: i32 = 24;
+const EIO: i32 = 5;
 
 /// What one writer brings.
 enum Brings {
@@ -66,16 +70,26 @@ fn write(store: &Store, group: &[Brings], value: &[u8]) -> Vec<Told> {
     told.collect()
 }
 
+/// Writes one group; of an error, its kind.
+fn kinds(store: &Store, work: &mut Work) -> Vec<Result<Done, ErrorKind>> {
+    leader::write(store, work).into_iter().map(|told| told.map_err(|error| error.kind())).collect()
+}
+
 fn has(store: &Store, key: &str) -> bool {
     store.get(store.spaces().default(), key.as_bytes()).unwrap().is_some()
 }
 
-/// A store with the keys "a" to "d" and no space for a second segment, and its last seqno.
-fn full_store() -> (Store, u64) {
+fn small_store() -> (FaultDisk, Store) {
     let disk = FaultDisk::simulated(SimDisk::new(1));
     let settings =
         Settings { segment_size: SEGMENT, segment_size_first: SEGMENT, background: false, ..Settings::default() };
     let store = store::open::open(Arc::new(disk.clone()), settings).unwrap();
+    (disk, store)
+}
+
+/// A store with the keys "a" to "d" and no space for a second segment, and its last seqno.
+fn full_store() -> (Store, u64) {
+    let (disk, store) = small_store();
     assert!(!write(&store, &["a", "b", "c", "d"].map(Put), b"1").contains(&NoSpace));
     disk.inject(Fault {
         call: Call::Allocate,
@@ -145,4 +159,49 @@ fn the_reserve_is_for_no_put_and_has_an_end() {
     write(&store, &[Batch(&[], &["a", "a", "a", "a"])], b"");
     assert_eq!(write(&store, &[Batch(&[], &["a", "a", "a", "a"])], b""), [NoSpace], "and then there is none");
     assert!(store.check_poison().is_ok());
+}
+
+#[test]
+fn who_only_syncs_is_not_told_that_others_in_its_group_lacked_a_descriptor() {
+    let (disk, store) = small_store();
+    assert_eq!(write(&store, &[Put("a")], b"1"), [Told::Written(1)]);
+    disk.inject(Fault {
+        call: Call::Create,
+        nth: 1,
+        errno: EMFILE,
+        lasts: Lasts::FromThenOn,
+        written: Written::Nothing,
+    });
+    let mut work = Work::default();
+    work.push(&member(&store, &Put("long"), &[1; SEGMENT as usize]));
+    work.push(&member(&store, &Sync, b""));
+    assert_eq!(kinds(&store, &mut work), [Err(ErrorKind::ResourceLimit), Ok(Done::Written(1))]);
+}
+
+#[test]
+fn a_failed_barrier_is_none_of_the_business_of_who_asked_for_none_and_changed_nothing() {
+    let (disk, store) = small_store();
+    assert_eq!(write(&store, &[Put("a")], b"1"), [Told::Written(1)]);
+    disk.inject(Fault { call: Call::Barrier, nth: 1, errno: EIO, lasts: Lasts::FromThenOn, written: Written::Nothing });
+    let mut work = Work::default();
+    work.push(&member(&store, &Delete("none"), b""));
+    work.push(&Member { barrier: None, ..member(&store, &Delete("none"), b"") });
+    work.push(&member(&store, &Put("b"), b"1"));
+    assert_eq!(kinds(&store, &mut work), [Err(ErrorKind::Io), Ok(Done::NotPresent), Err(ErrorKind::Io)]);
+}
+
+#[test]
+fn a_leader_that_panics_poisons_the_store() {
+    let (_, store) = small_store();
+    assert_eq!(write(&store, &[Put("a")], b"1"), [Told::Written(1)]);
+    let mut work = Work::default();
+    work.push(&member(&store, &Delete("a"), b""));
+    // A bug: the member has fewer records than its share says.
+    work.entries.clear();
+    assert!(catch_unwind(AssertUnwindSafe(|| leader::write(&store, &mut work))).is_err());
+    assert!(store.check_poison().is_err());
+    let mut work = Work::default();
+    work.push(&member(&store, &Put("b"), b"1"));
+    assert_eq!(kinds(&store, &mut work), [Err(ErrorKind::Poisoned)]);
+    assert!(has(&store, "a") && !has(&store, "b"));
 }

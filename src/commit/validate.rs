@@ -166,8 +166,10 @@ mod tests {
     use crate::commit::group::Done;
     use crate::commit::leader;
     use crate::commit::queue::Work;
+    use crate::error::ErrorKind;
+    use crate::format::catalogue::{CatalogueRecord, KeyspaceCreate};
     use crate::platform::memory::MemoryDisk;
-    use crate::store::{Settings, open};
+    use crate::store::{Settings, Store, open};
     use crate::sync::Arc;
 
     #[test]
@@ -206,5 +208,84 @@ mod tests {
         );
         assert_eq!(write(&[member(b"i", since(fourth, b"i"))]), [Done::Written(7)], "what was written lies before");
         assert_eq!(write(&[member(b"j", since(fourth, b"h"))]), [Done::Conflict]);
+    }
+
+    /// What one writer brings: into which keyspace, and which key.
+    enum Brings {
+        Create(u16),
+        Clear(u16),
+        Drop(u16),
+        Cursor,
+        Put(u16, &'static [u8]),
+        /// If it is there.
+        Delete(u16, &'static [u8]),
+    }
+    use Brings::{Clear, Create, Cursor, Delete, Drop, Put};
+
+    /// Writes the group, and says what each member was told: the last of its records, and no more of an error than its kind.
+    fn write(store: &Store, group: &[Brings]) -> Vec<Result<Done, ErrorKind>> {
+        let mut work = Work::default();
+        for brings in group {
+            let mut records = Records::new();
+            let name = work.members.len().to_string() + &store.watermark().visible().to_string();
+            let done = match brings {
+                Create(id) => {
+                    let create =
+                        KeyspaceCreate { id: *id, name: &name, ordered: false, value_align: 8, default_ttl_ms: None };
+                    records.say(&CatalogueRecord::Create(create))
+                }
+                Clear(id) => records.say(&CatalogueRecord::Clear(*id)),
+                Drop(id) => records.say(&CatalogueRecord::Drop(*id)),
+                Cursor => records.say(&CatalogueRecord::Cursor { name: "cursor", seqno: Some(Seqno::from(1)) }),
+                Put(id, key) => records.put(*id, store.hash(key), key, b"value"),
+                Delete(id, key) => records.delete(*id, store.hash(key), key),
+            };
+            done.unwrap();
+            let rule = if matches!(brings, Delete(..)) { Rule::IfPresent } else { Rule::Always };
+            work.push(&Member { records, rule, barrier: None, seal: false });
+        }
+        leader::write(store, &mut work).into_iter().map(|told| told.map_err(|error| error.kind())).collect()
+    }
+
+    /// A store with the keyspaces 1 and 2, each said by one record.
+    fn two_keyspaces() -> Store {
+        let store = open::open(Arc::new(MemoryDisk::new()), Settings::default()).unwrap();
+        assert_eq!(write(&store, &[Create(1)]), [Ok(Done::Written(1))]);
+        assert_eq!(write(&store, &[Create(2)]), [Ok(Done::Written(2))]);
+        store
+    }
+
+    #[test]
+    fn a_write_to_a_keyspace_that_is_gone_is_refused_also_alone() {
+        let store = two_keyspaces();
+        assert_eq!(write(&store, &[Drop(1)]), [Ok(Done::Written(3))]);
+        assert_eq!(write(&store, &[Put(1, b"a")]), [Err(ErrorKind::NotFound)]);
+        assert_eq!(write(&store, &[Put(2, b"a"), Put(1, b"a")]), [Ok(Done::Written(4)), Err(ErrorKind::NotFound)]);
+        assert_eq!(write(&store, &[Put(0, b"a")]), [Ok(Done::Written(5))]);
+    }
+
+    #[test]
+    fn a_write_behind_the_drop_of_its_keyspace_in_the_same_group_is_refused() {
+        let store = two_keyspaces();
+        let told = write(&store, &[Put(1, b"a"), Drop(1), Put(1, b"b"), Put(2, b"c"), Put(0, b"d")]);
+        let written = |seqno| Ok(Done::Written(seqno));
+        assert_eq!(told, [written(3), written(4), Err(ErrorKind::NotFound), written(5), written(6)]);
+        assert_eq!(write(&store, &[Drop(2), Put(2, b"c")]), [written(7), Err(ErrorKind::NotFound)]);
+    }
+
+    #[test]
+    fn a_clearing_in_the_same_group_empties_its_keyspace_alone_and_takes_writes_behind_it() {
+        let store = two_keyspaces();
+        let group = [Put(1, b"a"), Put(2, b"b"), Clear(1), Delete(1, b"a"), Delete(2, b"b"), Put(1, b"c")];
+        let written = |seqno| Ok(Done::Written(seqno));
+        let gone = Ok(Done::NotPresent);
+        assert_eq!(write(&store, &group), [written(3), written(4), written(5), gone, written(6), written(7)]);
+        assert_eq!(write(&store, &[Delete(1, b"a"), Delete(2, b"b"), Delete(1, b"c")]), [gone, gone, written(8)]);
+    }
+
+    #[test]
+    fn what_is_said_of_a_cursor_in_the_same_group_is_no_key() {
+        let store = two_keyspaces();
+        assert_eq!(write(&store, &[Cursor, Delete(0, b"")]), [Ok(Done::Written(3)), Ok(Done::NotPresent)]);
     }
 }
