@@ -1,14 +1,16 @@
 //! What a group becomes when there is no space for another segment, when a call fails, when its leader panics.
 //!
-//! Floor 4. Imports `commit`, `error`, `platform`, `store`, `sync`.
+//! Floor 4. Imports `address`, `commit`, `error`, `limits`, `platform`, `store`, `sync`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::address::Seqno;
 use crate::commit::batch::{Member, Records, Rule};
 use crate::commit::group::Done;
 use crate::commit::leader;
 use crate::commit::queue::Work;
 use crate::error::ErrorKind;
+use crate::limits::{EXTENSION_LEN, FOOTER_LEN, PLACE_LEN, RECORDS_START, SEQNO_MAX};
 use crate::platform::Barrier;
 use crate::platform::sim::disk::SimDisk;
 use crate::platform::sim::fault::{Call, Fault, FaultDisk, Lasts, Written};
@@ -204,4 +206,59 @@ fn a_leader_that_panics_poisons_the_store() {
     work.push(&member(&store, &Put("b"), b"1"));
     assert_eq!(kinds(&store, &mut work), [Err(ErrorKind::Poisoned)]);
     assert!(has(&store, "a") && !has(&store, "b"));
+}
+
+#[test]
+fn the_last_seqno_is_given_and_none_behind_it() {
+    let (_, store) = small_store();
+    let last = Seqno::from(SEQNO_MAX - 1);
+    store.log().last_seqno = last;
+    store.watermark().show(last);
+    let mut two = Work::default();
+    two.push(&member(&store, &Batch(&["a", "b"], &[]), b"1"));
+    assert_eq!(kinds(&store, &mut two), [Err(ErrorKind::ResourceLimit)]);
+    assert_eq!(write(&store, &[Put("c")], b"1"), [Told::Written(SEQNO_MAX)]);
+    let mut one = Work::default();
+    one.push(&member(&store, &Put("d"), b"1"));
+    assert_eq!(kinds(&store, &mut one), [Err(ErrorKind::ResourceLimit)]);
+    assert_eq!(["a", "b", "c", "d"].map(|key| has(&store, key)), [false, false, true, false]);
+}
+
+#[test]
+fn what_is_longer_than_a_segment_gets_one_that_it_fills() {
+    let (_, store) = small_store();
+    let around = RECORDS_START + EXTENSION_LEN as u64 + FOOTER_LEN;
+    let header = member(&store, &Put("long"), b"").records.bytes().len() as u64;
+    let mut value = vec![1; (2 * PLACE_LEN - around - header) as usize];
+    for (seqno, places) in [(1, 2), (2, 3)] {
+        assert_eq!(write(&store, &[Put("long")], &value), [Told::Written(seqno)]);
+        assert_eq!(store.log().active.as_ref().unwrap().segment().len(), places * PLACE_LEN);
+        value.extend([1; 8]);
+    }
+}
+
+#[test]
+fn behind_a_segment_that_could_not_be_made_no_delete_goes_into_the_reserve_of_a_poisoned_store() {
+    let (disk, store) = small_store();
+    assert_eq!(write(&store, &[Put("a")], b"1"), [Told::Written(1)]);
+    disk.inject(Fault { call: Call::Create, nth: 1, errno: EIO, lasts: Lasts::FromThenOn, written: Written::Nothing });
+    let mut work = Work::default();
+    work.push(&member(&store, &Put("long"), &[1; SEGMENT as usize]));
+    work.push(&member(&store, &Delete("a"), b""));
+    assert_eq!(kinds(&store, &mut work), [Err(ErrorKind::Io), Err(ErrorKind::Io)]);
+    assert!(has(&store, "a") && store.check_poison().is_err());
+}
+
+#[test]
+fn a_seal_that_fails_behind_a_lack_of_space_is_told_instead_of_it() {
+    let (disk, store) = small_store();
+    assert_eq!(write(&store, &[Put("a")], b"1"), [Told::Written(1)]);
+    let fault =
+        |call, errno| Fault { call, nth: disk.calls(call) + 1, errno, lasts: Lasts::Once, written: Written::Nothing };
+    disk.inject(fault(Call::WriteAt, ENOSPC));
+    disk.inject(fault(Call::Barrier, EIO));
+    let mut work = Work::default();
+    work.push(&member(&store, &Put("b"), b"1"));
+    assert_eq!(kinds(&store, &mut work), [Err(ErrorKind::Io)]);
+    assert!(store.check_poison().is_err() && !has(&store, "b"));
 }

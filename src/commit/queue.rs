@@ -286,6 +286,7 @@ mod tests {
     use crate::commit::group::Done;
     use crate::error::ErrorKind;
     use crate::platform::Barrier;
+    use crate::sync::plain::{AtomicBool, Ordering, thread};
 
     fn member(barrier: Option<Barrier>) -> Member {
         Member { records: Records::new(), rule: Rule::Always, barrier, seal: false }
@@ -333,5 +334,30 @@ mod tests {
         assert_eq!(queue.wait(&tickets[0], || (), members).unwrap(), Done::Written(1));
         assert_eq!(tickets[2].group.outcome(2).unwrap(), Done::Written(3));
         assert_eq!((queue.filling().members, queue.filling().barrier), (0, None));
+    }
+
+    /// That it waits where it should is seen by the models for certain, and here mostly.
+    #[test]
+    fn who_closes_it_waits_until_nobody_leads() {
+        let (queue, returned) = (Queue::new(), AtomicBool::new(false));
+        thread::scope(|scope| {
+            let ticket = queue.submit(&member(None)).unwrap();
+            let write = |_: &mut _| {
+                scope.spawn(|| {
+                    assert!(queue.close());
+                    returned.store(true, Ordering::Relaxed);
+                });
+                while !queue.is_closed() {
+                    thread::yield_now();
+                }
+                for _ in 0..100 {
+                    thread::yield_now();
+                    assert!(!returned.load(Ordering::Relaxed), "beside a leader");
+                }
+                vec![Ok(Done::Written(1))]
+            };
+            assert_eq!(queue.wait(&ticket, || (), write).unwrap(), Done::Written(1));
+        });
+        assert!(returned.into_inner());
     }
 }

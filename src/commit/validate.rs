@@ -227,11 +227,10 @@ mod tests {
         let mut work = Work::default();
         for brings in group {
             let mut records = Records::new();
-            let name = work.members.len().to_string() + &store.watermark().visible().to_string();
             let done = match brings {
                 Create(id) => {
-                    let create =
-                        KeyspaceCreate { id: *id, name: &name, ordered: false, value_align: 8, default_ttl_ms: None };
+                    let name = &id.to_string();
+                    let create = KeyspaceCreate { id: *id, name, ordered: false, value_align: 8, default_ttl_ms: None };
                     records.say(&CatalogueRecord::Create(create))
                 }
                 Clear(id) => records.say(&CatalogueRecord::Clear(*id)),
