@@ -368,4 +368,29 @@ mod tests {
             assert_eq!(spaces.default().len(), len, "the hash of what was there: {is_its_hash}");
         }
     }
+
+    #[test]
+    fn a_clearing_that_a_hint_lists_is_read_and_counts() {
+        let (store, segment, listed) = written(&[b"one", b"two"]);
+        let clearing = segment.tail().published();
+        let mut records = Records::new();
+        records.say(&CatalogueRecord::Clear(0)).unwrap();
+        let member = Member { records, rule: Rule::Always, barrier: None, seal: false };
+        commit::commit(&store, &Queue::new(), member).unwrap();
+        let spaces = Spaces::new();
+        let listing = Listing { segment, catalogue: vec![clearing], listed };
+        listing.apply(store.registry(), &spaces, store.large(), store.hasher()).unwrap();
+        assert_eq!((spaces.default().floor(), spaces.default().len()), (Seqno::from(3), 0));
+    }
+
+    #[test]
+    fn the_damaged_record_of_a_large_value_keeps_its_place_and_costs_no_other_key() {
+        let (store, segment, mut listed) = written(&[b"one", b"two"]);
+        segment.file().unwrap().write_at(&[0xff], listed[0].offset + 8).unwrap();
+        listed[0].kind = ListedKind::PutLarge;
+        let spaces = Spaces::new();
+        let listing = Listing { segment: segment.clone(), catalogue: Vec::new(), listed };
+        listing.apply(store.registry(), &spaces, store.large(), store.hasher()).unwrap();
+        assert_eq!(spaces.default().len(), 2);
+    }
 }

@@ -202,6 +202,8 @@ fn a_value_that_is_not_whole_ends_the_log_unless_it_was_durable_once() {
     assert_eq!(rotten.found().unwrap(), Ending { end: rotten.end(), torn_len: 0 }, "a slot vouches for it");
     rotten.set_slot(1, second.end - 8);
     assert_eq!(damaged(rotten.found()), rotten.end, "a part of it was durable");
+    log.set_slot(1, second.end);
+    assert_eq!(log.found().unwrap(), Ending { end: log.end(), torn_len: 0 }, "the slot vouches for the last one, too");
 }
 
 #[test]
