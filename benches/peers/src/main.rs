@@ -36,7 +36,7 @@ fn main() {
     let options = match Options::parse(std::env::args().skip(1)) {
         Ok(options) => options,
         Err(message) => {
-            eprintln!("{message}\n{}", options::USAGE);
+            eprintln!("{message}\n{}", options::usage());
             std::process::exit(2);
         }
     };

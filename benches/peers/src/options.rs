@@ -4,14 +4,20 @@ use std::path::PathBuf;
 
 use crate::plan::WORKS;
 
-pub(crate) const USAGE: &str =
-    "usage: zipcask-peers [--keys N] [--rounds N] [--only WORK] [--engine NAME]... [--seed N] [--dir DIR]
-works: load, get, dependent, absent, pass, ycsb-c, ycsb-b, ycsb-a, ycsb-f, os, durable, large, index, space
-an engine is named by how its name begins; without any, all are measured";
-
 /// The works that are not in the plan: each has a table of its own.
 pub(crate) const INDEX: &str = "index";
 pub(crate) const SPACE: &str = "space";
+
+/// What can be asked for.
+pub(crate) fn usage() -> String {
+    let mut works: Vec<&str> = WORKS.iter().map(|work| work.name).chain([INDEX, SPACE]).collect();
+    works.dedup();
+    format!(
+        "usage: zipcask-peers [--keys N] [--rounds N] [--only WORK] [--engine NAME]... [--seed N] [--dir DIR]\n\
+         works: {}\nan engine is named by how its name begins; without any, all are measured",
+        works.join(", ")
+    )
+}
 
 /// What is measured, and how.
 pub(crate) struct Options {
