@@ -39,10 +39,12 @@ fn a_store_that_does_not_open_is_looked_at_and_saved() {
         &["verify", "--deep", "none"][..],
         &["dump", "none"],
         &["repair", "--salvage", "out", "none"],
-        &["doctor", "none"],
+        &["restore", "none", "out"],
     ] {
-        assert!(folder.run(verb).failed(1).starts_with("there is no store in none"), "{verb:?}");
+        assert_eq!(folder.run(verb).failed(1), "there is no store in none", "{verb:?}");
     }
+    let line = folder.run(&["doctor", "none"]).failed(1);
+    assert!(line.starts_with("there is no directory none; "), "{line}");
     assert!(!folder.path("out").exists());
 }
 

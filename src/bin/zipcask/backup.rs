@@ -82,7 +82,8 @@ pub(crate) struct Restore {
 
 impl Restore {
     pub(crate) fn run(self) -> Outcome {
-        let report = Db::restore(&self.backup, &self.out, self.at.map(Into::into))?;
+        let report = Db::restore(&self.backup, &self.out, self.at.map(Into::into))
+            .map_err(|error| opened::missing(&self.backup, error))?;
         let mut out = Out::new();
         if self.json {
             let all = json!({ "seqno": u64::from(report.seqno), "files": report.files, "bytes": report.bytes });

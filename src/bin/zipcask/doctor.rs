@@ -6,9 +6,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
+use zipcask::ErrorKind;
 use zipcask::inspect::{self, DoctorReport};
 
-use crate::failure::Outcome;
+use crate::failure::{Code, Failure, Outcome};
 use crate::out::Out;
 
 /// A flush that takes less is no flush of a device: no medium is that fast.
@@ -19,13 +20,22 @@ const FLUSH_NS_MIN: u64 = 5_000;
 /// Writes for some seconds at most, into a file that it removes; the store itself is not touched, and may be open.
 #[derive(Args)]
 pub(crate) struct Doctor {
-    /// The store's directory, or where one is to be
+    /// The store's directory, or where one is to be: it has to be there
     dir: PathBuf,
 }
 
 impl Doctor {
     pub(crate) fn run(self) -> Outcome {
-        let report = inspect::doctor(&self.dir)?;
+        let report = inspect::doctor(&self.dir).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => Failure::new(
+                Code::NotFound,
+                format!(
+                    "there is no directory {}; make it, or ask about the one that it is to be in",
+                    self.dir.display()
+                ),
+            ),
+            _ => error.into(),
+        })?;
         let mut out = Out::new();
         for (name, figure, meaning) in lines(&report) {
             out.line(format_args!("{name:<18}{figure:<28}{meaning}"))?;

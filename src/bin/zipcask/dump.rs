@@ -11,7 +11,7 @@ use zipcask::inspect::{self, Item, Record, What};
 use crate::coding::{shown, to_base64};
 use crate::failure::Outcome;
 use crate::out::Out;
-use crate::verify;
+use crate::{opened, verify};
 
 /// Show what lies where in a store, file by file and record by record, also in one that does not open
 ///
@@ -32,7 +32,7 @@ pub(crate) struct Dump {
 impl Dump {
     pub(crate) fn run(self) -> Outcome {
         let (mut out, mut file, mut damaged) = (Out::new(), String::new(), false);
-        for item in inspect::dump(&self.dir)? {
+        for item in inspect::dump(&self.dir).map_err(|error| opened::missing(&self.dir, error))? {
             damaged |= is_damaged(&item.what);
             if self.json {
                 out.line(format_args!("{}", as_json(&item)))?;

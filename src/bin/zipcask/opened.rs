@@ -26,7 +26,8 @@ pub(crate) fn to_read(dir: &Path) -> Outcome<Db> {
     open(|options| options.open_read_only(dir)).map_err(|error| missing(dir, error))
 }
 
-fn missing(dir: &Path, error: Error) -> Failure {
+/// What to say where `dir` has no store, for verbs that make none: in the tool's words.
+pub(crate) fn missing(dir: &Path, error: Error) -> Failure {
     match error.kind() {
         ErrorKind::NotFound => Failure::new(Code::NotFound, format!("there is no store in {}", dir.display())),
         _ => error.into(),

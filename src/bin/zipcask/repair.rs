@@ -11,6 +11,7 @@ use zipcask::inspect::{self, SalvageReport};
 
 use crate::coding::{shown, to_base64};
 use crate::failure::{Code, Failure, Outcome};
+use crate::opened;
 use crate::out::{Out, counted};
 
 /// Save what is left of a damaged store into a new one; exit code 3 if something is lost
@@ -32,7 +33,7 @@ pub(crate) struct Repair {
 
 impl Repair {
     pub(crate) fn run(self) -> Outcome {
-        let report = inspect::salvage(&self.dir, &self.salvage)?;
+        let report = inspect::salvage(&self.dir, &self.salvage).map_err(|error| opened::missing(&self.dir, error))?;
         let shown = if self.json { Out::new().now(format_args!("{}", as_json(&report))) } else { show(&report) };
         match report.is_complete() {
             true => shown,

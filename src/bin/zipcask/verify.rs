@@ -29,7 +29,7 @@ pub(crate) struct Verify {
 impl Verify {
     pub(crate) fn run(self) -> Outcome {
         let report = match self.deep {
-            true => inspect::verify(&self.dir)?,
+            true => inspect::verify(&self.dir).map_err(|error| opened::missing(&self.dir, error))?,
             false => opened::to_read(&self.dir)?.verify()?,
         };
         tell(&report, self.json)
