@@ -67,6 +67,8 @@ fn tail_begins_at_the_first_write_that_is_left_if_asked() {
     assert_eq!(oldest(), "3\tput\ta\t3\n");
     assert_eq!(folder.run(&["tail", "s", "--cursor", "new", "--from", "oldest"]).fine(), "3\tput\ta\t3\n");
     assert_eq!(folder.run(&["tail", "s", "--cursor", "new", "--from", "oldest"]).fine(), "");
+    let told = folder.run(&["tail", "s", "--cursor", ""]).failed(4);
+    assert!(told.ends_with("this one 0"), "{told}");
     let told = folder.run(&["tail", "s", "--from", "newest"]).failed(2);
     assert!(told.contains("neither a number nor \"oldest\""), "{told}");
 }

@@ -23,6 +23,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The number is that of the last write of its batch: writes with the same number were committed together. A write to another keyspace than
 /// "default" is a "put in NAME" or "delete in NAME"; of one that was dropped since, NAME is "#" and its number. What a compaction has rewritten is
 /// not in the log any more, unless a cursor held it: to begin there is an error, and --from oldest begins behind it.
+///
+/// A cursor is for who must not miss anything: make one, with --from oldest, before anything is written that it is to show.
 #[derive(Args)]
 pub(crate) struct Tail {
     /// The store's directory
@@ -70,7 +72,9 @@ impl Start {
 
 /// Why the log is not shown from there on, and what else there is to ask for.
 fn no_begin(db: &Db, from: Seqno, error: Error) -> Failure {
-    let is_gone = db.oldest_seqno().is_ok_and(|oldest| from < oldest);
+    // Not, for one, that a cursor cannot be called so.
+    let is_of_log = db.tail(from).is_err_and(|of_log| of_log.to_string() == error.to_string());
+    let is_gone = is_of_log && db.oldest_seqno().is_ok_and(|oldest| from < oldest);
     let failure = Failure::from(error);
     if is_gone { failure.and("--from oldest begins with it") } else { failure }
 }
