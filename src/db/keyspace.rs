@@ -228,7 +228,10 @@ impl Keyspace {
         self.change(key, |now| {
             let number = now.map_or(Ok([0; 8]), <[u8; 8]>::try_from).map_err(|_| {
                 let len = now.unwrap_or_default().len();
-                let text = format!("the value of \"{}\" has {len} bytes, a number has 8", key.escape_ascii());
+                let text = format!(
+                    "the value of \"{}\" is no number as increment keeps them, an i64 of 8 bytes in little endian: its length is {len}",
+                    key.escape_ascii()
+                );
                 Error::new(ErrorKind::Invalid, text)
             })?;
             let number = i64::from_le_bytes(number);

@@ -14,7 +14,8 @@ use crate::out::Out;
 
 /// Add to a number, durably, and show the sum
 ///
-/// The value is a 64-bit integer in little endian; a key that is not there counts as 0. `zipcask get` writes its bytes as they are.
+/// The value is a 64-bit integer in little endian; a key that is not there counts as 0. `zipcask get` writes its bytes as they are; a BY of 0
+/// shows the number. A `put` of 5 stores that text, which is no number.
 #[derive(Args)]
 pub(crate) struct Incr {
     /// The store's directory; made if it is not there
