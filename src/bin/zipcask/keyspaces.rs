@@ -17,7 +17,7 @@ use crate::out::Out;
 /// List the keyspaces by name, a line each: the name, a tab, how many keys it has; or make one, or remove one
 ///
 /// Other verbs that write make a keyspace that is not there, in no order and without a time to live. What it is made with it keeps; that of "default"
-/// can be said until something is written, or another is made.
+/// can be said until something is written, or another is made. Keys that have expired count until a compaction removes them, a day later.
 #[derive(Args)]
 pub(crate) struct Keyspaces {
     /// The store's directory; made if it is not there and a keyspace is

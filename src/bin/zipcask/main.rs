@@ -45,7 +45,8 @@ Exit codes:
   3  damage found: bytes on disk (in the demo: in the store) are not what was written
   4  anything else
 
-get, scan, keyspaces, tail, cursors, stats, verify and export write nothing, and read a store that another process has open.
+get, scan, keyspaces, tail, cursors, stats, verify and export write nothing, and read a store that another process has open;
+not so --make, --drop, and tail --cursor, which moves the cursor.
 verify --deep, dump and repair are for a store that nobody has open; they write nothing into it, and it need not open any more.
 Errors are one line on stderr. `zipcask VERB --help` says more about a verb.";
 
